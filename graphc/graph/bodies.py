@@ -1,0 +1,94 @@
+"""How one op computes: the closed grammar of six that `Op.lower` returns and the scheduler matches on.
+
+    body ::= Compute(axes, value)               the value at one index; loads name operands by position
+           | Contract(domain, left, right, out) out[out(d)] += left[left(d)] * right[right(d)] for d in domain
+           | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
+           | Loop(step, length, ...)            a graph run once for each position of the leading axis
+           | Branch(then, otherwise)            one of two graphs, by a scalar
+           | Native(function)                   a user's function over whole arrays
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.loops.expr import Expr
+
+if TYPE_CHECKING:
+    from graphc.graph.graph import Graph
+    from graphc.graph.types import TensorType
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The value at the output index `axes`. With `ordered`, `value` is what a running `ordered` = (combiner, axis, reverse) accumulates.
+
+    The axes are named i0, i1, ... in the order of the output's dimensions; axes of reductions inside are named k0, k1, ....
+    """
+
+    axes: tuple[Axis, ...]
+    value: Expr
+    ordered: tuple[str, int, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes."""
+
+    domain: tuple[Axis, ...]
+    left: tuple[Dim, ...]
+    right: tuple[Dim, ...]
+    out: tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Operand 0: indices, shape (J,), integers; operand 1: updates, shape (J, *rest); output: shape (size, *rest), zero where nothing is added."""
+
+    site: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """`step` maps (carries..., slices..., shared...) to (new carries..., results...).
+
+    The operands are the initial carries, the arrays whose leading axis is walked (backwards if `reverse`), and the shared arrays.
+    The outputs are the final carries, then the results stacked along a new leading axis of `length`.
+    """
+
+    step: Graph
+    length: Dim
+    carries: int
+    slices: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Operand 0 is a bool scalar; the others are the inputs of both graphs."""
+
+    then: Graph
+    otherwise: Graph
+
+
+@dataclass(frozen=True)
+class Native:
+    """`function(*outputs, *inputs)` fills preallocated arrays; it must compile under Numba without allocating or raising."""
+
+    function: Callable[..., Any]
+
+
+Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native
+
+
+def output_axes(out: TensorType) -> tuple[DimExpr, ...]:
+    """Return the loop variables i0, i1, ... of an output's dimensions, as expressions."""
+    return tuple(DimExpr.of(Axis(f"i{k}", extent)) for k, extent in enumerate(out.shape))
+
+
+def compute(out: TensorType, value: Expr, ordered: tuple[str, int, bool] | None = None) -> Compute:
+    """Return the Compute body of an output of this type whose loads were written over `output_axes(out)`."""
+    return Compute(tuple(Axis(f"i{k}", extent) for k, extent in enumerate(out.shape)), value, ordered)

@@ -1,0 +1,1 @@
+"""The loop IR: scalar expressions, loops, kernels. It knows nothing of graphs."""
