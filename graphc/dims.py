@@ -10,6 +10,7 @@ expressions that compare equal are equal for all sizes; what cannot be decided b
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -376,6 +377,27 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     return total
 
 
+def parse(text: str) -> Dim:
+    """Return the dim that `str` wrote: symbols, integers, + - * // % min max."""
+
+    def read(node: ast.expr) -> Dim:
+        match node:
+            case ast.Constant(value=int(number)):
+                return number
+            case ast.Name(id=name):
+                return symbol(name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return 0 - read(operand)
+            case ast.Call(func=ast.Name(id="min" | "max" as which), args=[left, right]):
+                return (minimum if which == "min" else maximum)(read(left), read(right))
+            case ast.BinOp(left=left, op=operator, right=right):
+                return _OPERATORS[type(operator)](read(left), read(right))
+            case _:
+                raise ValueError(f"not a dimension: {text!r}")
+
+    return read(ast.parse(text, mode="eval").body)
+
+
 def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
     """Return Python source for the dim, with atoms named by `name_of`."""
     if isinstance(dim, int):
@@ -388,6 +410,15 @@ def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
         sign = ("-" if count < 0 else "") if not text else (" - " if count < 0 else " + ")
         text += sign + " * ".join(factors)
     return text
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: floordiv,
+    ast.Mod: remainder,
+}
 
 
 def _factor(atom: Atom, name_of: Callable[[Atom], str]) -> str:

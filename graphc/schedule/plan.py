@@ -1,0 +1,189 @@
+"""What the scheduler hands to the runtime: plain data, printable, and JSON in the cache.
+
+    plan ::= buffers, steps, kernels, constants, requirements
+    step ::= KernelCall | Repeat(count, steps) | Branch(predicate, steps, steps)
+
+A kernel is called as `kernel(args, thread, threads)`: word 0 of args is the address of the status block, the words after
+it are those of its `KernelCall`: addresses of buffers and values of dims.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim, Requirement
+from graphc.dtypes import DTYPES, DType
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One storage slot.
+
+    kind and position: "input", "output", "leaf" (a parameter or state) or "constant" and its number among those;
+    "temporary" lives in the arena; "slice" is one position of the leading axis of buffer number `position`, walked by the
+    Repeat that names it. `shares` is the number of a dying temporary whose storage this one takes (an in-place result).
+    """
+
+    number: int
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+    kind: str
+    position: int = -1
+    shares: int | None = None
+
+    @property
+    def nbytes(self) -> Dim:
+        """The size in bytes."""
+        return self.dtype.itemsize * dims.product(self.shape)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A kernel argument: the address of a buffer."""
+
+    buffer: int
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One kernel on its buffers.
+
+    `units` is how many independent pieces its threads may share (1: it runs on one thread), `work` an estimate of scalar
+    operations for all of them. A `commit` step writes leaves; none runs if the status block holds an error.
+    """
+
+    kernel: str
+    words: tuple[Address | Dim, ...]
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    units: Dim
+    work: Dim
+    commit: bool = False
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Steps run `count` times; the named slices move one position each time, from the end if `reverse`."""
+
+    count: Dim
+    steps: tuple[Step, ...]
+    slices: tuple[int, ...]
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Branch:
+    """`then` if the bool scalar in buffer `predicate` is true, else `otherwise`."""
+
+    predicate: int
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+Step: TypeAlias = KernelCall | Repeat | Branch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs but the machine code: kernels by name (their source), steps, buffers.
+
+    `sites` gives, by number, what the status block's site means: the user's line and the operation.
+    `natives` names the user functions that kernels call.
+    """
+
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    kernels: dict[str, str]
+    constants: tuple[np.ndarray[Any, Any], ...]
+    requirements: tuple[Requirement, ...]
+    sites: tuple[str, ...]
+
+    def of_kind(self, kind: str) -> list[Buffer]:
+        """Return the buffers of one kind, by position."""
+        return sorted((b for b in self.buffers if b.kind == kind), key=lambda b: b.position)
+
+    def to_json(self) -> str:
+        """Return the plan as JSON."""
+        return json.dumps(
+            {
+                "buffers": [
+                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares] for b in self.buffers
+                ],
+                "steps": [_step_to_json(s) for s in self.steps],
+                "kernels": self.kernels,
+                "constants": [
+                    [str(c.dtype), list(c.shape), base64.b64encode(np.ascontiguousarray(c).tobytes()).decode()]
+                    for c in self.constants
+                ],
+                "requirements": [[str(r.left), r.relation, str(r.right), r.reason, r.origin] for r in self.requirements],
+                "sites": list(self.sites),
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Return the plan that `to_json` wrote."""
+        data = json.loads(text)
+        return Plan(
+            tuple(
+                Buffer(n, name, DTYPES[dtype], tuple(dims.parse(d) for d in shape), kind, position, shares)
+                for n, (name, dtype, shape, kind, position, shares) in enumerate(data["buffers"])
+            ),
+            tuple(_step_from_json(s) for s in data["steps"]),
+            data["kernels"],
+            tuple(
+                np.frombuffer(base64.b64decode(raw), dtype).reshape(shape) for dtype, shape, raw in data["constants"]
+            ),
+            tuple(
+                Requirement(dims.parse(left), relation, dims.parse(right), reason, origin)
+                for left, relation, right, reason, origin in data["requirements"]
+            ),
+            tuple(data["sites"]),
+        )
+
+
+def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:
+    """Yield every kernel call below these steps, in order."""
+    for step in steps:
+        match step:
+            case KernelCall():
+                yield step
+            case Repeat():
+                yield from calls(step.steps)
+            case Branch():
+                yield from calls(step.then)
+                yield from calls(step.otherwise)
+
+
+def _step_to_json(step: Step) -> list[Any]:
+    match step:
+        case KernelCall():
+            words = [w.buffer if isinstance(w, Address) else str(w) for w in step.words]
+            return ["call", step.kernel, words, step.reads, step.writes, str(step.units), str(step.work), step.commit]
+        case Repeat():
+            return ["repeat", str(step.count), [_step_to_json(s) for s in step.steps], step.slices, step.reverse]
+        case Branch():
+            return ["branch", step.predicate, [_step_to_json(s) for s in step.then], [_step_to_json(s) for s in step.otherwise]]
+
+
+def _step_from_json(data: list[Any]) -> Step:
+    match data:
+        case ["call", kernel, words, reads, writes, units, work, commit]:
+            read = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in words)
+            return KernelCall(kernel, read, tuple(reads), tuple(writes), dims.parse(units), dims.parse(work), commit)
+        case ["repeat", count, steps, slices, reverse]:
+            return Repeat(dims.parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
+        case ["branch", predicate, then, otherwise]:
+            return Branch(
+                predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)
+            )
+        case _:
+            raise ValueError(f"not a step of a plan: {data!r}")
