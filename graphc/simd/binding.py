@@ -1,0 +1,242 @@
+# pyright: basic
+"""The dialect bound to Numba: a typing and a target context that know the records of the dialect, `range`, and nothing else.
+
+Numba's own CPU contexts register thousands of templates and would type `int32 + int32` as int64; these resolve a call in one dictionary
+look-up, by the record's rule, and lower it by the record's builder. Numba still parses the source, builds its IR, infers the types and
+lowers it; its optimiser and code generator never run.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graphc.simd.dialect import FUNCTIONS, OPERATORS
+from graphc.simd.emitter import Emitter
+from graphc.simd.kinds import SCALARS, VECTORS, SimdType
+from graphc.simd.levels import Level
+from graphc.simd.record import Function
+
+
+@functools.cache
+def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[Function], Any]]:
+    """Numba's type of each dialect type, the reverse, and the type of a dialect function."""
+    import llvmlite.ir
+    from numba.core import types, typing
+    from numba.core.datamodel import register_default
+    from numba.core.datamodel.models import OpaqueModel, PrimitiveModel
+    from numba.core.errors import TypingError
+
+    class VectorType(types.Type):
+        def __init__(self, simd: SimdType):
+            self.simd = simd
+            super().__init__(str(simd))
+
+    class VectorModel(PrimitiveModel):
+        def __init__(self, manager: Any, vector: VectorType):
+            super().__init__(manager, vector, Emitter(None, None).llvm_type(vector.simd))  # type: ignore[arg-type]
+
+    class FunctionType(types.Callable, types.Opaque):
+        def __init__(self, function: Function):
+            self.function = function
+            super().__init__(f"simd.{function.name}#{id(function)}")
+
+        def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+            if kws:
+                raise TypingError(f"{self.function.name} takes no keywords")
+            plain = [types.unliteral(one) for one in args]
+            unknown = [str(one) for one in plain if one not in to_simd]
+            if unknown:
+                raise TypingError(f"{self.function.name}: {', '.join(unknown)} is not of the dialect")
+            try:
+                result = self.function.infer(*(to_simd[one] for one in plain))
+            except TypeError as error:
+                raise TypingError(str(error)) from None
+            return typing.signature(types.void if result is None else to_numba[result], *plain)
+
+        def get_call_signatures(self) -> Any:
+            return (), True
+
+        def get_impl_key(self, sig: Any) -> Any:
+            return self.function
+
+    register_default(VectorType)(VectorModel)
+    register_default(FunctionType)(OpaqueModel)
+    scalars = {
+        "f32": types.float32,
+        "f64": types.float64,
+        "i32": types.int32,
+        "i64": types.int64,
+        "u32": types.uint32,
+        "u8": types.uint8,
+        "b": types.boolean,
+    }
+    to_numba: dict[SimdType, Any] = {kind: scalars[kind.kind] for kind in SCALARS}
+    to_numba.update({kind: VectorType(kind) for kind in VECTORS})
+    to_simd = {numba: simd for simd, numba in to_numba.items()}
+    return to_numba, to_simd, functools.cache(FunctionType)
+
+
+@functools.cache
+def _typing_context() -> Any:
+    from numba.core import types
+    from numba.core.typing.context import BaseContext
+
+    _, _, function_type = _numba_types()
+
+    class KernelTyping(BaseContext):
+        def resolve_value_type(self, val: Any) -> Any:
+            try:
+                record = val if isinstance(val, Function) else OPERATORS.get(val)
+            except TypeError:  # not hashable
+                record = None
+            return super().resolve_value_type(val) if record is None else function_type(record)
+
+        def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+            if isinstance(func, types.Callable) and hasattr(func, "function"):
+                return func.get_call_type(self, args, kws)
+            return super().resolve_function_type(func, args, kws)
+
+    context = KernelTyping()
+    context.refresh()
+    return context
+
+
+@functools.cache
+def _target_context(level: Level) -> Any:
+    import llvmlite.binding as llvm
+    import llvmlite.ir as ir
+    from numba.core import types
+    from numba.core.base import BaseContext
+    from numba.core.callconv import CPUCallConv
+
+    _, to_simd, _ = _numba_types()
+    # Numba asks for sizes only to describe variables to a debugger; all levels agree on those of words.
+    layout = llvm.create_target_data("e-m:e-i64:64-n8:16:32:64-S128")
+    constants = {types.int64: ir.IntType(64), types.float64: ir.DoubleType(), types.boolean: ir.IntType(1)}
+
+    class KernelTarget(BaseContext):
+        allow_dynamic_globals = False
+
+        def load_additional_registries(self) -> None:
+            from numba.cpython import builtins, numbers, rangeobj  # noqa: F401  (fill the builtin registry)
+
+        def codegen(self) -> None:
+            return None
+
+        @property
+        def target_data(self) -> Any:
+            return layout
+
+        @property
+        def call_conv(self) -> Any:
+            return CPUCallConv(self)
+
+        def get_constant_generic(self, builder: Any, ty: Any, val: Any) -> Any:
+            if isinstance(ty, types.Callable):
+                return self.get_dummy_value()
+            plain = constants.get(types.unliteral(ty))
+            return super().get_constant_generic(builder, ty, val) if plain is None else ir.Constant(plain, val)
+
+        def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
+            if types.unliteral(fromty) == types.unliteral(toty):
+                return val
+            return super().cast(builder, val, fromty, toty)
+
+        def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+            record = getattr(fn, "function", None)
+            if not isinstance(record, Function):
+                return super().get_function(fn, sig, _firstcall)
+
+            def lowered(builder: Any, args: Any, location: Any = None) -> Any:
+                emitter = Emitter(builder, level)
+                kinds = [to_simd[types.unliteral(one)] for one in sig.args]
+                values = [emitter.value(kind, value) for kind, value in zip(kinds, args, strict=True)]
+                result = record.build(emitter, *values)
+                return self.get_dummy_value() if result is None else result.ir
+
+            return lowered
+
+        def add_linking_libs(self, libs: Any) -> None:
+            assert not libs
+
+        def post_lowering(self, mod: Any, library: Any) -> None:
+            pass
+
+    context = KernelTarget(_typing_context(), "cpu")
+    context.refresh()
+    return context
+
+
+class _Library:
+    """What Numba's lowering asks of a code library: a module to fill."""
+
+    def __init__(self) -> None:
+        self.module: Any = None
+
+    def create_ir_module(self, name: str) -> Any:
+        import llvmlite.ir
+
+        self.module = llvmlite.ir.Module(name)
+        return self.module
+
+    def add_ir_module(self, module: Any) -> None:
+        pass
+
+
+@functools.cache
+def _lower_class() -> Any:
+    from numba.core.lowering import Lower
+
+    class KernelLower(Lower):
+        def emit_environment_object(self) -> None:
+            """A kernel has no Python environment."""
+
+    return KernelLower
+
+
+def llvm_module(function: Callable[..., Any], name: str, level: Level) -> Any:
+    """Compile a kernel's Python function to an `llvmlite.ir.Module` that exports `void NAME(i64, i64, i64)`.
+
+    Numba's errors pass through; `graphc.emit.objects` says what they mean.
+    """
+    from numba.core import compiler, funcdesc, types
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.targetconfig import ConfigStack
+    from numba.core.typed_passes import type_inference_stage
+
+    with global_compiler_lock:
+        typing, target = _typing_context(), _target_context(level)
+        flags = compiler.Flags()
+        flags.error_model = "numpy"
+        with ConfigStack().enter(flags):
+            func_ir = compiler.run_frontend(function)
+            arguments = (types.int64,) * 3
+            typemap, restype, calltypes, _ = type_inference_stage(typing, target, func_ir, arguments, None)
+            descriptor = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+                func_ir, typemap, restype, calltypes, lambda *_, **__: f"graphc.{name}", False, False, ()
+            )
+            library = _Library()
+            _lower_class()(target, library, descriptor, func_ir).lower()
+            _export(target, library.module, descriptor, name)
+        return library.module
+
+
+def _export(target: Any, module: Any, descriptor: Any, name: str) -> None:
+    """Wrap Numba's calling convention in a plain C function, and make the rest internal so that it is inlined."""
+    import llvmlite.ir as ir
+
+    word = ir.IntType(64)
+    exported = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * 3), name)
+    builder = ir.IRBuilder(exported.append_basic_block("entry"))
+    inner = module.globals[descriptor.llvm_func_name]
+    target.call_conv.call_function(builder, inner, descriptor.restype, descriptor.argtypes, exported.args)
+    builder.ret_void()
+    for function in module.functions:
+        if not function.is_declaration and function is not exported:
+            function.linkage = "internal"
+            function.attributes.add("alwaysinline")
+
+
+def kernel_namespace() -> Mapping[str, Any]:
+    """The globals of a kernel's source when it is to be compiled."""
+    return FUNCTIONS

@@ -1,0 +1,9 @@
+"""The whole dialect: importing this module defines every function."""
+
+import graphc.simd.basic
+import graphc.simd.formulas
+import graphc.simd.memory  # noqa: F401
+from graphc.simd.record import FUNCTIONS, OPERATORS
+
+NAMES = tuple(FUNCTIONS)
+__all__ = ["FUNCTIONS", "NAMES", "OPERATORS"]

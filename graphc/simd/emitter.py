@@ -1,0 +1,285 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+"""The dialect's arithmetic on LLVM values: the half of a formula's two meanings that becomes machine code.
+
+`Emitter` and `graphc.simd.arrays.Arrays` have the same methods, and `Value` the same operators as a NumPy array, so that a formula
+written once (`graphc.simd.formulas`, `graphc.simd.philox`) runs on both. Neither emits fast-math flags: a NaN stays a NaN, and no
+multiply and add is fused that the formula did not fuse, so both give the same bits.
+"""
+
+from typing import Any
+
+from graphc.simd.kinds import SimdType
+from graphc.simd.levels import Level
+
+
+class Value:
+    """An LLVM value with its dialect type and the operators of the dialect."""
+
+    __slots__ = ("emitter", "ir", "type")
+
+    def __init__(self, emitter: "Emitter", kind: SimdType, ir: Any):
+        self.emitter = emitter
+        self.type = kind
+        self.ir = ir
+
+    def _binary(self, other: "Value", float_name: str, integer_name: str) -> "Value":
+        name = float_name if self.type.is_float else integer_name
+        return Value(self.emitter, self.type, getattr(self.emitter.builder, name)(self.ir, other.ir))
+
+    def __add__(self, other: "Value") -> "Value":
+        return self._binary(other, "fadd", "add")
+
+    def __sub__(self, other: "Value") -> "Value":
+        return self._binary(other, "fsub", "sub")
+
+    def __mul__(self, other: "Value") -> "Value":
+        return self._binary(other, "fmul", "mul")
+
+    def __truediv__(self, other: "Value") -> "Value":
+        return self._binary(other, "fdiv", "fdiv")
+
+    def __and__(self, other: "Value") -> "Value":
+        return self._binary(other, "and_", "and_")
+
+    def __or__(self, other: "Value") -> "Value":
+        return self._binary(other, "or_", "or_")
+
+    def __xor__(self, other: "Value") -> "Value":
+        return self._binary(other, "xor", "xor")
+
+    def __neg__(self) -> "Value":
+        builder = self.emitter.builder
+        return Value(self.emitter, self.type, builder.fneg(self.ir) if self.type.is_float else builder.neg(self.ir))
+
+    def __invert__(self) -> "Value":
+        return Value(self.emitter, self.type, self.emitter.builder.not_(self.ir))
+
+    def _compare(self, other: "Value", sign: str) -> "Value":
+        builder = self.emitter.builder
+        if self.type.is_float:
+            # Only "not equal" is true of a NaN.
+            compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
+        else:
+            compare = builder.icmp_signed if self.type.is_signed else builder.icmp_unsigned
+        return Value(self.emitter, self.type.of("b"), compare(sign, self.ir, other.ir))
+
+    def __lt__(self, other: "Value") -> "Value":
+        return self._compare(other, "<")
+
+    def __le__(self, other: "Value") -> "Value":
+        return self._compare(other, "<=")
+
+    def __gt__(self, other: "Value") -> "Value":
+        return self._compare(other, ">")
+
+    def __ge__(self, other: "Value") -> "Value":
+        return self._compare(other, ">=")
+
+    def __eq__(self, other: "Value") -> "Value":  # type: ignore[override]
+        return self._compare(other, "==")
+
+    def __ne__(self, other: "Value") -> "Value":  # type: ignore[override]
+        return self._compare(other, "!=")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Emitter:
+    """Arithmetic that appends LLVM instructions at a builder's position, for one CPU level."""
+
+    def __init__(self, builder: Any, level: Level):
+        import llvmlite.ir
+
+        self.ir: Any = llvmlite.ir
+        self.builder = builder
+        self.level = level
+
+    # Types and constants
+
+    def llvm_type(self, kind: SimdType) -> Any:
+        """The LLVM type of a value (booleans are one bit)."""
+        element = {"f32": self.ir.FloatType, "f64": self.ir.DoubleType}.get(kind.kind)
+        llvm = element() if element else self.ir.IntType(kind.bits)
+        return llvm if kind.lanes == 1 else self.ir.VectorType(llvm, kind.lanes)
+
+    def value(self, kind: SimdType, ir: Any) -> Value:
+        return Value(self, kind, ir)
+
+    def type_of(self, x: Value) -> SimdType:
+        return x.type
+
+    def constant(self, kind: SimdType, number: float | list[int]) -> Value:
+        """A scalar, a splat, or (from a list) a vector known at compile time."""
+        numbers = number if isinstance(number, list) else [number] * kind.lanes
+        if kind.is_float:
+            numbers = [float(one) for one in numbers]
+        return Value(
+            self, kind, self.ir.Constant(self.llvm_type(kind), numbers if kind.lanes > 1 else numbers[0])
+        )
+
+    def known(self, x: Value) -> int | None:
+        """The integer that x is at compile time, if it is one."""
+        constant = isinstance(x.ir, self.ir.Constant) and isinstance(x.ir.constant, int)
+        return int(x.ir.constant) if constant else None
+
+    def splat(self, x: Value, lanes: int) -> Value:
+        kind = x.type.wide(lanes)
+        llvm = self.llvm_type(kind)
+        if isinstance(x.ir, self.ir.Constant) and not isinstance(x.ir.constant, str):
+            return Value(self, kind, self.ir.Constant(llvm, [x.ir.constant] * lanes))
+        nothing = self.ir.Constant(llvm, self.ir.Undefined)
+        index = self.ir.IntType(32)
+        first = self.builder.insert_element(nothing, x.ir, self.ir.Constant(index, 0))
+        zeros = self.ir.Constant(self.ir.VectorType(index, lanes), [0] * lanes)
+        return Value(self, kind, self.builder.shuffle_vector(first, nothing, zeros))
+
+    def lanes(self, x: Value, indexes: list[int]) -> Value:
+        """The vector (or scalar, of one index) of the lanes with these numbers."""
+        index = self.ir.IntType(32)
+        if len(indexes) == 1:
+            return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, self.ir.Constant(index, indexes[0])))
+        mask = self.ir.Constant(self.ir.VectorType(index, len(indexes)), indexes)
+        nothing = self.ir.Constant(x.ir.type, self.ir.Undefined)
+        return Value(self, x.type.wide(len(indexes)), self.builder.shuffle_vector(x.ir, nothing, mask))
+
+    def lane(self, x: Value, index: Value) -> Value:
+        return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index.ir))
+
+    # Conversions
+
+    def convert(self, x: Value, kind: str) -> Value:
+        """Convert to another kind: float to integer truncates and saturates, NaN to 0; integers wrap; to b is x != 0."""
+        source, target = x.type, x.type.of(kind)
+        if source == target:
+            return x
+        if kind == "b":
+            return x != self.constant(source, 0)
+        if isinstance(x.ir, self.ir.Constant) and target.is_float and isinstance(x.ir.constant, int | float):
+            return self.constant(target, float(x.ir.constant))
+        llvm, builder = self.llvm_type(target), self.builder
+        if source.is_float and target.is_float:
+            ir = (builder.fpext if target.bits > source.bits else builder.fptrunc)(x.ir, llvm)
+        elif source.is_float:
+            name = f"llvm.fpto{'si' if target.is_signed else 'ui'}.sat"
+            return self.intrinsic(f"{name}.{self.suffix(target)}.{self.suffix(source)}", target, x)
+        elif target.is_float:
+            ir = (builder.sitofp if source.is_signed else builder.uitofp)(x.ir, llvm)
+        elif target.bits < source.bits:
+            ir = builder.trunc(x.ir, llvm)
+        elif target.bits > source.bits:
+            ir = (builder.sext if source.is_signed else builder.zext)(x.ir, llvm)
+        else:
+            ir = x.ir  # LLVM's integers have no sign
+        return Value(self, target, ir)
+
+    def bits(self, x: Value, kind: str) -> Value:
+        """The same bits read as another kind of the same width."""
+        target = x.type.of(kind)
+        return Value(self, target, self.builder.bitcast(x.ir, self.llvm_type(target)))
+
+    # Operations that are not operators
+
+    def suffix(self, kind: SimdType) -> str:
+        element = kind.kind if kind.is_float else f"i{kind.bits}"
+        return element if kind.lanes == 1 else f"v{kind.lanes}{element}"
+
+    def declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        module = self.builder.module
+        return module.globals.get(name) or self.ir.Function(module, self.ir.FunctionType(result, arguments), name)
+
+    def intrinsic(self, name: str, result: SimdType, *arguments: Value) -> Value:
+        function = self.declare(name, self.llvm_type(result), [one.ir.type for one in arguments])
+        return Value(self, result, self.builder.call(function, [one.ir for one in arguments]))
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        if not self.level.fma:
+            return a * b + c  # the intrinsic would call fmaf once a lane
+        return self.intrinsic(f"llvm.fma.{self.suffix(a.type)}", a.type, a, b, c)
+
+    def sqrt(self, x: Value) -> Value:
+        return self.intrinsic(f"llvm.sqrt.{self.suffix(x.type)}", x.type, x)
+
+    def absolute(self, x: Value) -> Value:
+        return self.intrinsic(f"llvm.fabs.{self.suffix(x.type)}", x.type, x)
+
+    def floor(self, x: Value) -> Value:
+        if self.level.fma:
+            return self.intrinsic(f"llvm.floor.{self.suffix(x.type)}", x.type, x)
+        # Without SSE4.1 the intrinsic would call floorf once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
+        size = self.absolute(x)
+        edge = self.constant(x.type, 2.0**23 if x.type.kind == "f32" else 2.0**52)
+        rounded = self.copysign((size + edge) - edge, x)
+        one, zero = self.constant(x.type, 1.0), self.constant(x.type, 0.0)
+        lowered = self.copysign(rounded - self.select(rounded > x, one, zero), x)
+        return self.select(size < edge, lowered, x)
+
+    def copysign(self, x: Value, sign: Value) -> Value:
+        return self.intrinsic(f"llvm.copysign.{self.suffix(x.type)}", x.type, x, sign)
+
+    def select(self, mask: Value, a: Value, b: Value) -> Value:
+        return Value(self, a.type, self.builder.select(mask.ir, a.ir, b.ir))
+
+    def quotient(self, a: Value, b: Value) -> Value:
+        """The truncated integer quotient; b is not zero and the quotient does not overflow."""
+        return Value(self, a.type, (self.builder.sdiv if a.type.is_signed else self.builder.udiv)(a.ir, b.ir))
+
+    def fmod(self, a: Value, b: Value) -> Value:
+        """C's fmod: exact, so a call of libm for every lane."""
+        return Value(self, a.type, self.builder.frem(a.ir, b.ir))
+
+    def shift_left(self, x: Value, count: Value) -> Value:
+        """The count is less than the width."""
+        return Value(self, x.type, self.builder.shl(x.ir, count.ir))
+
+    def shift_right(self, x: Value, count: Value) -> Value:
+        """Arithmetic for signed kinds, logical for unsigned ones; the count is less than the width."""
+        return Value(self, x.type, (self.builder.ashr if x.type.is_signed else self.builder.lshr)(x.ir, count.ir))
+
+    # Memory
+
+    def pointer(self, address: Value, pointee: Any) -> Any:
+        return self.builder.inttoptr(address.ir, pointee.as_pointer())
+
+    def memory_type(self, kind: SimdType) -> Any:
+        """The LLVM type in memory, where a boolean is a byte."""
+        return self.llvm_type(kind.of("u8") if kind.kind == "b" else kind)
+
+    def load(self, kind: SimdType, address: Value, mask: Value | None) -> Value:
+        stored = kind.of("u8") if kind.kind == "b" else kind
+        llvm = self.llvm_type(stored)
+        pointer = self.pointer(address, llvm)
+        if mask is None:
+            ir = self.builder.load(pointer, align=kind.itemsize)
+        else:
+            ir = self._masked("load", kind, llvm, [pointer], [mask.ir, self.ir.Constant(llvm, None)])
+        return self.convert(Value(self, stored, ir), kind.kind)
+
+    def gather(self, kind: SimdType, base: Value, offsets: Value, mask: Value) -> Value:
+        stored = kind.of("u8") if kind.kind == "b" else kind
+        llvm = self.llvm_type(stored)
+        addresses = self.splat(base, kind.lanes) + offsets
+        pointers = self.builder.inttoptr(addresses.ir, self.ir.VectorType(llvm.element.as_pointer(), kind.lanes))
+        ir = self._masked("gather", kind, llvm, [pointers], [mask.ir, self.ir.Constant(llvm, None)])
+        return self.convert(Value(self, stored, ir), kind.kind)
+
+    def store(self, x: Value, address: Value, mask: Value | None) -> None:
+        kind = x.type
+        x = self.widen_bits(x)
+        pointer = self.pointer(address, x.ir.type)
+        if mask is None:
+            self.builder.store(x.ir, pointer, align=kind.itemsize)
+        else:
+            self._masked("store", kind, self.ir.VoidType(), [x.ir, pointer], [mask.ir])
+
+    def widen_bits(self, x: Value) -> Value:
+        """Booleans as bytes, anything else unchanged."""
+        return self.convert(x, "u8") if x.type.kind == "b" else x
+
+    def _masked(self, name: str, kind: SimdType, result: Any, before: list[Any], after: list[Any]) -> Any:
+        stored = self.suffix(kind.of("u8") if kind.kind == "b" else kind)
+        full = f"llvm.masked.{name}.{stored}." + (f"v{kind.lanes}p0" if name == "gather" else "p0")
+        align = self.ir.Constant(self.ir.IntType(32), kind.itemsize)
+        arguments = [*before, align, *after]
+        return self.builder.call(self.declare(full, result, [one.type for one in arguments]), arguments)
+

@@ -1,0 +1,89 @@
+"""The types of the SIMD dialect: a kind of number and how many of them stand side by side.
+
+Vectors are logical: `f32x16` exists on every machine, and LLVM spreads it over the registers that the CPU has. So a reduction
+tree, and with it every bit of a result, does not depend on the CPU.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "u32": np.dtype(np.uint32),
+    "u8": np.dtype(np.uint8),
+    "b": np.dtype(np.bool_),
+}
+KINDS = tuple(DTYPES)
+LANES = (2, 4, 8, 16)
+SIGNED = ("i32", "i64")
+UNSIGNED = ("u32", "u8")
+INTEGERS = SIGNED + UNSIGNED
+FLOATS = ("f32", "f64")
+NUMBERS = FLOATS + INTEGERS
+
+_KIND_OF_DTYPE = {dtype: kind for kind, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class SimdType:
+    """A scalar (one lane) or a vector of `lanes` numbers of one kind."""
+
+    kind: str
+    lanes: int = 1
+
+    def __str__(self) -> str:
+        return self.kind if self.lanes == 1 else f"{self.kind}x{self.lanes}"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return DTYPES[self.kind]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one lane in memory; a boolean is one byte."""
+        return DTYPES[self.kind].itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.itemsize * self.lanes
+
+    @property
+    def bits(self) -> int:
+        return 1 if self.kind == "b" else 8 * self.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind in FLOATS
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in INTEGERS
+
+    @property
+    def is_signed(self) -> bool:
+        return self.kind in SIGNED
+
+    def of(self, kind: str) -> "SimdType":
+        """The type with as many lanes of another kind."""
+        return SimdType(kind, self.lanes)
+
+    def wide(self, lanes: int) -> "SimdType":
+        """The type with another number of lanes of this kind."""
+        return SimdType(self.kind, lanes)
+
+
+I64 = SimdType("i64")
+U32 = SimdType("u32")
+B = SimdType("b")
+SCALARS = tuple(SimdType(kind) for kind in KINDS)
+VECTORS = tuple(SimdType(kind, lanes) for kind in KINDS for lanes in LANES)
+
+
+def type_of(value: Any) -> SimdType:
+    """The dialect's type of a NumPy scalar or one-dimensional array."""
+    return SimdType(_KIND_OF_DTYPE[value.dtype], value.shape[0] if value.ndim else 1)

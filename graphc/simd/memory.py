@@ -1,0 +1,180 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""Loads, stores, gathers, and the atomics and calls that the runtime is written in."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from graphc.simd.arrays import Arrays
+from graphc.simd.bounds import kernel_at, read, read_lanes, write, write_lanes
+from graphc.simd.emitter import Emitter, Value
+from graphc.simd.kinds import I64, SCALARS, VECTORS, SimdType
+from graphc.simd.record import Rule, addresses, define, mask_of, require
+
+
+def _lane_addresses(address: Any, kind: SimdType) -> Any:
+    return int(address) + np.arange(kind.lanes) * kind.itemsize
+
+
+def _define_load(kind: SimdType) -> None:
+    def rule(address: SimdType, *masks: SimdType) -> SimdType:
+        addresses(1, address)
+        mask_of(kind, masks)
+        return kind
+
+    def build(emitter: Emitter, address: Value, mask: Value | None = None) -> Value:
+        return emitter.load(kind, address, mask)
+
+    def twin(arrays: Arrays, address: Any, mask: Any = None) -> Any:
+        if mask is None:
+            return read(kind, int(address))
+        return read_lanes(kind, _lane_addresses(address, kind), mask)
+
+    define(f"load_{kind}", rule, build, twin)
+
+
+def _define_gather(kind: SimdType) -> None:
+    offsets_type = kind.of("i64")
+
+    def rule(base: SimdType, offsets: SimdType, *masks: SimdType) -> SimdType:
+        addresses(1, base)
+        require(offsets == offsets_type, f"byte offsets {offsets_type}")
+        mask_of(kind, masks)
+        return kind
+
+    def build(emitter: Emitter, base: Value, offsets: Value, mask: Value | None = None) -> Value:
+        if mask is None:
+            mask = emitter.constant(kind.of("b"), 1)
+        return emitter.gather(kind, base, offsets, mask)
+
+    def twin(arrays: Arrays, base: Any, offsets: Any, mask: Any = None) -> Any:
+        return read_lanes(kind, base + offsets, np.ones(kind.lanes, bool) if mask is None else mask)
+
+    define(f"gather_{kind}", rule, build, twin)
+
+
+for _kind in SCALARS + VECTORS:
+    _define_load(_kind)
+for _kind in VECTORS:
+    _define_gather(_kind)
+
+
+def _store_rule(value: SimdType, address: SimdType, *masks: SimdType) -> None:
+    addresses(1, address)
+    mask_of(value, masks)
+
+
+def _store_twin(arrays: Arrays, value: Any, address: Any, mask: Any = None) -> None:
+    if mask is None:
+        write(int(address), value)
+    else:
+        write_lanes(_lane_addresses(address, arrays.type_of(value)), value, mask)
+
+
+def _word(emitter: Emitter, args: Value, index: Value) -> Value:
+    return emitter.load(I64, args + index * emitter.constant(I64, 8), None)
+
+
+define("store", _store_rule, lambda emitter, value, address, mask=None: emitter.store(value, address, mask), _store_twin)
+
+
+def _scalars(count: int, result: SimdType | None = I64) -> Rule:
+    def rule(*types: SimdType) -> SimdType | None:
+        addresses(count, *types)
+        return result
+
+    return rule
+
+
+define("word", _scalars(2), _word, lambda arrays, args, index: read(I64, int(args) + 8 * int(index)))
+
+
+# Atomics on 8-byte words. The twins run on one thread, so plain reads and writes will do.
+
+
+def _word_pointer(emitter: Emitter, address: Value) -> Any:
+    return emitter.pointer(address, emitter.llvm_type(I64))
+
+
+def _atomic_add(emitter: Emitter, address: Value, value: Value) -> Value:
+    pointer = _word_pointer(emitter, address)
+    return emitter.value(I64, emitter.builder.atomic_rmw("add", pointer, value.ir, "acq_rel"))
+
+
+def _atomic_load(emitter: Emitter, address: Value) -> Value:
+    return emitter.value(I64, emitter.builder.load_atomic(_word_pointer(emitter, address), "acquire", 8))
+
+
+def _atomic_store(emitter: Emitter, address: Value, value: Value) -> None:
+    emitter.builder.store_atomic(value.ir, _word_pointer(emitter, address), "release", 8)
+
+
+def compare_exchange(emitter: Emitter, address: Value, expected: Value, new: Value) -> Value:
+    """Store `new` if the word equals `expected`; the old word either way."""
+    pair = emitter.builder.cmpxchg(_word_pointer(emitter, address), expected.ir, new.ir, "acq_rel", "acquire")
+    return emitter.value(I64, emitter.builder.extract_value(pair, 0))
+
+
+def _atomic_add_twin(arrays: Arrays, address: Any, value: Any) -> Any:
+    old = read(I64, int(address))
+    write(int(address), old + value)
+    return old
+
+
+def _compare_exchange_twin(arrays: Arrays, address: Any, expected: Any, new: Any) -> Any:
+    old = read(I64, int(address))
+    if old == expected:
+        write(int(address), new)
+    return old
+
+
+define("atomic_add", _scalars(2), _atomic_add, _atomic_add_twin)
+define("atomic_load", _scalars(1), _atomic_load, lambda arrays, address: read(I64, int(address)))
+define(
+    "atomic_store", _scalars(2, None), _atomic_store, lambda arrays, address, value: write(int(address), np.int64(value))
+)
+define("compare_exchange", _scalars(3), compare_exchange, _compare_exchange_twin)
+
+
+# Threads, time and calls
+
+
+def _pause(emitter: Emitter) -> None:
+    if emitter.level.name == "aarch64":
+        hint = emitter.constant(SimdType("i32"), 1)
+        emitter.builder.call(emitter.declare("llvm.aarch64.hint", emitter.ir.VoidType(), [hint.ir.type]), [hint.ir])
+    else:
+        emitter.builder.call(emitter.declare("llvm.x86.sse2.pause", emitter.ir.VoidType(), []), [])
+
+
+def _yield_thread(emitter: Emitter) -> None:
+    emitter.builder.call(emitter.declare("sched_yield", emitter.ir.IntType(32), []), [])
+
+
+def _nanoseconds(emitter: Emitter) -> Value:
+    builder, word = emitter.builder, emitter.llvm_type(I64)
+    with builder.goto_entry_block():  # in a loop, an alloca would grow the stack at every turn
+        time_of_day = builder.alloca(word, emitter.ir.Constant(word, 2))
+    clock = emitter.ir.Constant(emitter.ir.IntType(32), time.CLOCK_MONOTONIC)
+    function = emitter.declare("clock_gettime", clock.type, [clock.type, time_of_day.type])
+    builder.call(function, [clock, time_of_day])
+    seconds = emitter.value(I64, builder.load(time_of_day))
+    rest = emitter.value(I64, builder.load(builder.gep(time_of_day, [emitter.ir.Constant(word, 1)])))
+    return seconds * emitter.constant(I64, 1_000_000_000) + rest
+
+
+def _call_kernel(emitter: Emitter, function: Value, *arguments: Value) -> None:
+    word = emitter.llvm_type(I64)
+    pointer = emitter.pointer(function, emitter.ir.FunctionType(emitter.ir.VoidType(), [word] * 3))
+    emitter.builder.call(pointer, [one.ir for one in arguments])
+
+
+def _call_kernel_twin(arrays: Arrays, function: Any, *arguments: Any) -> None:
+    kernel_at(int(function))(*arguments)
+
+
+define("pause", _scalars(0, None), _pause, lambda arrays: None)
+define("yield_thread", _scalars(0, None), _yield_thread, lambda arrays: None)
+define("nanoseconds", _scalars(0), _nanoseconds, lambda arrays: np.int64(time.monotonic_ns()))
+define("call_kernel", _scalars(4, None), _call_kernel, _call_kernel_twin)
