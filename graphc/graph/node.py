@@ -1,0 +1,289 @@
+"""Nodes: one use of an op, and the leaves a graph starts from.
+
+node ::= Op(node, ...) : type           leaf ::= Input | Parameter | State | constant
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc.dims import Dim, Requirement
+from graphc.dtypes import DType, as_dtype, default_dtype
+from graphc.errors import CallError, GraphcError, NodeUseError, ShapeError
+from graphc.graph import bodies
+from graphc.graph.op import Op, infer, require
+from graphc.graph.operators import BUILDERS, Operators, builder, call
+from graphc.graph.origin import Origin, here, locate, made_at
+from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
+from graphc.loops import expr
+
+__all__ = [
+    "BUILDERS",
+    "Constant",
+    "Input",
+    "Leaf",
+    "Node",
+    "Origin",
+    "Parameter",
+    "State",
+    "aligned_copy",
+    "builder",
+    "call",
+    "constant",
+    "here",
+    "input",
+    "made_at",
+    "make",
+    "parameter",
+    "placeholder",
+    "require",
+    "state",
+]
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
+class Node(Operators):
+    """One use of an op: its value, once the graph runs. Compared by identity. `serial` counts nodes as they are made."""
+
+    op: Op
+    inputs: tuple[Node, ...]
+    type: NodeType
+    origin: Origin
+    requirements: tuple[Requirement, ...] = ()
+    serial: int = field(default_factory=count().__next__, kw_only=True)
+
+    @property
+    def tensor(self) -> TensorType:
+        """The type of a node with one result."""
+        if isinstance(self.type, TupleType):
+            raise NodeUseError(f"this node has {len(self.type.items)} results; take one with graphc.item(node, k)")
+        return self.type
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """The dimensions."""
+        return self.tensor.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.tensor.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.tensor.shape)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is an input, a parameter, a state or a placeholder."""
+        return isinstance(self.op, Leaf)
+
+    def on(self, inputs: tuple[Node, ...], op: Op | None = None) -> Node:
+        """Return this node on other inputs (and with another op), at the same origin; itself if nothing changes."""
+        if op is None or op == self.op:
+            if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
+                return self
+            if all(a.type == b.type for a, b in zip(inputs, self.inputs, strict=True)):
+                return Node(self.op, inputs, self.type, self.origin, self.requirements)
+        with made_at(self.origin):
+            return make(op or self.op, *inputs)
+
+    def eval(self, feeds: Mapping[Node, Any] | None = None) -> Any:
+        """Return the value by the reference run, without compiling: for the prompt and for tests.
+
+        `feeds` gives arrays for inputs. A node with several results gives a tuple.
+        """
+        return call("evaluate", self, feeds or {})
+
+    def describe(self) -> str:
+        made = (
+            self.op.kind + (f" {self.op.label!r}" if self.op.label else "")
+            if isinstance(self.op, Leaf)
+            else self.op.name
+        )
+        return f"{self.type} made by {made} at {self.origin}"
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
+    # Dataclasses with slots make a new class: what the base defines for identity is stated again.
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True)
+class Leaf(Op):
+    """Something that a graph starts from: kind is "input", "parameter", "state", "placeholder" or "training"."""
+
+    name: ClassVar[str] = "leaf"
+    kind: str
+    label: str = ""
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        return node
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Input(Node):
+    """A value given at each call (or, as a placeholder, by the loop that a step belongs to)."""
+
+    __hash__ = object.__hash__
+
+    @property
+    def name(self) -> str:
+        """The name that a call gives it by."""
+        assert isinstance(self.op, Leaf)
+        return self.op.label
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Stored(Node):
+    """A leaf with storage of its own, allocated once, 64-byte aligned, never moved."""
+
+    array: Any = None
+    __hash__ = object.__hash__
+
+    @property
+    def name(self) -> str:
+        """The name given to it, or ""."""
+        assert isinstance(self.op, Leaf)
+        return self.op.label
+
+    @property
+    def value(self) -> Any:
+        """The storage: a C-contiguous array, changed in place by `set` and by runs."""
+        return self.array
+
+    def set(self, array: Any) -> None:
+        """Copy an array of the same shape into the storage."""
+        new = np.asarray(array)
+        if new.shape != self.array.shape:
+            raise CallError(f"expected shape {self.array.shape}, got {new.shape}\n  {self.describe()}")
+        if not np.can_cast(new.dtype, self.array.dtype, "same_kind") and new.dtype.kind not in "iub":
+            raise CallError(f"expected {self.array.dtype}, got {new.dtype}\n  {self.describe()}")
+        self.array[...] = new
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Parameter(Stored):
+    """A leaf with storage that is trained."""
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class State(Stored):
+    """A leaf with storage that is not trained: statistics, slots, counts, carries."""
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Op):
+    """A fixed array; equal bytes make equal constants."""
+
+    name: ClassVar[str] = "constant"
+    value: Any
+
+    @property
+    def key(self) -> tuple[str, tuple[int, ...], bytes]:
+        """What identifies it."""
+        return self.value.dtype.name, self.value.shape, self.value.tobytes()
+
+    @property
+    def digest(self) -> str:
+        """A short hash of its bytes."""
+        return hashlib.sha256(self.value.tobytes()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Constant) and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def infer(self) -> TensorType:
+        return TensorType(self.value.shape, as_dtype(self.value.dtype))
+
+    def numpy(self) -> Any:
+        return self.value
+
+    def lower(self, out: TensorType) -> bodies.Body:
+        if self.value.size != 1:
+            return super().lower(out)
+        return bodies.compute(out, expr.const(self.value.reshape(()).item(), out.dtype))
+
+
+def make(op: Op, *inputs: Node) -> Node:
+    """Return a node of this op on these inputs, at the user's line; type errors name the operands."""
+    try:
+        result, requirements = infer(op, tuple(node.type for node in inputs))
+    except GraphcError as error:
+        locate(error, op.name, tuple(node.describe() for node in inputs))
+        raise
+    return Node(op, inputs, result, here(), requirements)
+
+
+def input(name: str, shape: object, dtype: object = None) -> Input:
+    """Return a value that each call gives: `shape` holds integers and names of symbolic dimensions.
+
+    dtype: float32 unless said otherwise (see `set_default_dtype`).
+    """
+    kind = default_dtype() if dtype is None else as_dtype(dtype)
+    return Input(Leaf("input", name), (), TensorType(as_shape(shape), kind), here())
+
+
+def placeholder(type: NodeType, name: str = "") -> Input:
+    """Return an input of a step graph."""
+    return Input(Leaf("placeholder", name), (), type, here())
+
+
+def parameter(value: Any, name: str | None = None, dtype: object = None) -> Parameter:
+    """Return a trained leaf that starts with this value."""
+    array = aligned_copy(as_array(value, dtype))
+    return Parameter(
+        Leaf("parameter", name or ""), (), TensorType(array.shape, as_dtype(array.dtype)), here(), (), array
+    )
+
+
+def state(value: Any, name: str | None = None, dtype: object = None) -> State:
+    """Return a leaf with storage that updates may change but training does not differentiate."""
+    array = aligned_copy(as_array(value, dtype))
+    return State(Leaf("state", name or ""), (), TensorType(array.shape, as_dtype(array.dtype)), here(), (), array)
+
+
+def constant(value: Any, dtype: object = None) -> Node:
+    """Return a node with a fixed value.
+
+    Arrays keep their dtype; Python floats (and lists of them) take the default dtype.
+    """
+    array = np.array(as_array(value, dtype), order="C")
+    array.flags.writeable = False
+    return make(Constant(array))
+
+
+def as_array(value: Any, dtype: object = None) -> Any:
+    """Return an array of a dtype that graphs know; Python numbers take default dtypes."""
+    if isinstance(value, Node):
+        raise NodeUseError(f"expected a number or an array, got a node: {value.describe()}")
+    array = np.asarray(value)
+    if dtype is None and array.dtype.kind == "f" and not hasattr(value, "dtype"):
+        dtype = default_dtype()
+    kind = as_dtype(array.dtype) if dtype is None else as_dtype(dtype)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"expected numbers, got an array of {array.dtype}")
+    return array.astype(kind.numpy, copy=False)
+
+
+def aligned_copy(array: Any) -> Any:
+    """Return a C-contiguous copy whose first byte lies on a 64-byte boundary."""
+    raw = np.empty(array.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,248 @@
+"""Operators and methods of nodes, through a table of builders that the ops fill.
+
+The table breaks the one natural circle: `node + 1` needs the op `add`, and the op needs nodes. The chain rule reaches
+builders through it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+from graphc.errors import GraphcError, NodeUseError
+from graphc.graph.origin import locate
+
+if TYPE_CHECKING:
+    from graphc.graph.node import Node
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BUILDERS: dict[str, Callable[..., Any]] = {}
+
+
+def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a function that makes nodes under this name; its errors name the user's line and the operands."""
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def build_located(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except GraphcError as error:
+                given = [item for arg in args for item in (arg if isinstance(arg, tuple | list) else (arg,))]  # pyright: ignore
+                operands = tuple(item.describe() for item in given if isinstance(item, Operators))  # pyright: ignore
+                locate(error, name, operands)
+                raise
+
+        BUILDERS[name] = build_located
+        return build_located
+
+    return register
+
+
+def call(name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call the builder registered under this name."""
+    return BUILDERS[name](*args, **kwargs)
+
+
+class Operators:
+    """NumPy's operators and methods, each a builder."""
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    __array_priority__ = 1000
+
+    def describe(self) -> str:
+        """Return type, origin and maker in one line, for errors."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Node:
+        return call("add", self, other)
+
+    def __radd__(self, other: Any) -> Node:
+        return call("add", other, self)
+
+    def __sub__(self, other: Any) -> Node:
+        return call("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Node:
+        return call("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Node:
+        return call("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Node:
+        return call("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Node:
+        return call("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return call("divide", other, self)
+
+    def __floordiv__(self, other: Any) -> Node:
+        return call("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Node:
+        return call("floor_divide", other, self)
+
+    def __mod__(self, other: Any) -> Node:
+        return call("remainder", self, other)
+
+    def __rmod__(self, other: Any) -> Node:
+        return call("remainder", other, self)
+
+    def __pow__(self, other: Any) -> Node:
+        return call("power", self, other)
+
+    def __rpow__(self, other: Any) -> Node:
+        return call("power", other, self)
+
+    def __matmul__(self, other: Any) -> Node:
+        return call("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return call("matmul", other, self)
+
+    def __neg__(self) -> Node:
+        return call("negative", self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Node:
+        return call("abs", self)
+
+    def __and__(self, other: Any) -> Node:
+        return call("logical_and", self, other)
+
+    def __rand__(self, other: Any) -> Node:
+        return call("logical_and", other, self)
+
+    def __or__(self, other: Any) -> Node:
+        return call("logical_or", self, other)
+
+    def __ror__(self, other: Any) -> Node:
+        return call("logical_or", other, self)
+
+    def __xor__(self, other: Any) -> Node:
+        return call("logical_xor", self, other)
+
+    def __rxor__(self, other: Any) -> Node:
+        return call("logical_xor", other, self)
+
+    def __invert__(self) -> Node:
+        return call("logical_not", self)
+
+    def __lt__(self, other: Any) -> Node:
+        return call("less", self, other)
+
+    def __le__(self, other: Any) -> Node:
+        return call("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Node:
+        return call("greater", self, other)
+
+    def __ge__(self, other: Any) -> Node:
+        return call("greater_equal", self, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return call("equal", self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return call("not_equal", self, other)
+
+    # A node is its identity: `==` builds a comparison, so the package compares nodes with `is` alone.
+    __hash__ = object.__hash__
+
+    def __getitem__(self, key: Any) -> Node:
+        return call("getitem", self, key)
+
+    @property
+    def T(self) -> Node:
+        """The axes in reverse order."""
+        return call("permute_dims", self)
+
+    def transpose(self, *axes: Any) -> Node:
+        """Permute the axes; reverse them if none are given."""
+        return call("permute_dims", self, _unpack(axes) or None)
+
+    def reshape(self, *shape: Any) -> Node:
+        """Return the same elements in another shape; one dimension may be -1."""
+        return call("reshape", self, _unpack(shape))
+
+    def astype(self, dtype: Any) -> Node:
+        """Convert to a dtype."""
+        return call("astype", self, dtype)
+
+    def squeeze(self, axis: Any = None) -> Node:
+        """Remove axes of size 1."""
+        return call("squeeze", self, axis)
+
+    def flatten(self) -> Node:
+        """Return the elements in one dimension."""
+        return call("reshape", self, (-1,))
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Sum over axes (all, if none are given)."""
+        return call("sum", self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Average over axes."""
+        return call("mean", self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Return the largest element over axes."""
+        return call("max", self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Return the smallest element over axes."""
+        return call("min", self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Whether any element over axes is true."""
+        return call("any", self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Whether all elements over axes are true."""
+        return call("all", self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Return the position of the largest element along an axis."""
+        return call("argmax", self, axis=axis, keepdims=keepdims)
+
+    def _refuse(self, use: str, advice: str) -> NoReturn:
+        raise NodeUseError(f"a node has no value while the graph is built, so {use}; {advice}\n  {self.describe()}")
+
+    def __bool__(self) -> bool:
+        self._refuse("it is neither true nor false", "choose with graphc.where or graphc.cond, compare nodes with `is`")
+
+    def __iter__(self) -> Any:
+        self._refuse("it cannot be iterated", "index it, or walk its leading axis with graphc.scan or graphc.map")
+
+    def __len__(self) -> int:
+        self._refuse("it has no len()", "its sizes stand in .shape")
+
+    def __contains__(self, item: object) -> bool:
+        self._refuse("`in` cannot search it", "use graphc.any(node == value)")
+
+    def __float__(self) -> float:
+        self._refuse("float() cannot read it", "use node.eval({input: array}) or graphc.compile")
+
+    def __int__(self) -> int:
+        self._refuse("int() cannot read it", "use node.eval({input: array}) or graphc.compile")
+
+    def __index__(self) -> int:
+        self._refuse("it cannot serve as a Python index", "use graphc.take, or node.eval({input: array})")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse("NumPy cannot read it", "use graphc's functions of the same name, or node.eval({input: array})")
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._refuse("it cannot be assigned to", "build a new node with graphc.where or graphc.concat")
+
+
+def _unpack(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(items[0]) if len(items) == 1 and isinstance(items[0], tuple | list) else items  # pyright: ignore

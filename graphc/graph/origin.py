@@ -1,0 +1,66 @@
+"""Where the user wrote something: the first stack frame outside the package, and errors that name it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphc.errors import GraphcError
+
+_PACKAGE = str(Path(__file__).parents[1])
+_internal: dict[str, bool] = {}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+
+_override: ContextVar[Origin | None] = ContextVar("_override", default=None)
+
+
+def here() -> Origin:
+    """Return the user's line that is being run, or the one that `made_at` names."""
+    chosen = _override.get()
+    if chosen is not None:
+        return chosen
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while True:
+        file = frame.f_code.co_filename
+        internal = _internal.get(file)
+        if internal is None:
+            internal = _internal[file] = file.startswith((_PACKAGE, "<")) and not file.startswith(
+                ("<stdin", "<ipython")
+            )
+        if not internal or frame.f_back is None:
+            return Origin(file, frame.f_lineno)
+        frame = frame.f_back
+
+
+@contextmanager
+def made_at(origin: Origin) -> Generator[None, None, None]:
+    """Give the nodes made inside this block the origin of what they derive from."""
+    token = _override.set(origin)
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:
+    """Add to an error, once, the user's line, the operation, and where each operand was made."""
+    if getattr(error, "located", False):
+        return
+    lines = [str(error), f"  in {what} at {here()}", *(f"  operand {k}: {text}" for k, text in enumerate(operands))]
+    error.args = ("\n".join(lines),)
+    error.located = True  # type: ignore[attr-defined]

@@ -1,0 +1,103 @@
+"""The printed form of a graph: typed A-normal form.
+
+    graph(%0: float32[batch, 3]) requires 4 divides batch:
+      %1: parameter float32[3, 2]
+      %2: float32[batch, 2] = contract(%0, %1) {domain: ..., ...}
+      return %2
+      update %1 <- %7
+
+Names are positions, so graphs that are equal up to their leaves' names print the same: the plan cache hashes this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.dims import Axis
+from graphc.graph.node import Constant, Leaf, Node
+from graphc.graph.op import Op
+from graphc.graph.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.graph.graph import Graph
+
+
+def text(graph: Graph, comments: bool = False) -> str:
+    """Return the printed form; with `comments`, leaf names and the user's lines follow as comments."""
+    return "\n".join(_lines(graph, "graph", comments))
+
+
+def _lines(graph: Graph, title: str, comments: bool) -> list[str]:
+    names: dict[Node, str] = {}
+
+    def name(node: Node) -> str:
+        return names.setdefault(node, f"%{len(names)}")
+
+    def remark(node: Node) -> str:
+        if not comments:
+            return ""
+        called = f"{node.op.label} " if isinstance(node.op, Leaf) and node.op.label else ""
+        return f"  # {called}{node.origin}"
+
+    inputs = ", ".join(f"{name(node)}: {node.type}" for node in graph.inputs)
+    needs = f" requires {', '.join(str(r) for r in graph.requirements)}" if graph.requirements else ""
+    lines = [f"{title}({inputs}){needs}:"]
+    if comments and graph.inputs:
+        lines += [f"  # {names[node]}:{remark(node)[3:]}" for node in graph.inputs]
+    targets = [target for target, _ in graph.updates]
+    for node in dict.fromkeys((*graph.nodes(), *targets)):
+        if isinstance(node.op, Leaf):
+            if node not in names:
+                lines.append(f"  {name(node)}: {node.op.kind} {node.type}{remark(node)}")
+            continue
+        operands = ", ".join(names[operand] for operand in node.inputs)
+        plain, nested = _attributes(node.op)
+        lines.append(f"  {name(node)}: {node.type} = {node.op.name}({operands}){plain}{remark(node)}")
+        for field, inner in nested:
+            lines += ["    " + line for line in _lines(inner, field, comments)]
+    if graph.outputs:
+        lines.append(f"  return {', '.join(names[node] for node in graph.outputs)}")
+    lines += [f"  update {names[target]} <- {names[value]}" for target, value in graph.updates]
+    return lines
+
+
+def _attributes(op: Op) -> tuple[str, list[tuple[str, Graph]]]:
+    if isinstance(op, Constant):
+        short = np.array2string(op.value, threshold=4, edgeitems=1, separator=", ").replace("\n", "")
+        return f" {{{op.digest} {short}}}", []
+    plain: list[str] = []
+    nested: list[tuple[str, Graph]] = []
+    for field in fields(op):
+        value: Any = getattr(op, field.name)
+        if hasattr(value, "with_roots"):
+            nested.append((field.name, value))
+        else:
+            plain.append(f"{field.name}: {attribute_text(value)}")
+    return (f" {{{', '.join(plain)}}}" if plain else ""), nested
+
+
+def attribute_text(value: Any) -> str:
+    """Return the printed form of an op's attribute."""
+    match value:
+        case tuple():
+            return f"[{', '.join(attribute_text(item) for item in value)}]"  # pyright: ignore
+        case Axis(axis, extent):
+            return f"{axis} < {extent}"
+        case TensorType():
+            return str(value)
+        case FunctionType():
+            code = value.__code__
+            digest = hashlib.sha256(code.co_code + repr(code.co_names).encode() + _constants(code)).hexdigest()[:16]
+            return f"{value.__module__}.{value.__qualname__} {digest}"
+        case _:
+            return repr(value)
+
+
+def _constants(code: Any) -> bytes:
+    # The repr of a nested code object holds its address, which changes from run to run.
+    return b",".join(c.co_code if hasattr(c, "co_code") else repr(c).encode() for c in code.co_consts)
