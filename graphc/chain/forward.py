@@ -1,0 +1,33 @@
+"""The chain rule, forward: tangents carried from `wrt` to the outputs beside the values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from graphc.graph.node import Node, call, made_at
+from graphc.graph.walk import dependents
+
+Tangent: TypeAlias = "Node | tuple[Node | None, ...]"
+
+
+def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node | None]) -> list[Node | None]:
+    """Return sum over wrt of d output / d wrt * tangent, for each output; None where no path leads.
+
+    Where one of `wrt` is made from another, its tangent is added to what the other's brings: the transpose of `reverse`.
+    """
+    known: dict[Node, Tangent] = {}
+    for node, tangent in zip(wrt, tangents, strict=True):
+        if tangent is not None:
+            known[node] = call("add", known[node], tangent) if node in known else tangent
+    given = dict(known)
+    for node in dependents(outputs, set(wrt)):
+        if not any(operand in known for operand in node.inputs):
+            continue
+        with made_at(node.origin):
+            tangent = node.op.jvp(node, tuple(known.get(operand) for operand in node.inputs))
+            if tangent is not None and node in given:
+                tangent = call("add", given[node], tangent)
+        if tangent is not None:
+            known[node] = tangent
+    return [known.get(output) for output in outputs]  # pyright: ignore[reportReturnType]

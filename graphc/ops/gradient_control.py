@@ -1,0 +1,104 @@
+"""What steers derivatives and training without computing anything: stop_gradient, with_update, the training leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, ClassVar
+
+from graphc.dtypes import bool_
+from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.graph import bodies
+from graphc.graph.node import Leaf, Node, Stored, builder, make
+from graphc.graph.op import Op
+from graphc.graph.origin import Origin
+from graphc.graph.types import TensorType
+from graphc.loops import expr
+
+_construction = count()
+_training = Node(Leaf("training"), (), TensorType((), bool_), Origin(__file__, 0))
+
+
+@dataclass(frozen=True)
+class Identity(Op):
+    """The first input, unchanged."""
+
+    def infer(self, value: TensorType, *others: TensorType) -> TensorType:
+        return value
+
+    def numpy(self, value: Any, *others: Any) -> Any:
+        return value
+
+    def lower(self, out: TensorType, *inputs: TensorType) -> bodies.Body:
+        return bodies.compute(out, expr.load(0, bodies.output_axes(out), out.dtype))
+
+
+@dataclass(frozen=True)
+class StopGradient(Identity):
+    """The identity with derivative zero."""
+
+    name: ClassVar[str] = "stop_gradient"
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return (None,)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> None:
+        return None
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        return make(self, batched[0])
+
+
+@dataclass(frozen=True)
+class WithUpdate(Identity):
+    """The identity on input 0 that asks for input 1, a leaf, to become input 2. `order` counts constructions."""
+
+    order: int
+    name: ClassVar[str] = "with_update"
+
+    def infer(self, value: TensorType, target: TensorType, new: TensorType) -> TensorType:
+        if target.shape != new.shape:
+            raise ShapeError(f"expected the update to have the shape of its target, {target}; got {new}")
+        if target.dtype is not new.dtype:
+            raise DTypeError(f"expected the update to have the dtype of its target, {target}; got {new}")
+        return value
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return cotangent, None, None
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return tangents[0]
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        value, target, new = batched
+        if target is not None or new is not None:
+            raise GraphError("an update inside vmap differs for each example; reduce it over the batch before with_update")
+        assert value is not None
+        return make(self, value, *node.inputs[1:])
+
+
+@builder("stop_gradient")
+def stop_gradient(x: Node) -> Node:
+    """Return x, as a constant to every derivative."""
+    return make(StopGradient(), x)
+
+
+@builder("with_update")
+def with_update(x: Node, updates: Mapping[Node, Node]) -> Node:
+    """Return x, carrying updates of states that a training step makes if it needs this node.
+
+    updates: {Parameter or State: its new value, of the same shape and dtype}. A step compiled with `training` collects them; any
+    other drops them. Two for one state are chained in the order of construction: the second reads what the first wrote.
+    """
+    for target, new in updates.items():
+        if not isinstance(target, Stored):
+            raise GraphError(f"expected a parameter or a state to update, got {target.describe()}")
+        x = make(WithUpdate(next(_construction)), x, target, new)
+    return x
+
+
+def training() -> Node:
+    """Return the boolean scalar that is true in a training step and false in an evaluation."""
+    return _training
