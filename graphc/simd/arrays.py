@@ -102,6 +102,12 @@ class Arrays:
     def bits(self, x: Array, kind: str) -> Array:
         return x.view(DTYPES[kind])
 
+    def any_lane(self, mask: Array) -> Array:
+        return mask.any()
+
+    def first_lane(self, x: Array, mask: Array) -> Array:
+        return x[int(np.argmax(mask))]
+
     def fma(self, a: Array, b: Array, c: Array) -> Array:
         return fused(a, b, c) if self.has_fma else a * b + c
 

@@ -220,6 +220,20 @@ def _define_reduction(name: str, combine: Callable[..., Any], *kinds: str) -> No
     define(f"reduce_{name}", _reduction_rule(*kinds), build)
 
 
+def reduce_or(arithmetic: Arithmetic, x: Number) -> Number:
+    """Any lane of a mask; the bits set in any lane of an integer."""
+    if arithmetic.type_of(x).kind == "b":
+        return arithmetic.any_lane(x)
+    return fold(lambda a, b: a | b, arithmetic, x)
+
+
+def reduce_and(arithmetic: Arithmetic, x: Number) -> Number:
+    """Every lane of a mask; the bits set in every lane of an integer."""
+    if arithmetic.type_of(x).kind == "b":
+        return ~arithmetic.any_lane(~x)
+    return fold(lambda a, b: a & b, arithmetic, x)
+
+
 def _argmax_rule(values: SimdType, indexes: SimdType) -> SimdType:
     require(values.lanes > 1 and values.kind in NUMBERS, "a vector of numbers first")
     require(indexes == values.of("i64"), f"indexes {values.of('i64')}")
@@ -277,8 +291,8 @@ def _define_all() -> None:
     _define_reduction("multiply", lambda arithmetic, a, b: a * b, *NUMBERS)
     _define_reduction("maximum", maximum, *NUMBERS)
     _define_reduction("minimum", minimum, *NUMBERS)
-    _define_reduction("and", lambda arithmetic, a, b: a & b, "b", *INTEGERS)
-    _define_reduction("or", lambda arithmetic, a, b: a | b, "b", *INTEGERS)
+    define("reduce_and", _reduction_rule("b", *INTEGERS), reduce_and)
+    define("reduce_or", _reduction_rule("b", *INTEGERS), reduce_or)
     define("reduce_argmax", _argmax_rule, argmax)
     define("lane", _lane_rule, lambda arithmetic, x, index: arithmetic.lane(x, index))
 

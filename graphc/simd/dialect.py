@@ -1,8 +1,10 @@
 """The whole dialect: importing this module defines every function."""
 
 import graphc.simd.basic
+import graphc.simd.check
 import graphc.simd.formulas
-import graphc.simd.memory  # noqa: F401
+import graphc.simd.memory
+import graphc.simd.philox  # noqa: F401
 from graphc.simd.record import FUNCTIONS, OPERATORS
 
 NAMES = tuple(FUNCTIONS)

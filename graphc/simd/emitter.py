@@ -161,8 +161,7 @@ class Emitter:
         if source.is_float and target.is_float:
             ir = (builder.fpext if target.bits > source.bits else builder.fptrunc)(x.ir, llvm)
         elif source.is_float:
-            name = f"llvm.fpto{'si' if target.is_signed else 'ui'}.sat"
-            return self.intrinsic(f"{name}.{self.suffix(target)}.{self.suffix(source)}", target, x)
+            return self._truncate(x, target)
         elif target.is_float:
             ir = (builder.sitofp if source.is_signed else builder.uitofp)(x.ir, llvm)
         elif target.bits < source.bits:
@@ -173,10 +172,42 @@ class Emitter:
             ir = x.ir  # LLVM's integers have no sign
         return Value(self, target, ir)
 
+    def _truncate(self, x: Value, target: SimdType) -> Value:
+        """Float to integer, saturating; LLVM's own llvm.fptosi.sat takes vectors apart into lanes."""
+        source = x.type
+        lowest = -(2 ** (target.bits - 1)) if target.is_signed else 0
+        highest = lowest + 2**target.bits - 1
+        # Both limits are floats. Out of them (and at NaN) the conversion is undefined, so its argument is replaced.
+        above = x >= self.constant(source, float(highest + 1))
+        below = x < self.constant(source, float(lowest))
+        outside = above | below | (x != x)
+        inside = self.select(outside, self.constant(source, 0.0), x)
+        convert = self.builder.fptosi if target.is_signed else self.builder.fptoui
+        result = Value(self, target, convert(inside.ir, self.llvm_type(target)))
+        result = self.select(above, self.constant(target, highest), result)
+        return self.select(below, self.constant(target, lowest), result) if target.is_signed else result
+
     def bits(self, x: Value, kind: str) -> Value:
         """The same bits read as another kind of the same width."""
         target = x.type.of(kind)
         return Value(self, target, self.builder.bitcast(x.ir, self.llvm_type(target)))
+
+    # Masks as a whole
+
+    def _mask_bits(self, mask: Value) -> Any:
+        return self.builder.bitcast(mask.ir, self.ir.IntType(mask.type.lanes))
+
+    def any_lane(self, mask: Value) -> Value:
+        """Whether any lane of a mask is set: one comparison, where a tree would shuffle single bits."""
+        bits = self._mask_bits(mask)
+        return Value(self, mask.type.wide(1), self.builder.icmp_unsigned("!=", bits, self.ir.Constant(bits.type, 0)))
+
+    def first_lane(self, x: Value, mask: Value) -> Value:
+        """The first lane of x whose mask is set (one is)."""
+        set_bits = self._mask_bits(mask)
+        function = self.declare(f"llvm.cttz.{set_bits.type}", set_bits.type, [set_bits.type, self.ir.IntType(1)])
+        index = self.builder.call(function, [set_bits, self.ir.Constant(self.ir.IntType(1), 1)])
+        return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index))
 
     # Operations that are not operators
 
