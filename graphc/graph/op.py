@@ -106,6 +106,13 @@ def require(left: Dim, relation: str, right: Dim, reason: str) -> None:
         collected.append(requirement)
 
 
+def inherit(requirements: tuple[Requirement, ...]) -> None:
+    """Hand on, in the `infer` of an op that holds a graph, what that graph requires."""
+    collected = _collected.get()
+    if collected is not None:
+        collected.extend(requirements)
+
+
 def infer(op: Op, types: tuple[Any, ...]) -> tuple[Any, tuple[Requirement, ...]]:
     """Return the type of an op on inputs of these types, and what it requires of the sizes."""
     collected: list[Requirement] = []

@@ -74,7 +74,9 @@ class WithUpdate(Identity):
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         value, target, new = batched
         if target is not None or new is not None:
-            raise GraphError("an update inside vmap differs for each example; reduce it over the batch before with_update")
+            raise GraphError(
+                "an update inside vmap differs for each example; reduce it over the batch before with_update"
+            )
         assert value is not None
         return make(self, value, *node.inputs[1:])
 

@@ -1,0 +1,195 @@
+"""What ops with inner graphs share: closing a traced function over what it reads, `item`, and the loop index.
+
+A function is traced once, on placeholders. What it made is cut where it leaves the trace: the nodes there become operands
+of the op and placeholders of the inner graph. Constants, and views (which cost nothing where they are read), stay inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from graphc.dims import Atom, Dim
+from graphc.dtypes import bool_
+from graphc.errors import GraphError
+from graphc.graph import walk
+from graphc.graph.graph import Graph, subgraphs
+from graphc.graph.node import Input, Leaf, Node, Stored, builder, constant, make, placeholder
+from graphc.graph.op import Op
+from graphc.graph.types import TensorType, TupleType, resize
+from graphc.ops.operands import expand
+
+VIEWS = frozenset({"broadcast_to", "reshape", "permute_dims", "expand_dims", "squeeze", "slice"})
+
+
+@dataclass(frozen=True)
+class Nested(Op):
+    """An op that holds graphs: their sizes are its own."""
+
+    def resize(self, sizes: dict[Atom, Dim]) -> Self:
+        new = super().resize(sizes)
+        old = dict(subgraphs(new))
+        changed = {name: resized for name, graph in old.items() if (resized := resize_graph(graph, sizes)) is not graph}
+        return replace(new, **changed) if changed else new
+
+
+@dataclass(frozen=True)
+class Item(Op):
+    """One result of an op with several."""
+
+    index: int
+    name: ClassVar[str] = "item"
+
+    def infer(self, several: TupleType) -> TensorType:
+        if not isinstance(several, TupleType):
+            raise GraphError(f"expected a node with several results, got {several}")
+        if not 0 <= self.index < len(several.items):
+            raise GraphError(f"result {self.index} does not exist: there are {len(several.items)}")
+        return several.items[self.index]
+
+    def numpy(self, several: tuple[Any, ...]) -> Any:
+        return several[self.index]
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Any, ...]:
+        type = node.inputs[0].type
+        assert isinstance(type, TupleType)
+        return (tuple(cotangent if k == self.index else None for k in range(len(type.items))),)
+
+    def jvp(self, node: Node, tangents: tuple[Any, ...]) -> Node | None:
+        return tangents[0][self.index]
+
+    def vmap(self, node: Node, batched: tuple[Any, ...]) -> Node | None:
+        return batched[0][self.index]
+
+
+@builder("item")
+def item(several: Node, index: int) -> Node:
+    """Return result number `index` of a node with several results."""
+    return make(Item(index), several)
+
+
+def capture(outputs: Sequence[Node], own: Collection[Node], start: int, hoist: bool) -> tuple[list[Node], list[Node]]:
+    """Return the nodes where a trace that began at serial number `start` reads the outside, and placeholders for them.
+
+    own: the placeholders of the trace (a set or dict). With `hoist`, what does not depend on them counts as outside.
+    """
+    recent: dict[Node, None] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node not in recent:
+            recent[node] = None
+            if node.serial >= start or _is_view(node):
+                stack.extend(node.inputs)
+    dependent: set[Node] = set()
+    fixed: set[Node] = set()
+    inside: set[Node] = set()
+    # A node is made after its operands, so the order of serial numbers is topological.
+    for node in sorted(recent, key=lambda node: node.serial):
+        if node in own or any(operand in dependent for operand in node.inputs):
+            dependent.add(node)
+        elif _is_fixed(node, fixed):
+            fixed.add(node)
+        traced = not hoist and node.serial >= start and all(_is_single(x) or x in inside for x in node.inputs)
+        if node in dependent or node in fixed or traced or _is_view(node):
+            inside.add(node)
+    outside: dict[Node, None] = {}
+    seen: set[Node] = set()
+    stack = list(reversed(outputs))
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node in own:
+            continue
+        if node not in inside or isinstance(node, Stored | Input):
+            outside[node] = None
+        else:
+            stack.extend(reversed(node.inputs))
+    return list(outside), [placeholder(node.tensor) for node in outside]
+
+
+def enclose(outputs: Sequence[Node], new: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """Return the outputs on placeholders in place of what they read from outside."""
+    return walk.replace(outputs, new) if new else tuple(outputs)
+
+
+def inline(graph: Graph, operands: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the outputs of a graph on operands in place of its inputs."""
+    return walk.replace(graph.outputs, dict(zip(graph.inputs, operands, strict=True)))
+
+
+def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
+    """Return, for each input, whether the outputs need it."""
+    needed = set(walk.topological(outputs))
+    return [node in needed for node in inputs]
+
+
+def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[tuple[Node, Node]]:
+    return [pair for pair, need in zip(pairs, used([inner for inner, _ in pairs], outputs), strict=True) if need]
+
+
+def zeros(type: TensorType) -> Node:
+    """Return zeros of a type."""
+    return expand(constant(0, type.dtype), type.shape)
+
+
+def trace_start() -> int:
+    """Return a serial number between those of the nodes made before and those made after."""
+    return placeholder(TensorType((), bool_)).serial
+
+
+_index: ContextVar[Node | None] = ContextVar("_index", default=None)
+
+
+def loop_index() -> Node | None:
+    """Return the number of the present step of the loop that is being traced (uint32, unique in nested loops); None outside."""
+    return _index.get()
+
+
+@contextmanager
+def inside_loop(index: Node) -> Iterator[None]:
+    """Make `index` the loop index of what is built in this block."""
+    token = _index.set(index)
+    try:
+        yield
+    finally:
+        _index.reset(token)
+
+
+def resize_graph(graph: Graph, sizes: dict[Atom, Dim]) -> Graph:
+    """Return the graph with symbols replaced; itself if it holds none of them."""
+    done: dict[Node, Node] = {}
+    for node in (*graph.inputs, *graph.nodes()):
+        if node in done:
+            continue
+        op, type = node.op.resize(sizes), resize(node.type, sizes)
+        inputs = tuple(done[operand] for operand in node.inputs)
+        if op is node.op and type == node.type and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+            done[node] = node
+        else:
+            assert not isinstance(node, Stored)
+            kind = Input if isinstance(node, Input) else Node
+            done[node] = kind(op, inputs, type, node.origin)  # pyright: ignore[reportArgumentType]
+    if all(old is new for old, new in done.items()):
+        return graph
+    return Graph(tuple(done[node] for node in graph.inputs), tuple(done[node] for node in graph.outputs), (), ())
+
+
+def _is_view(node: Node) -> bool:
+    return node.op.name in VIEWS and not isinstance(node.op, Leaf)
+
+
+def _is_single(node: Node) -> bool:
+    return isinstance(node.type, TensorType)
+
+
+def _is_fixed(node: Node, fixed: set[Node]) -> bool:
+    """Whether a node is a constant, the training flag, positions, or made of such alone."""
+    if isinstance(node.op, Leaf):
+        return node.op.kind == "training"
+    return all(operand in fixed for operand in node.inputs)

@@ -1,0 +1,344 @@
+"""Scan: a step graph run along an axis, and `map` built on it.
+
+A scan's derivatives are scans. They reuse the placeholders of the step, so a pass can unite what they have in common with
+the scan they come from. The reverse one walks time backwards, is fed the history of the carries (the value that entered
+each step) as a slice, and recomputes the rest of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc.chain import batch, forward, reverse
+from graphc.dims import Dim
+from graphc.dtypes import uint32
+from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.graph import bodies
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node, builder, call, make, placeholder
+from graphc.graph.op import inherit, require
+from graphc.graph.reference import run
+from graphc.graph.structure import leaves, match, paths, rebuild
+from graphc.graph.types import TensorType, TupleType, as_dim
+from graphc.ops.nested import Nested, capture, enclose, inside_loop, item, loop_index, needed, trace_start, used, zeros
+from graphc.ops.operands import as_node, expand
+
+Several = tuple["Node | None", ...]
+
+
+@dataclass(frozen=True)
+class Carry:
+    """One carry of a scan that is being assembled; `keep` says whether its history is among the results."""
+
+    placeholder: Node
+    initial: Node
+    new: Node
+    keep: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A scan node taken apart: the placeholders of its step, their operands, and what the step returns."""
+
+    carries: tuple[Node, ...]
+    slices: tuple[Node, ...]
+    shared: tuple[Node, ...]
+    initial: tuple[Node, ...]
+    arrays: tuple[Node, ...]
+    operands: tuple[Node, ...]
+    new: tuple[Node, ...]
+    results: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Scan(Nested):
+    """`step`, run `length` times on its own carries; see `bodies.Loop` for the order of operands and results."""
+
+    step: Graph
+    length: Dim
+    carries: int
+    slices: int
+    reverse: bool = False
+    name: ClassVar[str] = "scan"
+
+    def infer(self, *inputs: TensorType) -> TupleType:
+        for k, (given, inner) in enumerate(zip(inputs, self.step.inputs, strict=True)):
+            expected = inner.tensor
+            if self.carries <= k < self.carries + self.slices:
+                if not given.shape:
+                    raise ShapeError(f"scan: expected an array to walk, got the scalar {given}")
+                require(given.shape[0], "==", self.length, "scan: the arrays that it walks must be as long as it")
+                given = TensorType(given.shape[1:], given.dtype)
+            if given != expected:
+                raise ShapeError(f"scan: expected {expected} for operand {k} of the step, got {given}")
+        for k, new in enumerate(self.step.outputs[: self.carries]):
+            if new.type != self.step.inputs[k].type:
+                raise ShapeError(f"scan: carry {k} enters as {self.step.inputs[k].type} and leaves as {new.type}")
+        inherit(self.step.requirements or ())
+        stacked = (node.tensor for node in self.step.outputs[self.carries :])
+        results = tuple(TensorType((self.length, *type.shape), type.dtype) for type in stacked)
+        return TupleType((*inputs[: self.carries], *results))
+
+    def numpy(self, *inputs: Any) -> tuple[Any, ...]:
+        assert isinstance(self.length, int)
+        first, last = self.carries, self.carries + self.slices
+        values, arrays, shared = list(inputs[:first]), inputs[first:last], inputs[last:]
+        types = [node.tensor for node in self.step.outputs[first:]]
+        stacked = [np.empty((self.length, *type.shape), type.dtype.numpy) for type in types]
+        for time in reversed(range(self.length)) if self.reverse else range(self.length):
+            feeds = (*values, *(array[time] for array in arrays), *shared)
+            outputs = run(self.step.outputs, dict(zip(self.step.inputs, feeds, strict=True)))
+            values = outputs[:first]
+            for history, value in zip(stacked, outputs[first:], strict=True):
+                history[time] = value
+        return (*values, *stacked)
+
+    def parts(self, node: Node) -> Parts:
+        """Return the placeholders, operands and outputs of a node of this op by role."""
+        first, last = self.carries, self.carries + self.slices
+        return Parts(
+            *(self.step.inputs[:first], self.step.inputs[first:last], self.step.inputs[last:]),
+            *(node.inputs[:first], node.inputs[first:last], node.inputs[last:]),
+            *(self.step.outputs[:first], self.step.outputs[first:]),
+        )
+
+    def vjp(self, node: Node, cotangent: Several) -> tuple[Node | None, ...]:
+        part = self.parts(node)
+        finals, received = cotangent[: self.carries], cotangent[self.carries :]
+        arriving = [
+            (r, placeholder(r.type), given)
+            for r, given in zip(part.results, received, strict=True)
+            if given is not None
+        ]
+        flowing = {k: placeholder(part.carries[k].type) for k, final in enumerate(finals) if final is not None}
+        wrt = (*part.carries, *part.slices, *part.shared)
+        while True:  # until no further carry turns out to pass a cotangent to the step before
+            outputs = [*(part.new[k] for k in flowing), *(result for result, _, _ in arriving)]
+            shares = reverse(outputs, [*flowing.values(), *(inner for _, inner, _ in arriving)], wrt)
+            more = [k for k in range(self.carries) if shares[k] is not None and k not in flowing]
+            if not more:
+                break
+            flowing |= {k: placeholder(part.carries[k].type) for k in more}
+
+        to_slices = {k: s for k, s in enumerate(shares[self.carries : self.carries + self.slices]) if s is not None}
+        to_shared = {k: s for k, s in enumerate(shares[self.carries + self.slices :]) if s is not None}
+        carries = [
+            Carry(inner, or_zeros(finals[k], inner.tensor), or_zeros(shares[k], inner.tensor))
+            for k, inner in flowing.items()
+        ]
+        for k, share in to_shared.items():
+            # The sum enters linearly, so no derivative reads its history, which would be as many copies as there are steps.
+            total = placeholder(share.type)
+            carries.append(Carry(total, zeros(share.tensor), total + share, keep=False))
+        backward = assemble(
+            carries,
+            [
+                *histories(node, used(part.carries, [*(c.new for c in carries), *to_slices.values()])),
+                *zip(part.slices, part.arrays, strict=True),
+                *((inner, given) for _, inner, given in arriving),
+            ],
+            list(zip(part.shared, part.operands, strict=True)),
+            list(to_slices.values()),
+            self.length,
+            not self.reverse,
+        )
+        taken = (item(backward, k) for k in count())
+        found = {k: next(taken) for k in flowing}
+        found |= {self.carries + self.slices + k: next(taken) for k in to_shared}
+        found |= {self.carries + k: next(taken) for k in to_slices}
+        return tuple(found.get(k) for k in range(len(node.inputs)))
+
+    def jvp(self, node: Node, tangents: Several) -> Several:
+        part = self.parts(node)
+        inner = [
+            placeholder(x.type) if t is not None else None for x, t in zip(self.step.inputs, tangents, strict=True)
+        ]
+        while True:  # until no further carry turns out to get a tangent
+            flows = forward(self.step.outputs, self.step.inputs, inner)
+            more = [k for k in range(self.carries) if flows[k] is not None and inner[k] is None]
+            if not more:
+                break
+            for k in more:
+                inner[k] = placeholder(part.carries[k].type)
+
+        first, last = self.carries, self.carries + self.slices
+        carries = [Carry(*carry, keep=False) for carry in zip(part.carries, part.initial, part.new, strict=True)]
+        moving = [k for k in range(first) if inner[k] is not None]
+        for k in moving:
+            type = part.carries[k].tensor
+            carries.append(Carry(inner[k], or_zeros(tangents[k], type), or_zeros(flows[k], type)))  # pyright: ignore
+        pairs = [None if t is None else (i, t) for i, t in zip(inner, tangents, strict=True)]
+        stacked = [k for k in range(first, len(flows)) if flows[k] is not None]
+        both = assemble(
+            carries,
+            [*zip(part.slices, part.arrays, strict=True), *filter(None, pairs[first:last])],
+            [*zip(part.shared, part.operands, strict=True), *filter(None, pairs[last:])],
+            [*part.results, *(flow for flow in flows[first:] if flow is not None)],
+            self.length,
+            self.reverse,
+        )
+        found = {k: item(both, first + place) for place, k in enumerate(moving)}
+        found |= {k: item(both, len(carries) + len(part.results) + place) for place, k in enumerate(stacked)}
+        return tuple(found.get(k) for k in range(len(self.step.outputs)))
+
+    def vmap(self, node: Node, batched: Several) -> Several:
+        part = self.parts(node)
+        size = next(operand.shape[0] for operand in batched if operand is not None)
+        inner: dict[Node, Node] = {}
+        for outer, given in zip(self.step.inputs, batched, strict=True):
+            if given is not None:
+                inner[outer] = placeholder(TensorType((size, *outer.shape), outer.dtype))
+        while True:  # until no further carry turns out to differ between examples
+            outputs = batch(self.step.outputs, inner)
+            more = [k for k, c in enumerate(part.carries) if outputs[k] is not None and c not in inner]
+            if not more:
+                break
+            for outer in (part.carries[k] for k in more):
+                inner[outer] = placeholder(TensorType((size, *outer.shape), outer.dtype))
+
+        first, last = self.carries, self.carries + self.slices
+        carries: list[Carry] = []
+        for k, outer in enumerate(part.carries):
+            if outer in inner:
+                initial = expand(part.initial[k] if batched[k] is None else batched[k], inner[outer].shape)  # pyright: ignore
+                new = expand(part.new[k] if outputs[k] is None else outputs[k], inner[outer].shape)  # pyright: ignore
+                carries.append(Carry(inner[outer], initial, new, keep=False))
+            else:
+                carries.append(Carry(outer, part.initial[k], part.new[k], keep=False))
+        slices = [
+            (outer, array) if given is None else (inner[outer], swap_leading(given))
+            for outer, array, given in zip(part.slices, part.arrays, batched[first:last], strict=True)
+        ]
+        shared = [
+            (outer, operand) if given is None else (inner[outer], given)
+            for outer, operand, given in zip(part.shared, part.operands, batched[last:], strict=True)
+        ]
+        results = [old if new is None else new for old, new in zip(part.results, outputs[first:], strict=True)]
+        many = assemble(carries, slices, shared, results, self.length, self.reverse)
+        finals = (item(many, k) if outer in inner else None for k, outer in enumerate(part.carries))
+        stacked = (
+            None if new is None else swap_leading(item(many, first + k)) for k, new in enumerate(outputs[first:])
+        )
+        return (*finals, *stacked)
+
+    def lower(self, out: Any, *inputs: TensorType) -> bodies.Body:
+        return bodies.Loop(self.step, self.length, self.carries, self.slices, self.reverse)
+
+
+def assemble(
+    carries: Sequence[Carry],
+    slices: Sequence[tuple[Node, Node]],
+    shared: Sequence[tuple[Node, Node]],
+    results: Sequence[Node],
+    length: Dim,
+    reverse: bool,
+) -> Node:
+    """Return a scan of these parts: final carries, results, then the histories that are kept and not among the results.
+
+    slices and shared: pairs of placeholder and operand; those that the step does not read are left out.
+    """
+    known = set(results)
+    kept = (carry.placeholder for carry in carries if carry.keep and carry.placeholder not in known)
+    outputs = (*(carry.new for carry in carries), *results, *kept)
+    slices, shared = needed(slices, outputs), needed(shared, outputs)
+    inputs = (*(carry.placeholder for carry in carries), *(inner for inner, _ in (*slices, *shared)))
+    op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse)
+    return make(op, *(carry.initial for carry in carries), *(operand for _, operand in (*slices, *shared)))
+
+
+def histories(node: Node, needed: Sequence[bool]) -> list[tuple[Node, Node]]:
+    """Return the placeholders of the needed carries of a scan, with all the values they had."""
+    op = node.op
+    assert isinstance(op, Scan)
+    part = op.parts(node)
+    wanted = [carry for carry, need in zip(part.carries, needed, strict=True) if need]
+    missing = [carry for carry in wanted if not any(result is carry for result in part.results)]
+    if missing:
+        step = Graph(op.step.inputs, (*op.step.outputs, *missing), (), op.step.requirements)
+        node = make(replace(op, step=step), *node.inputs)
+    places = {result: k for k, result in enumerate((*part.results, *missing))}
+    return [(carry, item(node, op.carries + places[carry])) for carry in wanted]
+
+
+def or_zeros(node: Node | None, type: TensorType) -> Node:
+    """Return the node, or zeros where it is None."""
+    return zeros(type) if node is None else node
+
+
+def swap_leading(node: Node) -> Node:
+    """Exchange the first two axes: batch and time."""
+    return call("permute_dims", node, (1, 0, *range(2, node.ndim)))
+
+
+@builder("scan")
+def scan(
+    step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: Any = None, reverse: bool = False
+) -> tuple[Any, Any]:
+    """Run `step` along the leading axis of `xs`, handing a carry on; return the last carry and the stacked results.
+
+    step: (carry, x) -> (new carry, result), each any nesting of tuples, lists and dicts of nodes. It is traced once; it may
+    read nodes from outside. The carry keeps the shapes and dtypes of `init`.
+    xs: arrays of one leading size, or None with `length` (an integer, a symbol's name or a dim).
+    reverse: walk from the last position to the first; result t still stands at position t.
+    Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.
+    """
+    initial = [as_node(value) for value in leaves(init)]
+    arrays = [as_node(value) for value in leaves(xs)]
+    for path, array in zip((path for path, _ in paths(xs)), arrays, strict=True):
+        if not array.shape:
+            raise ShapeError(f"scan: expected arrays to walk in xs, got a scalar at xs{path}: {array.describe()}")
+    if length is None and not arrays:
+        raise GraphError("scan: expected xs or length, got neither")
+    steps = arrays[0].shape[0] if length is None else as_dim(length)
+
+    carries = [placeholder(node.type) for node in initial]
+    slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
+    start, index = trace_start(), placeholder(TensorType((), uint32))
+    with inside_loop(index):
+        returned = step(rebuild(init, carries), rebuild(xs, slices))
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise GraphError(f"scan: expected the step to return (carry, result), got {type(returned).__name__}")
+    new = match(init, returned[0], "scan: the carry that the step returns")
+    new = [as_node(value, carry.dtype) for value, carry in zip(new, carries, strict=True)]
+    for (path, _), carry, after in zip(paths(init), carries, new, strict=True):
+        if carry.type != after.type:
+            kind = ShapeError if carry.shape != after.shape else DTypeError
+            raise kind(f"scan: carry{path} enters the step as {carry.type} and leaves it as {after.describe()}")
+    results = [as_node(value) for value in leaves(returned[1])]
+
+    own = dict.fromkeys((*carries, *slices, index))
+    outside, inner = capture([*new, *results], own, start, hoist=True)
+    closed = enclose([*new, *results], dict(zip(outside, inner, strict=True)))
+    pairs = list(zip(slices, arrays, strict=True))
+    if used([index], closed)[0]:
+        pairs.append((index, _numbers(steps)))
+    made = assemble(
+        [Carry(*carry) for carry in zip(carries, initial, closed, strict=False)],
+        pairs,
+        list(zip(inner, outside, strict=True)),
+        closed[len(carries) :],
+        steps,
+        reverse,
+    )
+    items = [item(made, k) for k in range(len(carries) + len(results))]
+    return rebuild(init, items[: len(carries)]), rebuild(returned[1], items[len(carries) :])
+
+
+@builder("map")
+def map(function: Callable[[Any], Any], xs: Any) -> Any:
+    """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results."""
+    return scan(lambda _, x: (None, function(x)), None, xs)[1]
+
+
+def _numbers(length: Dim) -> Node:
+    """The loop index at each step: distinct over all steps of the enclosing loops too (below 2**32 of them)."""
+    numbers = call("arange", length, dtype="uint32")
+    outer = loop_index()
+    if outer is None:
+        return numbers
+    return outer * call("size", length, dtype="uint32") + numbers
