@@ -1,0 +1,206 @@
+"""A binding in memory: arena, status block, frames and launch block. One run at a time owns it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import IndexOutOfRangeError, PlanMemoryError
+from graphc.runtime import threads
+from graphc.runtime.arguments import Array, address_of
+from graphc.runtime.binding import Binding
+from graphc.runtime.locks import LOCK
+from graphc.runtime.walk import FAILED, LAUNCH_WORDS, LINE, native
+
+# Below this, the system is not asked how much memory it has.
+_SURELY_AVAILABLE = 1 << 28
+_OUTCOME, _RAN = 8, 11
+
+
+class Arena:
+    """Memory for temporaries, 64-byte aligned."""
+
+    def __init__(self, nbytes: int) -> None:
+        check_memory(nbytes)
+        try:
+            self._memory = np.empty(nbytes + LINE, np.uint8)
+        except MemoryError as error:
+            raise PlanMemoryError(_too_large(nbytes, None)) from error
+        self.address = -(-address_of(self._memory) // LINE) * LINE
+        self.nbytes = nbytes
+
+
+# Arenas that no run uses. Runs that follow each other get the same one, so executables share it; it grows by being replaced.
+_idle_arenas: list[Arena] = []
+
+
+def take_arena(nbytes: int) -> Arena:
+    """Return an arena of this size or more, for this run alone until it is given back."""
+    try:
+        arena = _idle_arenas.pop()
+    except IndexError:
+        return Arena(nbytes)
+    if arena.nbytes < nbytes:
+        del arena
+        arena = Arena(nbytes)
+    return arena
+
+
+def give_back(arena: Arena) -> None:
+    """Let later runs use this arena."""
+    _idle_arenas.append(arena)
+
+
+def check_memory(nbytes: int) -> None:
+    """Raise PlanMemoryError if so many bytes are surely not to be had."""
+    if nbytes >= _SURELY_AVAILABLE and (available := available_memory()) is not None and nbytes > available:
+        raise PlanMemoryError(_too_large(nbytes, available))
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may still take, None where the system does not tell."""
+    found: list[int] = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(1024 * int(line.split()[1]))
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return min(found) if found else None
+
+
+def _too_large(nbytes: int, available: int | None) -> str:
+    have = "" if available is None else f", and {available / 2**20:,.0f} MiB are available"
+    return f"this call needs {nbytes / 2**20:,.0f} MiB for temporaries{have}; use a smaller batch"
+
+
+class Activation:
+    """Frames for every thread, the table of external addresses, and the block that the native walk is started with."""
+
+    def __init__(self, binding: Binding, leaves: Sequence[Array], constants: Sequence[Array], sites: tuple[str, ...]):
+        self.binding = binding
+        self.sites = sites
+        self._keep = (tuple(leaves), tuple(constants))
+        line = LINE // 8
+        stride = -(-len(binding.frame) // line) * line
+        entries = -(-binding.entries // line) * line
+        # launch block | status | barrier, two lines | externals | frames
+        total = 4 * line + entries + binding.threads * stride
+        self._memory = np.zeros(total + line, np.int64)
+        skip = -address_of(self._memory) % LINE // 8
+        words = self._memory[skip : skip + total]
+        base = address_of(words)
+        self._status = words[line : line + 4]
+        self._externals = words[4 * line : 4 * line + binding.entries]
+        self._frames = words[4 * line + entries :].reshape(binding.threads, stride)
+        self._frames[:, : len(binding.frame)] = binding.frame
+        self._externals[1] = base + LINE
+        known = [address_of(array) for array in (*leaves, *constants)]
+        self._externals[2 : 2 + len(known)] = known
+        self._late = binding.inputs_at
+        walk = native()
+        words[:LAUNCH_WORDS] = (
+            *(base + LINE, address_of(binding.table), address_of(self._frames), 8 * stride, base + 2 * LINE),
+            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0),
+        )
+        self._words = words
+        self._launch = walk.launch
+        self._block = base
+        self._outcome = ctypes.c_int64.from_address(base + 8 * _OUTCOME)
+        count = binding.entries - binding.inputs_at
+        self._pack = Struct(f"{count}q").pack_into
+        self._late_bytes = memoryview(self._externals[self._late :]).cast("B") if count else bytearray()
+        self._arena: Arena | None = None
+        self._arena_address = -1
+        self._pool: threads.Pool | None = None
+
+    def place(self, arena_address: int) -> None:
+        """Point the frames at an arena."""
+        if arena_address != self._arena_address:
+            self._externals[0] = self._arena_address = arena_address
+            word, entry, offset = self.binding.fixed.T
+            self._frames[:, word] = self._externals[entry] + offset
+
+    def set_addresses(self, addresses: Sequence[int]) -> None:
+        """Set the addresses of inputs and outputs."""
+        self._pack(self._late_bytes, 0, *addresses)
+
+    def set_time_slice(self, nanoseconds: int) -> None:
+        """Pause after this time, at the first point where the binding allows it."""
+        self._words[6] = nanoseconds
+
+    def run(self, writes: bool) -> int:
+        """Run, or go on where a pause left off, under the readers-writer lock; return how it ended.
+
+        Raises what the status block says; then the activation is ready to start anew.
+        """
+        count = self.binding.threads
+        if count > 1:
+            self._prepare_pool(count)
+        if writes:
+            if LOCK.patient:
+                LOCK.give_way()
+            with LOCK.mutex:
+                try:
+                    LOCK.writer = self
+                    if LOCK.readers:
+                        LOCK.enter_writing(self)
+                    self._launch(self._block, 0, count)
+                finally:
+                    LOCK.writer = None
+        else:
+            try:
+                LOCK.readers.add(self)
+                if LOCK.writer is not None:
+                    LOCK.enter_reading(self)
+                self._launch(self._block, 0, count)
+            finally:
+                LOCK.readers.discard(self)
+        outcome = self._outcome.value
+        if outcome == FAILED:
+            self._fail()
+        return outcome
+
+    def align_threads(self) -> None:
+        """After a pause: let all threads stand where thread 0 stands, as the next run may have more of them."""
+        self._frames[1:] = self._frames[0]
+
+    @property
+    def threads_ran(self) -> int:
+        """How many threads the last run had."""
+        return int(self._words[_RAN])
+
+    def iterations_done(self) -> int:
+        """Return how many iterations of the first loop are complete."""
+        return self.binding.count - int(self._frames[0, self.binding.counter])
+
+    def _prepare_pool(self, count: int) -> None:
+        pool = threads.pool()
+        if pool is not self._pool:
+            pool.grow(count - 1)
+            self._words[10] = pool.address
+            self._pool = pool
+        if self.binding.heavy:
+            pool.wake(count - 1)
+
+    def _fail(self) -> None:
+        code, site, index, size = (int(word) for word in self._status)
+        self._status[:] = 0
+        self._frames[:, 0] = 0
+        where = self.sites[site] if 0 <= site < len(self.sites) else f"site {site}"
+        if code == 1:
+            raise IndexOutOfRangeError(f"index {index} is out of range for an axis of size {size}: {where}")
+        raise RuntimeError(f"a kernel reported code {code}: {where}")
+
+
+def is_aligned(array: Any) -> bool:
+    """Whether a kernel may read this array in place."""
+    return bool(array.flags.c_contiguous and array.flags.aligned)

@@ -1,0 +1,270 @@
+"""What a call may be given: arrays, sizes and output buffers, checked before anything runs.
+
+An array of the right dtype that is C-contiguous and aligned is used in place. Anything else that stands for the same kind of
+numbers is converted; what would lose more than precision is an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim, Symbol
+from graphc.dtypes import DType
+from graphc.errors import CallError, DTypeError, GraphcError, MissingInputError
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+# A single position, or a tuple, list or dict of structures.
+Structure: TypeAlias = "int | tuple[Structure, ...] | list[Structure] | dict[Any, Structure]"
+
+_probe = np.zeros(1)
+_DATA_FIELD = 16
+# NumPy's C structure of an array starts with the object header and the data pointer. Reading the pointer there takes a
+# fifth of the time that `array.ctypes.data` takes; where the header is laid out otherwise, the slow way is used.
+_IS_FIELD_KNOWN = ctypes.c_int64.from_address(id(_probe) + _DATA_FIELD).value == _probe.ctypes.data
+_pointer_at = ctypes.c_int64.from_address
+
+
+def address_of(array: Array) -> int:
+    """Return the address of an array's first element."""
+    return _pointer_at(id(array) + _DATA_FIELD).value if _IS_FIELD_KNOWN else int(array.ctypes.data)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input: its name, dtype and shape, whose dims may be symbols."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {shape_text(self.shape)}"
+
+
+def shape_text(shape: Sequence[Dim]) -> str:
+    """Return a shape the way Python prints tuples, with symbols bare."""
+    return f"({', '.join(str(d) for d in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def arrange(
+    specs: Sequence[InputSpec], keys: Sequence[object], arguments: Sequence[object], named: Mapping[str, object]
+) -> list[object]:
+    """Return the arguments by position, whether given by position, by name, or as one dict keyed by name or key."""
+    if len(arguments) == 1 and isinstance(arguments[0], dict) and not named:
+        position = {id(key): n for n, key in enumerate(keys)}
+        mapping: dict[Any, object] = arguments[0]
+        by_name = {spec.name: n for n, spec in enumerate(specs)}
+        found: dict[int, object] = {}
+        for key, value in mapping.items():
+            place = by_name.get(key) if isinstance(key, str) else position.get(id(key))
+            if place is None:
+                raise MissingInputError(f"{_key_text(key)} is not an input; expected {_expected(specs)}")
+            found[place] = value
+        missing = [spec.name for n, spec in enumerate(specs) if n not in found]
+        if missing:
+            raise MissingInputError(f"missing input {', '.join(map(repr, missing))}; expected {_expected(specs)}")
+        return [found[n] for n in range(len(specs))]
+    if len(arguments) > len(specs):
+        raise MissingInputError(f"got {len(arguments)} arguments, expected {_expected(specs)}")
+    values = dict(zip((spec.name for spec in specs), arguments, strict=False))
+    for name, value in named.items():
+        if name in values:
+            raise MissingInputError(f"input {name!r} is given twice, by position and by name")
+        values[name] = value
+    names = [spec.name for spec in specs]
+    if extra := [name for name in values if name not in names]:
+        raise MissingInputError(f"{', '.join(map(repr, extra))} is not an input; expected {_expected(specs)}")
+    if missing := [name for name in names if name not in values]:
+        raise MissingInputError(f"missing input {', '.join(map(repr, missing))}; expected {_expected(specs)}")
+    return [values[name] for name in names]
+
+
+def convert(value: object, spec: InputSpec) -> Array:
+    """Return the value as an array that a kernel can read in place, copied only if it must be."""
+    try:
+        array = np.asarray(value)
+    except GraphcError as error:
+        raise DTypeError(f"input {spec.name!r}: expected an array, got a {type(value).__name__}") from error
+    except (TypeError, ValueError) as error:
+        raise CallError(f"input {spec.name!r}: a {type(value).__name__} is no array: {error}") from error
+    target = spec.dtype.numpy
+    if array.dtype != target:
+        array = _cast(array, value, spec, target)
+    if not array.flags.c_contiguous or not array.flags.aligned or not array.dtype.isnative:
+        array = np.require(array, target, ["C", "A"])
+    return array
+
+
+def _cast(array: Array, value: object, spec: InputSpec, target: np.dtype[Any]) -> Array:
+    kind, wanted = array.dtype.kind, spec.dtype.kind
+    if kind not in "biuf":
+        hint = "; its rows may differ in length" if isinstance(value, list | tuple) and kind == "O" else ""
+        raise DTypeError(f"input {spec.name!r}: expected {spec.dtype}, got an array of dtype {array.dtype}{hint}")
+    order = "biuf".index
+    if array.size == 0 and isinstance(value, list | tuple):
+        return array.astype(target)  # An empty list has no dtype of its own.
+    if wanted == "b" or (kind == "f" and wanted != "f"):
+        advice = f"array.astype({spec.dtype.name!r})" if kind == "f" else "array != 0"
+        raise DTypeError(
+            f"input {spec.name!r}: expected {spec.dtype}, got {array.dtype}, which does not convert by itself; pass {advice}"
+        )
+    if wanted in "iu" and kind in "iu" and array.size:
+        limits = np.iinfo(target)
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            worst = low if low < limits.min else high
+            raise CallError(f"input {spec.name!r}: the value {worst} does not fit {spec.dtype}")
+    assert order(kind) <= order("f")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(target)
+
+
+def solve(specs: Sequence[InputSpec], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """Return the sizes of all symbols in the specs; CallError where ranks, numbers or symbols do not agree."""
+    sizes: dict[str, int] = {}
+    source: dict[str, str] = {}
+    waiting: list[tuple[InputSpec, int, Dim, int]] = []
+    for spec, shape in zip(specs, shapes, strict=True):
+        if len(shape) != len(spec.shape):
+            raise CallError(
+                f"input {spec.name!r}: expected shape {shape_text(spec.shape)} with {len(spec.shape)} dimensions, "
+                f"got {shape_text(shape)} with {len(shape)}{_advice(spec, shape)}"
+            )
+        for n, (dim, size) in enumerate(zip(spec.shape, shape, strict=True)):
+            waiting.append((spec, n, dim, size))
+    # Plain numbers and symbols first; then expressions with one unknown, as often as that helps.
+    progress = True
+    while waiting and progress:
+        progress = False
+        for item in list(waiting):
+            spec, axis, dim, size = item
+            unknown = dims.symbols(dim) - sizes.keys()
+            if len(unknown) > 1 or (unknown and not _determine(dim, unknown.pop(), size, sizes, source, item)):
+                continue
+            waiting.remove(item)
+            progress = True
+            if dims.evaluate(dim, sizes) != size:
+                raise CallError(_mismatch(item, sizes, source, dict(zip(specs, shapes, strict=True))[spec]))
+    if waiting:
+        spec, axis, dim, size = waiting[0]
+        raise CallError(f"input {spec.name!r}: axis {axis} has size {size}, which no size of {dim} gives")
+    return sizes
+
+
+def _determine(
+    dim: Dim, name: str, size: int, sizes: dict[str, int], source: dict[str, str], item: tuple[InputSpec, int, Dim, int]
+) -> bool:
+    known = {Symbol(symbol): number for symbol, number in sizes.items()}
+    slope, rest = dims.linear(dims.substitute(dim, dict(known)), Symbol(name))
+    if not isinstance(slope, int) or not isinstance(rest, int) or not slope:
+        return False
+    number, remainder = divmod(size - rest, slope)
+    if remainder or number < 0:
+        return False
+    sizes[name] = number
+    source[name] = f"axis {item[1]} of {item[0].name!r}"
+    return True
+
+
+def _mismatch(
+    item: tuple[InputSpec, int, Dim, int], sizes: dict[str, int], source: dict[str, str], shape: tuple[int, ...]
+) -> str:
+    spec, axis, dim, size = item
+    text = (
+        f"input {spec.name!r}: expected shape {shape_text(spec.shape)}, got {shape_text(shape)}: axis {axis} is {size}"
+    )
+    if isinstance(dim, int):
+        return f"{text}, expected {dim}"
+    given = " and ".join(f"{name} = {sizes[name]} by {source[name]}" for name in sorted(dims.symbols(dim)))
+    return f"{text}, but {given}" + ("" if str(dim) in sizes else f" make {dim} = {dims.evaluate(dim, sizes)}")
+
+
+def _advice(spec: InputSpec, shape: tuple[int, ...]) -> str:
+    missing = len(spec.shape) - len(shape)
+    if missing == 1 and spec.shape and (not isinstance(spec.shape[0], int) or spec.shape[0] == 1):
+        return "; for a single example pass array[None]"
+    return ""
+
+
+def check_outputs(
+    given: Sequence[object], expected: Sequence[tuple[DType, tuple[int, ...]]], others: Sequence[tuple[str, Array]]
+) -> list[Array]:
+    """Return the arrays to write into: each that is given, if it fits and shares no memory with `others`; new ones for None."""
+    arrays: list[Array] = []
+    seen = list(others)
+    for n, (value, (dtype, shape)) in enumerate(zip(given, expected, strict=True)):
+        if value is None:
+            arrays.append(np.empty(shape, dtype.numpy))
+            continue
+        if not isinstance(value, np.ndarray):
+            raise CallError(f"out: expected an array for output {n}, got a {type(value).__name__}")
+        array: Array = value
+        if array.dtype != dtype.numpy or array.shape != shape:
+            raise CallError(
+                f"out: output {n} is {dtype} {shape_text(shape)}, got an array of {array.dtype} {shape_text(array.shape)}"
+            )
+        if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+            raise CallError(f"out: the array for output {n} must be C-contiguous, aligned and writeable")
+        for name, other in seen:
+            if overlaps(array, other):
+                raise CallError(
+                    f"out: the array for output {n} shares memory with {name}; pass another array or a copy"
+                )
+        seen.append((f"the array for output {n}", array))
+        arrays.append(array)
+    return arrays
+
+
+def overlaps(a: Array, b: Array) -> bool:
+    """Whether two contiguous arrays share a byte."""
+    low, high = address_of(a), address_of(b)
+    return low < high + b.nbytes and high < low + a.nbytes and a.nbytes > 0 and b.nbytes > 0
+
+
+def flatten(structure: Structure, value: object, count: int) -> list[object]:
+    """Return what `value`, of the same structure, holds for each output position (None where nothing)."""
+    flat: list[object] = [None] * count
+
+    def visit(structure: Structure, value: Any, path: str) -> None:
+        if value is None:
+            return
+        if isinstance(structure, int):
+            flat[structure] = value
+        elif isinstance(structure, dict):
+            if not isinstance(value, dict) or not value.keys() <= structure.keys():  # pyright: ignore[reportUnknownMemberType]
+                raise CallError(f"out{path}: expected a dict with the keys {list(structure)}")
+            for key, part in structure.items():
+                visit(part, value.get(key), f"{path}[{key!r}]")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        else:
+            if not isinstance(value, tuple | list) or len(value) != len(structure):  # pyright: ignore[reportUnknownArgumentType]
+                raise CallError(f"out{path}: expected {len(structure)} arrays in a {type(structure).__name__}")
+            for n, (part, item) in enumerate(zip(structure, value, strict=True)):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+                visit(part, item, f"{path}[{n}]")
+
+    visit(structure, value, "")
+    return flat
+
+
+def build(structure: Structure, values: Sequence[Any]) -> Any:
+    """Return the structure with each position replaced by its value."""
+    if isinstance(structure, int):
+        return values[structure]
+    if isinstance(structure, dict):
+        return {key: build(part, values) for key, part in structure.items()}
+    return type(structure)([build(part, values) for part in structure])
+
+
+def _expected(specs: Sequence[InputSpec]) -> str:
+    if not specs:
+        return "no inputs"
+    return f"{len(specs)} input{'s' if len(specs) > 1 else ''} ({'; '.join(map(str, specs))})"
+
+
+def _key_text(key: object) -> str:
+    return repr(key) if isinstance(key, str) else f"the key {key}"

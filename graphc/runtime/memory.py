@@ -1,0 +1,284 @@
+"""Where temporaries live: lifetimes from the steps, offsets by best fit.
+
+A plan whose sizes are known becomes a tree of nodes with a time for every point at which memory is touched:
+
+    node ::= Call | Loop(body) | Fork(then, otherwise)
+
+A temporary lives from its first to its last touch. What is touched inside a loop lives for the whole loop if it is also touched
+outside, walked by a slice, or read in an iteration before that iteration has written it. Temporaries that share
+storage (`Buffer.shares`) are one `storage` here, named by the number of the buffer that started the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from graphc import dims
+from graphc.errors import VerificationError
+from graphc.schedule.plan import Branch, Buffer, KernelCall, Plan, Repeat, Step
+
+ALIGNMENT = 64
+# Below this many scalar operations a kernel runs on one thread: handing it out costs more than it saves.
+SPLIT_WORK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One touch of memory: the storage, which buffer named it, and the loops whose slices lead there.
+
+    `chain` holds a (loop, parent buffer) pair for each slice on the way from the storage to the buffer: two accesses with a
+    pair in common touch different bytes in different iterations of that loop.
+    """
+
+    storage: int
+    buffer: int
+    write: bool
+    chain: frozenset[tuple[int, int]]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A kernel call at a time.
+
+    `split` says that all threads share its work, `commits` that it is the first of a run of commit steps; `row` is where
+    its arguments stand in a frame.
+    """
+
+    step: KernelCall
+    time: int
+    accesses: tuple[Access, ...]
+    split: bool
+    commits: bool
+    row: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """A repeat of known count over [start, stop) of time; `number` names it, outer loops have smaller numbers."""
+
+    step: Repeat
+    number: int
+    count: int
+    body: list[Node]
+    start: int
+    stop: int
+    counter: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Fork:
+    """A branch; its predicate is read by all threads at its time."""
+
+    step: Branch
+    time: int
+    accesses: tuple[Access, ...]
+    then: list[Node]
+    otherwise: list[Node]
+    split: bool = True
+    commits: bool = False
+    word: int = 0
+
+
+Node: TypeAlias = Call | Loop | Fork
+
+
+@dataclass(slots=True)
+class Layout:
+    """A plan with sizes: its tree, the bytes of every buffer, the storage each belongs to, and offsets of temporaries."""
+
+    plan: Plan
+    nodes: list[Node]
+    nbytes: list[int]
+    storage: list[int]
+    duration: int
+    loops: list[Loop]
+    offsets: dict[int, int] = field(default_factory=dict[int, int])
+    arena: int = 0
+
+    def extent(self, storage: int) -> int:
+        """The bytes that a storage needs: those of its largest buffer."""
+        return max(self.nbytes[b] for b, s in enumerate(self.storage) if s == storage)
+
+
+def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
+    """Return the tree of a plan at these sizes, with no memory assigned yet."""
+    number_of = {buffer.number: n for n, buffer in enumerate(plan.buffers)}
+    if any(number != n for number, n in number_of.items()):
+        raise VerificationError("the buffers of a plan are not numbered in order")
+    nbytes = [dims.evaluate(buffer.nbytes, sizes) for buffer in plan.buffers]
+    storage = [_storage(plan.buffers, buffer.number) for buffer in plan.buffers]
+    walker: dict[int, int] = {}
+    loops: list[Loop] = []
+    time = 0
+
+    def access(number: int, write: bool) -> Access:
+        chain: list[tuple[int, int]] = []
+        buffer = plan.buffers[number]
+        while buffer.kind == "slice":
+            if buffer.number not in walker:
+                raise VerificationError(f"buffer {buffer.name!r} is a slice that no repeat around its use walks")
+            chain.append((walker[buffer.number], buffer.position))
+            buffer = plan.buffers[buffer.position]
+        return Access(storage[number], number, write, frozenset(chain))
+
+    def visit(steps: Sequence[Step]) -> list[Node]:
+        nonlocal time
+        nodes: list[Node] = []
+        committed = False
+        for step in steps:
+            commits = isinstance(step, KernelCall) and step.commit
+            match step:
+                case KernelCall():
+                    touched = (*(access(b, False) for b in step.reads), *(access(b, True) for b in step.writes))
+                    split = threads > 1 and dims.evaluate(step.units, sizes) > 1
+                    split = split and dims.evaluate(step.work, sizes) >= SPLIT_WORK
+                    nodes.append(Call(step, time, touched, split, commits and not committed))
+                    time += 1
+                case Repeat():
+                    loop = Loop(step, len(loops), max(0, dims.evaluate(step.count, sizes)), [], time, time)
+                    loops.append(loop)
+                    walker.update(dict.fromkeys(step.slices, loop.number))
+                    loop.body = visit(step.steps)
+                    for buffer in step.slices:
+                        del walker[buffer]
+                    loop.stop = time
+                    nodes.append(loop)
+                case Branch():
+                    fork = Fork(step, time, (access(step.predicate, False),), [], [])
+                    time += 1
+                    fork.then, fork.otherwise = visit(step.then), visit(step.otherwise)
+                    nodes.append(fork)
+            committed = commits
+        return nodes
+
+    nodes = visit(plan.steps)
+    return Layout(plan, nodes, nbytes, storage, time, loops)
+
+
+def points(nodes: Iterable[Node]) -> Iterator[Call | Fork]:
+    """Yield every node that touches memory itself, in the order of time."""
+    for node in nodes:
+        match node:
+            case Call():
+                yield node
+            case Loop():
+                yield from points(node.body)
+            case Fork():
+                yield node
+                yield from points(node.then)
+                yield from points(node.otherwise)
+
+
+def lifetimes(layout: Layout) -> dict[int, tuple[int, int]]:
+    """Return the first and last time of every temporary storage (both inclusive)."""
+    temporaries = {layout.storage[b.number] for b in layout.plan.buffers if _is_temporary(layout, b)}
+    life: dict[int, tuple[int, int]] = {}
+    walked: dict[int, set[int]] = {}
+    for point in points(layout.nodes):
+        for access in point.accesses:
+            if access.storage in temporaries:
+                first, _ = life.get(access.storage, (point.time, 0))
+                life[access.storage] = (first, point.time)
+                for number, _ in access.chain:
+                    walked.setdefault(number, set()).add(access.storage)
+    # Inner loops first: what an inner loop stretches may then reach outside an outer one.
+    for loop in reversed(layout.loops):
+        if loop.start == loop.stop:
+            continue
+        carried = walked.get(loop.number, set()) | _read_first(loop.body)
+        for storage, (first, last) in life.items():
+            inside = first < loop.stop and last >= loop.start
+            if inside and (storage in carried or first < loop.start or last >= loop.stop):
+                touched = storage in carried or _touches(loop, storage)
+                life[storage] = (min(first, loop.start), max(last, loop.stop - 1)) if touched else (first, last)
+    return life
+
+
+def assign(layout: Layout, life: Mapping[int, tuple[int, int]]) -> None:
+    """Give every temporary storage an offset such that no two that are alive together overlap; sets `arena`."""
+    storages = [s for s in life if layout.extent(s)]
+    extents = {s: -(-layout.extent(s) // ALIGNMENT) * ALIGNMENT for s in storages}
+    by_size = sorted(storages, key=lambda s: (-extents[s], life[s]))
+    by_span = sorted(storages, key=lambda s: (life[s][0] - life[s][1], -extents[s]))
+    by_time = sorted(storages, key=lambda s: (life[s][0], -extents[s]))
+    tried = [_best_fit(order, extents, life) for order in (by_size, by_span, by_time)]
+    layout.arena, layout.offsets = min(tried, key=lambda result: result[0])
+    layout.offsets |= {s: 0 for s in life if not layout.extent(s)}
+
+
+def lower_bound(layout: Layout, life: Mapping[int, tuple[int, int]]) -> int:
+    """Return the most bytes alive at any one time: no assignment can need less."""
+    change = np.zeros(layout.duration + 1, np.int64)
+    for storage, (first, last) in life.items():
+        extent = -(-layout.extent(storage) // ALIGNMENT) * ALIGNMENT
+        change[first] += extent
+        change[last + 1] -= extent
+    return int(np.cumsum(change).max(initial=0))
+
+
+def _best_fit(
+    order: Sequence[int], extents: Mapping[int, int], life: Mapping[int, tuple[int, int]]
+) -> tuple[int, dict[int, int]]:
+    """Place storages in this order, each into the smallest gap that holds it."""
+    first, last, begin, end = (np.zeros(len(order), np.int64) for _ in range(4))
+    arena = 0
+    for n, storage in enumerate(order):
+        extent, (start, stop) = extents[storage], life[storage]
+        alive = (first[:n] <= stop) & (last[:n] >= start)
+        taken = sorted(zip(begin[:n][alive].tolist(), end[:n][alive].tolist(), strict=True))
+        best, room, reached = -1, -1, 0
+        for low, high in taken:
+            gap = low - reached
+            if gap >= extent and (best < 0 or gap < room):
+                best, room = reached, gap
+            reached = max(reached, high)
+        offset = best if best >= 0 else reached
+        first[n], last[n], begin[n], end[n] = start, stop, offset, offset + extent
+        arena = max(arena, offset + extent)
+    return arena, dict(zip(order, begin.tolist(), strict=True))
+
+
+def _storage(buffers: Sequence[Buffer], number: int) -> int:
+    buffer = buffers[number]
+    while True:
+        if buffer.kind == "slice":
+            buffer = buffers[buffer.position]
+        elif buffer.shares is not None:
+            buffer = buffers[buffer.shares]
+        else:
+            return buffer.number
+
+
+def _is_temporary(layout: Layout, buffer: Buffer) -> bool:
+    return layout.plan.buffers[layout.storage[buffer.number]].kind == "temporary"
+
+
+def _touches(loop: Loop, storage: int) -> bool:
+    return any(access.storage == storage for point in points(loop.body) for access in point.accesses)
+
+
+def _read_first(body: Sequence[Node]) -> set[int]:
+    """Return the storages that an iteration may read before it has surely written them."""
+    found: set[int] = set()
+
+    def visit(nodes: Sequence[Node], written: set[int]) -> set[int]:
+        for node in nodes:
+            match node:
+                case Call():
+                    found.update(a.storage for a in node.accesses if not a.write and a.storage not in written)
+                    # A slice writes a part only.
+                    written = written | {a.storage for a in node.accesses if a.write and not a.chain}
+                case Loop():
+                    inside = visit(node.body, written)
+                    written = inside if node.count else written
+                case Fork():
+                    found.update(a.storage for a in node.accesses if a.storage not in written)
+                    written = visit(node.then, written) & visit(node.otherwise, written)
+        return written
+
+    visit(body, set())
+    return found

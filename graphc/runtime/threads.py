@@ -1,0 +1,127 @@
+"""The pool: daemon Python threads parked in native code.
+
+After a launch a worker stays awake for a while, so that the next launch costs about a microsecond; then it sleeps on a lock and
+uses no CPU. Waking it takes about 100 us, so only heavy plans wake sleepers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import threading
+from functools import cache
+from pathlib import Path
+
+from graphc.errors import CallError
+from graphc.runtime.walk import ASLEEP, FREE, LINE, native
+
+AWAKE_NANOSECONDS = 200_000
+
+
+class Pool:
+    """Workers 1 to `size`, each with a line of state and a lock to sleep on; thread 0 is always the caller.
+
+    `address` is what a launch block names as its pool.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._growing = threading.Lock()
+        self._memory = ctypes.create_string_buffer(LINE * (MOST_THREADS + 2))
+        self.address = -(-ctypes.addressof(self._memory) // LINE) * LINE
+        self._states: list[ctypes.c_int64] = []
+        self._beds: list[threading.Lock] = []
+
+    def grow(self, size: int) -> None:
+        """Have at least this many workers."""
+        if size <= self.size:
+            return
+        native()
+        with self._growing:
+            while self.size < size:
+                line = self.address + LINE * (self.size + 1)
+                bed = threading.Lock()
+                bed.acquire()
+                threading.Thread(target=_work, args=(line, bed), name=f"graphc-{self.size + 1}", daemon=True).start()
+                self._states.append(ctypes.c_int64.from_address(line))
+                self._beds.append(bed)
+                self.size += 1
+
+    def wake(self, size: int) -> None:
+        """Wake those of the first `size` workers that sleep; they may be given work at once."""
+        for state, bed in zip(self._states[:size], self._beds, strict=False):
+            if state.value == ASLEEP:
+                with self._growing:
+                    if state.value == ASLEEP:
+                        # Freed before it is woken; a worker that wakes and finds itself asleep goes back to bed.
+                        try:
+                            state.value = FREE
+                        finally:
+                            bed.release()
+
+
+MOST_THREADS = 256
+_pool: Pool | None = None
+
+
+def pool() -> Pool:
+    """Return this process's pool."""
+    global _pool
+    if _pool is None:
+        _pool = Pool()
+    return _pool
+
+
+def _forget_pool() -> None:
+    # A child of fork has the memory of its parent's workers but not the workers.
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _work(line: int, bed: threading.Lock) -> None:
+    serve = native().serve
+    while True:
+        serve(line, AWAKE_NANOSECONDS, 0)
+        bed.acquire()
+
+
+def thread_count(threads: int | None = None) -> int:
+    """Return how many threads to use: the argument, else GRAPHC_THREADS, else the cores this process may use."""
+    if threads is None:
+        text = os.environ.get("GRAPHC_THREADS", "")
+        if not text:
+            return available_cores()
+        if not text.isdigit():
+            raise CallError(f"GRAPHC_THREADS must be a whole number of 1 or more, got {text!r}")
+        threads = int(text)
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CallError(f"threads must be a whole number of 1 or more, got {threads!r}")
+    return min(threads, MOST_THREADS)
+
+
+@cache
+def available_cores() -> int:
+    """Return the cores that this process may use, by affinity and by the control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(_quota())))
+
+
+def _quota() -> float:
+    for path in (Path("/sys/fs/cgroup/cpu.max"),):
+        try:
+            quota, period = path.read_text().split()
+            if quota != "max":
+                return int(quota) / int(period)
+        except (OSError, ValueError):
+            pass
+    try:
+        base = Path("/sys/fs/cgroup/cpu")
+        quota = int((base / "cpu.cfs_quota_us").read_text())
+        period = int((base / "cpu.cfs_period_us").read_text())
+        return quota / period if quota > 0 else math.inf
+    except (OSError, ValueError):
+        return math.inf
