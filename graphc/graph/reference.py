@@ -12,6 +12,7 @@ from graphc.dims import Dim, DimExpr, Symbol
 from graphc.errors import CallError, MissingInputError, VerificationError
 from graphc.graph import walk
 from graphc.graph.node import Constant, Leaf, Node, Stored, builder
+from graphc.graph.structure import leaves, rebuild
 from graphc.graph.types import TensorType, TupleType, shape_text
 
 
@@ -90,14 +91,10 @@ def _fits(result: Any, expected: TensorType, sizes: Mapping[str, int], node: Nod
 
 
 @builder("evaluate")
-def evaluate(outputs: Any, feeds: Mapping[Node, Any]) -> Any:
-    """Return the values of nodes by the reference run; `outputs` is a node or a tuple, list or dict of nodes.
+def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None) -> Any:
+    """Return the values of nodes by the reference run: each op's NumPy definition, no compiler.
 
-    feeds: arrays for the inputs. Raises MissingInputError or CallError where they do not fit.
+    outputs: nodes in any nesting of tuples, lists and dicts; the result has it too. feeds: arrays for the inputs (or for
+    any nodes). Raises MissingInputError or CallError where they do not fit.
     """
-    if isinstance(outputs, Node):
-        return run([outputs], feeds)[0]
-    if isinstance(outputs, Mapping):
-        named: dict[Any, Node] = dict(outputs)  # pyright: ignore[reportUnknownArgumentType]
-        return dict(zip(named, run(list(named.values()), feeds), strict=True))
-    return type(outputs)(run(list(outputs), feeds))
+    return rebuild(outputs, run(leaves(outputs), feeds or {}))
