@@ -1,18 +1,57 @@
-# pyright: basic
-"""Object code to callable addresses, by llvmlite alone."""
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+"""Object code to callable addresses, by llvmlite alone: a warm start reads its kernels from the cache and needs no Numba."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphc.emit.symbols import ObjectSymbols, read_symbols
+from graphc.errors import CompileError
+from graphc.simd.levels import supported_levels
 
 
 class Loader:
-    def __init__(self, objects):
+    """Kernels loaded into one engine; their addresses are valid for as long as the loader lives."""
+
+    def __init__(self, objects: Mapping[str, bytes]):
+        """Load objects by the names of the functions they define.
+
+        Raises CompileError when an object is damaged, needs a symbol that is not on the allow-list, defines a name that another one defines
+        or not the name it is given by, or is for a CPU level that this machine cannot run.
+        """
         import llvmlite.binding as llvm
 
+        self._names: set[str] = set()
+        for name, data in objects.items():
+            self._admit(name, read_symbols(data))
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+        # llvmlite's memory manager keeps the sections of an object within reach of each other, as its small code model needs.
+        self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
         for data in objects.values():
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         self._engine.finalize_object()
+        self._addresses: dict[str, int] = {}
+
+    def _admit(self, name: str, symbols: ObjectSymbols) -> None:
+        if symbols.foreign:
+            raise CompileError(f"kernel {name!r} needs {', '.join(symbols.foreign)}, which no kernel may call")
+        if name not in symbols.defined:
+            raise CompileError(f"the object for kernel {name!r} defines only {', '.join(sorted(symbols.defined))}")
+        if symbols.level and symbols.level not in supported_levels():
+            raise CompileError(
+                f"kernel {name!r} is for {symbols.level}, which this machine cannot run (it runs "
+                f"{', '.join(supported_levels())}); GRAPHC_CPU forces a level for inspection only"
+            )
+        twice = self._names & symbols.defined
+        if twice:
+            raise CompileError(f"two objects define {', '.join(sorted(twice))}")
+        self._names |= symbols.defined
 
     def address(self, name: str) -> int:
-        return self._engine.get_function_address(name)
+        """The address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for a name that was not loaded."""
+        if name not in self._addresses:
+            if name not in self._names:  # the engine would end the process
+                raise CompileError(f"no kernel {name!r} was loaded")
+            self._addresses[name] = self._engine.get_function_address(name)
+        return self._addresses[name]

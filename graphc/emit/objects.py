@@ -1,39 +1,129 @@
-# pyright: basic
-"""Kernel source to object code."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+"""Kernel source to object code.
 
+Numba parses, types and lowers the source (`graphc.simd.binding`); its LLVM module is optimised here, once, and turned into an object by a
+TargetMachine of our own: so a forced CPU level really is that level, and an aarch64 object can be looked at on an x86 machine.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graphc.emit.symbols import LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
-from graphc.simd.binding import kernel_namespace, llvm_module
+from graphc.simd.binding import RAISES, KernelModule, kernel_module
 from graphc.simd.levels import Level
 
+Natives = Mapping[str, Callable[..., Any]]
 
-def _module(source, name, level):
-    namespace = dict(kernel_namespace())
-    exec(compile(source, f"<{name}>", "exec"), namespace)
-    return str(llvm_module(namespace[name], name, level))
+_REASONS = (
+    (RAISES, "it can raise an exception (an explicit raise, an assert, a failing check)"),
+    ("NRT_", "it allocates memory (np.empty, an array expression, a list): write into arrays that are passed in"),
+    ("PyErr", "it raises an exception or prints"),
+    ("Py", "it uses Python objects, prints, or raises"),
+    ("numba_", "it uses Numba's runtime (allocation, exceptions, random numbers, linear algebra)"),
+)
 
 
-def _optimised(source, name, level):
+def compile_kernel(source: str, name: str, level: Level, natives: Natives | None = None) -> bytes:
+    """Compile a kernel's source to an object that defines `void NAME(int64 args, int64 thread, int64 threads)`.
+
+    `natives` are Python functions that the source may call by these names: they are compiled by Numba (nopython, NumPy's error model), take
+    the dialect's scalars and C-contiguous arrays made by `view_KIND(address, dim, ...)`, and must neither allocate, raise nor print.
+    Raises CompileError, with the line of the source where it can be told.
+    """
+    module, machine = _optimised(source, name, level, natives)
+    data: bytes = machine.emit_object(module)
+    foreign = read_symbols(data).foreign
+    if foreign:
+        raise CompileError(_explain_foreign(name, foreign, natives))
+    return data
+
+
+def assembly(source: str, name: str, level: Level, natives: Natives | None = None) -> str:
+    """The assembly of the same object, for reading."""
+    module, machine = _optimised(source, name, level, natives)
+    return str(machine.emit_assembly(module))
+
+
+def _explain_foreign(name: str, foreign: list[str], natives: Natives | None) -> str:
+    message = f"kernel {name!r} needs {', '.join(foreign)}, which no kernel may call"
+    if natives:
+        reasons = [why for mark, why in _REASONS if any(symbol.startswith(mark) for symbol in foreign)]
+        called = ", ".join(natives)
+        message += f"; the function it calls ({called}) cannot run without Python: " + " or ".join(
+            reasons or ["it calls a library"]
+        )
+    return message
+
+
+@functools.cache
+def _machine(level: Level) -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    module = llvm.parse_assembly(_module(source, name, level))
-    module.triple = level.triple
-    machine = llvm.Target.from_triple(level.triple).create_target_machine(
-        cpu=level.cpu, features=level.features, opt=2, reloc="pic", codemodel="small"
-    )
+    target = llvm.Target.from_triple(level.triple)
+    return target.create_target_machine(cpu=level.cpu, features=level.features, opt=2, reloc="pic", codemodel="small")
+
+
+def _optimised(source: str, name: str, level: Level, natives: Natives | None) -> tuple[Any, Any]:
+    import llvmlite.binding as llvm
+
+    kernel = _lowered(source, name, level, natives or {})
+    machine = _machine(level)
+    try:
+        module = _linked(kernel, name, level, machine)
+    except RuntimeError as error:
+        raise CompileError(f"kernel {name!r}: LLVM rejects what was made of it: {error}") from None
+    # The source states its vectors, so the vectorisers would only cost time; a user's function has loops for them.
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = tuning.slp_vectorization = bool(natives)
     builder = llvm.create_pass_builder(machine, tuning)
-    passes = builder.getModulePassManager()
-    passes.run(module, builder)
+    builder.getModulePassManager().run(module, builder)
     return module, machine
 
 
-def compile_kernel(source: str, name: str, level: Level) -> bytes:
-    module, machine = _optimised(source, name, level)
-    return machine.emit_object(module)
+def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
+    """The module with the bitcode of its natives, everything but the kernel internal."""
+    import llvmlite.binding as llvm
+
+    kernel.module.add_named_metadata("llvm.ident", [LEVEL_MARK + level.name])
+    kernel.module.triple = level.triple
+    kernel.module.data_layout = str(machine.target_data)
+    module = llvm.parse_assembly(str(kernel.module))
+    for text in kernel.natives:
+        native = llvm.parse_assembly(text)
+        native.triple, native.data_layout = level.triple, str(machine.target_data)
+        module.link_in(native)
+    if kernel.natives:
+        for symbol in [*module.functions, *module.global_variables]:
+            if not symbol.is_declaration and symbol.name != name:
+                symbol.linkage = "internal"
+    return module
 
 
-def assembly(source: str, name: str, level: Level) -> str:
-    module, machine = _optimised(source, name, level)
-    return machine.emit_assembly(module)
+def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelModule:
+    from numba.core.errors import NumbaError
+
+    try:
+        return kernel_module(source, name, level, natives)
+    except NumbaError as error:
+        line = getattr(getattr(error, "loc", None), "line", 0)
+        text = source.splitlines()[line - 1].strip() if 0 < line <= len(source.splitlines()) else ""
+        where = f", line {line}: {text}" if text else ""
+        raise CompileError(f"kernel {name!r}{where}\n{_first_cause(str(error))}") from None
+    except SyntaxError as error:
+        raise CompileError(f"kernel {name!r}, line {error.lineno}: {error.msg}") from None
+    except (AttributeError, KeyError, NotImplementedError, AssertionError, TypeError, ValueError) as error:
+        # What Numba does with Python that the dialect's contexts know nothing of: lists, strings, exceptions.
+        reason = f"{type(error).__name__}: {error}"
+        raise CompileError(f"kernel {name!r} uses Python outside of the dialect ({reason})") from None
+
+
+def _first_cause(message: str) -> str:
+    """The lines of Numba's message that say something to the reader of a kernel."""
+    noise = ("Failed in nopython", "During:", "File ", "<source missing", "- Resolution failure", "There are ")
+    lines = [line.strip() for line in message.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith(noise))

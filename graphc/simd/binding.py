@@ -8,17 +8,40 @@ lowers it; its optimiser and code generator never run.
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphc.simd.dialect import FUNCTIONS, OPERATORS
-from graphc.simd.emitter import Emitter
-from graphc.simd.kinds import SCALARS, VECTORS, SimdType
+from graphc.simd.emitter import Emitter, Value
+from graphc.simd.kinds import SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.levels import Level
 from graphc.simd.record import Function
 
+# Called where a user's function would raise; unless the optimiser shows that it never does, the name stays undefined.
+RAISES = "graphc_native_raises"
+
+
+class Native:
+    """A user's Python function that kernels call; Numba compiles it, once for each list of argument types."""
+
+    def __init__(self, name: str, function: Callable[..., Any]):
+        from numba import njit
+
+        self.name = name
+        self.dispatcher = njit(error_model="numpy", nogil=True)(getattr(function, "py_func", function))
+
+    def compiled(self, types: tuple[Any, ...]) -> Any:
+        """Numba's compile result for these argument types."""
+        self.dispatcher.compile(types)
+        return self.dispatcher.overloads[types]
+
+    def texts(self) -> list[str]:
+        """The LLVM modules of what was compiled."""
+        return [one.library.get_llvm_str() for one in self.dispatcher.overloads.values()]
+
 
 @functools.cache
-def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[Function], Any]]:
+def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[Function | Native], Any]]:
     """Numba's type of each dialect type, the reverse, and the type of a dialect function."""
     import llvmlite.ir
     from numba.core import types, typing
@@ -36,7 +59,7 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
             super().__init__(manager, vector, Emitter(None, None).llvm_type(vector.simd))  # type: ignore[arg-type]
 
     class FunctionType(types.Callable, types.Opaque):
-        def __init__(self, function: Function):
+        def __init__(self, function: Function | Native):
             self.function = function
             super().__init__(f"simd.{function.name}#{id(function)}")
 
@@ -44,6 +67,8 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
             if kws:
                 raise TypingError(f"{self.function.name} takes no keywords")
             plain = [types.unliteral(one) for one in args]
+            if isinstance(self.function, Native):
+                return self.function.compiled(tuple(plain)).signature
             unknown = [str(one) for one in plain if one not in to_simd]
             if unknown:
                 raise TypingError(f"{self.function.name}: {', '.join(unknown)} is not of the dialect")
@@ -51,6 +76,8 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
                 result = self.function.infer(*(to_simd[one] for one in plain))
             except TypeError as error:
                 raise TypingError(str(error)) from None
+            if isinstance(result, ArrayType):
+                return typing.signature(types.Array(scalars[result.kind], result.rank, "C"), *plain)
             return typing.signature(types.void if result is None else to_numba[result], *plain)
 
         def get_call_signatures(self) -> Any:
@@ -86,7 +113,7 @@ def _typing_context() -> Any:
     class KernelTyping(BaseContext):
         def resolve_value_type(self, val: Any) -> Any:
             try:
-                record = val if isinstance(val, Function) else OPERATORS.get(val)
+                record = val if isinstance(val, Function | Native) else OPERATORS.get(val)
             except TypeError:  # not hashable
                 record = None
             return super().resolve_value_type(val) if record is None else function_type(record)
@@ -95,6 +122,11 @@ def _typing_context() -> Any:
             if isinstance(func, types.Callable) and hasattr(func, "function"):
                 return func.get_call_type(self, args, kws)
             return super().resolve_function_type(func, args, kws)
+
+        def unify_types(self, *typelist: Any) -> Any:
+            # Numba would make a float64 of a variable that is once an int64 and once a float32; the twin would not.
+            plain = {types.unliteral(one) for one in typelist}
+            return plain.pop() if len(plain) == 1 else None
 
     context = KernelTyping()
     context.refresh()
@@ -144,6 +176,8 @@ def _target_context(level: Level) -> Any:
 
         def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
             record = getattr(fn, "function", None)
+            if isinstance(record, Native):
+                return lambda builder, args, location=None: _call_native(self, builder, record, sig, args)
             if not isinstance(record, Function):
                 return super().get_function(fn, sig, _firstcall)
 
@@ -152,6 +186,8 @@ def _target_context(level: Level) -> Any:
                 kinds = [to_simd[types.unliteral(one)] for one in sig.args]
                 values = [emitter.value(kind, value) for kind, value in zip(kinds, args, strict=True)]
                 result = record.build(emitter, *values)
+                if isinstance(sig.return_type, types.Array):
+                    return _array(self, builder, sig.return_type, *result)
                 return self.get_dummy_value() if result is None else result.ir
 
             return lowered
@@ -165,6 +201,46 @@ def _target_context(level: Level) -> Any:
     context = KernelTarget(_typing_context(), "cpu")
     context.refresh()
     return context
+
+
+def _array(context: Any, builder: Any, array_type: Any, address: Value, shape: tuple[Value, ...]) -> Any:
+    """Numba's representation of a C-contiguous array that owns nothing."""
+    import llvmlite.ir as ir
+    from numba.np.arrayobj import make_array, populate_array
+
+    word = ir.IntType(64)
+    item = context.get_data_type(array_type.dtype)
+    stride: Any = ir.Constant(word, context.get_abi_sizeof(item))
+    strides = [stride]
+    for extent in reversed(shape[1:]):
+        stride = builder.mul(stride, extent.ir)
+        strides.insert(0, stride)
+    array = make_array(array_type)(context, builder)
+    populate_array(
+        array,
+        data=builder.inttoptr(address.ir, item.as_pointer()),
+        shape=[extent.ir for extent in shape],
+        strides=strides,
+        itemsize=strides[-1],
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def _call_native(context: Any, builder: Any, native: Native, signature: Any, arguments: Any) -> Any:
+    """Call a user's function; where it would raise, call a symbol that does not exist, so that the check of symbols finds it."""
+    import llvmlite.ir as ir
+
+    descriptor = native.compiled(tuple(signature.args)).fndesc
+    function = context.declare_function(builder.module, descriptor)
+    status, result = context.call_conv.call_function(
+        builder, function, signature.return_type, signature.args, arguments
+    )
+    with builder.if_then(status.is_error, likely=False):
+        raises = builder.module.globals.get(RAISES)
+        raises = raises or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), []), RAISES)
+        builder.call(raises, [])
+    return result
 
 
 class _Library:
@@ -194,31 +270,49 @@ def _lower_class() -> Any:
     return KernelLower
 
 
-def llvm_module(function: Callable[..., Any], name: str, level: Level) -> Any:
-    """Compile a kernel's Python function to an `llvmlite.ir.Module` that exports `void NAME(i64, i64, i64)`.
+@dataclass(frozen=True)
+class KernelModule:
+    """The LLVM module of a kernel (an `llvmlite.ir.Module`), and the texts of the modules of the natives it calls."""
+
+    module: Any
+    natives: tuple[str, ...]
+
+
+def kernel_module(source: str, name: str, level: Level, natives: Mapping[str, Callable[..., Any]]) -> KernelModule:
+    """Lower the kernel NAME of a source to a module that exports `void NAME(i64, i64, i64)`.
 
     Numba's errors pass through; `graphc.emit.objects` says what they mean.
     """
-    from numba.core import compiler, funcdesc, types
+    from numba.core import compiler, types
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.funcdesc import PythonFunctionDescriptor
     from numba.core.targetconfig import ConfigStack
     from numba.core.typed_passes import type_inference_stage
 
-    with global_compiler_lock:
+    compiled = {native: Native(native, function) for native, function in natives.items()}
+    namespace: dict[str, Any] = {**FUNCTIONS, **compiled}
+    exec(compile(source, f"<kernel {name}>", "exec"), namespace)
+    flags = compiler.Flags()
+    flags.error_model = "numpy"
+    flags.nrt = True  # natives inherit it: one that allocates is then compiled, and refused for the symbols it needs
+    with global_compiler_lock, ConfigStack().enter(flags):
         typing, target = _typing_context(), _target_context(level)
-        flags = compiler.Flags()
-        flags.error_model = "numpy"
-        with ConfigStack().enter(flags):
-            func_ir = compiler.run_frontend(function)
-            arguments = (types.int64,) * 3
-            typemap, restype, calltypes, _ = type_inference_stage(typing, target, func_ir, arguments, None)
-            descriptor = funcdesc.PythonFunctionDescriptor.from_specialized_function(
-                func_ir, typemap, restype, calltypes, lambda *_, **__: f"graphc.{name}", False, False, ()
-            )
-            library = _Library()
-            _lower_class()(target, library, descriptor, func_ir).lower()
-            _export(target, library.module, descriptor, name)
-        return library.module
+        func_ir = compiler.run_frontend(namespace[name])
+        inferred = type_inference_stage(typing, target, func_ir, (types.int64,) * 3, None)
+        descriptor = PythonFunctionDescriptor.from_specialized_function(
+            func_ir,
+            inferred.typemap,
+            inferred.return_type,
+            inferred.calltypes,
+            lambda *_, **__: f"graphc.{name}",
+            inline=True,
+            noalias=False,
+            abi_tags=(),
+        )
+        library = _Library()
+        _lower_class()(target, library, descriptor, func_ir).lower()
+        _export(target, library.module, descriptor, name)
+    return KernelModule(library.module, tuple(text for one in compiled.values() for text in one.texts()))
 
 
 def _export(target: Any, module: Any, descriptor: Any, name: str) -> None:
@@ -234,9 +328,3 @@ def _export(target: Any, module: Any, descriptor: Any, name: str) -> None:
     for function in module.functions:
         if not function.is_declaration and function is not exported:
             function.linkage = "internal"
-            function.attributes.add("alwaysinline")
-
-
-def kernel_namespace() -> Mapping[str, Any]:
-    """The globals of a kernel's source when it is to be compiled."""
-    return FUNCTIONS

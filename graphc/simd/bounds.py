@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,20 @@ def read(kind: SimdType, address: int) -> Any:
     lanes = np.frombuffer(_span(address, kind.nbytes), stored.dtype).copy()
     lanes = lanes != 0 if kind.kind == "b" else lanes
     return lanes if kind.lanes > 1 else lanes[0]
+
+
+def view(kind: SimdType, address: int, shape: tuple[int, ...]) -> Any:
+    """An array over registered memory; it can be written to if the buffer can."""
+    nbytes = kind.itemsize * math.prod(shape)
+    try:
+        _check(address, nbytes, write=True)
+        writable = True
+    except OutOfBounds:
+        _check(address, nbytes, write=False)
+        writable = False
+    array = np.frombuffer(_span(address, nbytes), kind.dtype).reshape(shape)
+    array.flags.writeable = writable
+    return array
 
 
 def write(address: int, value: Any) -> None:

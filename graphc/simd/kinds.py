@@ -77,6 +77,17 @@ class SimdType:
         return SimdType(self.kind, lanes)
 
 
+@dataclass(frozen=True)
+class ArrayType:
+    """A C-contiguous array over memory, which only the user's own functions take."""
+
+    kind: str
+    rank: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} array of rank {self.rank}"
+
+
 I64 = SimdType("i64")
 U32 = SimdType("u32")
 B = SimdType("b")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from graphc.simd.arrays import Arrays
-from graphc.simd.bounds import kernel_at, read, read_lanes, write, write_lanes
+from graphc.simd.bounds import kernel_at, read, read_lanes, view, write, write_lanes
 from graphc.simd.emitter import Emitter, Value
-from graphc.simd.kinds import I64, SCALARS, VECTORS, SimdType
+from graphc.simd.kinds import I64, KINDS, SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.record import Rule, addresses, define, mask_of, require
 
 
@@ -88,6 +88,28 @@ def _scalars(count: int, result: SimdType | None = I64) -> Rule:
 
 
 define("word", _scalars(2), _word, lambda arrays, args, index: read(I64, int(args) + 8 * int(index)))
+
+
+# Arrays for the user's own functions
+
+
+def _define_view(kind: str) -> None:
+    def rule(address: SimdType, *shape: SimdType) -> ArrayType:
+        addresses(1 + len(shape), address, *shape)
+        require(len(shape) > 0, "at least one dimension")
+        return ArrayType(kind, len(shape))
+
+    def build(emitter: Emitter, address: Value, *shape: Value) -> Any:
+        return address, shape  # `graphc.simd.binding` makes Numba's array of them
+
+    def twin(arrays: Arrays, address: Any, *shape: Any) -> Any:
+        return view(SimdType(kind), int(address), tuple(int(one) for one in shape))
+
+    define(f"view_{kind}", rule, build, twin)
+
+
+for _name in KINDS:
+    _define_view(_name)
 
 
 # Atomics on 8-byte words. The twins run on one thread, so plain reads and writes will do.

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.simd.kinds import I64, SimdType
+from graphc.simd.kinds import I64, ArrayType, SimdType
 
-Rule = Callable[..., SimdType | None]
+Result = SimdType | ArrayType | None
+Rule = Callable[..., Result]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Function:
     def __repr__(self) -> str:
         return f"simd.{self.name}"
 
-    def infer(self, *types: SimdType) -> SimdType | None:
+    def infer(self, *types: SimdType) -> Result:
         """The result's type; raises TypeError naming this function and its argument types."""
         try:
             return self.rule(*types)

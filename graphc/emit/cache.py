@@ -1,0 +1,151 @@
+"""The disk cache: object code and plans under the names of what they were made from.
+
+An entry is `KIND/KEY`; its file is a mark, the SHA-256 of the payload, and the payload. Nothing is loaded that does not verify, or that
+another user owns or may write to; whatever goes wrong counts as a miss, and is told once.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from graphc.errors import GraphcWarning
+
+KINDS = ("object", "plan", "source")
+_MARK = b"graphc\x00\x01"
+_DIGEST = hashlib.sha256().digest_size
+_warned: list[str] = []
+
+
+def folder() -> Path:
+    """The cache's folder: `$GRAPHC_CACHE`, else `graphc` in the platform's folder for a user's caches."""
+    chosen = os.environ.get("GRAPHC_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "graphc"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "graphc"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphc"
+
+
+def path_of(kind: str, key: str) -> Path:
+    """The file of an entry, whether it exists or not."""
+    if kind not in KINDS or not key.isalnum():
+        raise ValueError(f"no cache entry {kind!r}/{key!r}: kinds are {', '.join(KINDS)}, keys are letters and digits")
+    return folder() / kind / key
+
+
+@functools.cache
+def environment() -> str:
+    """What all cached code depends on: graphc's own files, Numba, llvmlite, Python and the machine."""
+    package = Path(__file__).parent.parent
+    stamps = [f"{path.relative_to(package)} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(package)]
+    versions = [_version_file(name) for name in ("numba", "llvmlite", "numpy")]
+    return "\n".join([*sorted(stamps), *versions, sys.version, platform.machine(), sys.platform])
+
+
+def _sources(package: Path) -> list[tuple[Path, os.stat_result]]:
+    return [(path, path.stat()) for path in package.rglob("*.py")]
+
+
+def _version_file(package: str) -> str:
+    """The text of a package's version file. importlib.metadata would be slower, and importing the package far slower."""
+    spec = PathFinder.find_spec(package)
+    for origin in (spec.submodule_search_locations or ()) if spec else ():
+        for name in ("_version.py", "version.py"):
+            with contextlib.suppress(OSError):
+                return Path(origin, name).read_text()
+    return f"{package}: none"
+
+
+def key_of(level: str, *parts: str | bytes) -> str:
+    """The key of what is made from these parts for a CPU level, by this graphc on these versions of its tools."""
+    digest = hashlib.sha256()
+    for part in (environment(), level, *parts):
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _warn(what: str) -> None:
+    if not _warned:
+        _warned.append(what)
+        warnings.warn(f"the cache is not used: {what}; everything is compiled anew", GraphcWarning, stacklevel=3)
+
+
+def _distrusted(status: os.stat_result, path: Path) -> str:
+    """Why a file or folder is not to be trusted; empty if it is."""
+    if sys.platform == "win32":
+        return ""  # owners and modes mean nothing there; the user's profile is private
+    if status.st_uid != os.geteuid():
+        return f"{path} belongs to another user"
+    return f"{path} can be written by others" if status.st_mode & 0o022 else ""
+
+
+def _distrusted_folders(kind: str) -> str:
+    reasons = (_distrusted(path.stat(), path) for path in (folder(), folder() / kind))
+    return next((reason for reason in reasons if reason), "")
+
+
+def read(kind: str, key: str) -> bytes | None:
+    """The payload of an entry, or None if there is none that can be trusted."""
+    try:
+        path = path_of(kind, key)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, RuntimeError) as error:
+        _warn(str(error))
+        return None
+    try:
+        with open(descriptor, "rb") as file:
+            reason = _distrusted(os.fstat(descriptor), path) or _distrusted_folders(kind)
+            data = b"" if reason else file.read()
+    except OSError as error:
+        _warn(str(error))
+        return None
+    payload = data[len(_MARK) + _DIGEST :]
+    if not reason and data != _MARK + hashlib.sha256(payload).digest() + payload:
+        reason = f"{path} is damaged"
+    if reason:
+        _warn(reason)
+        return None
+    return payload
+
+
+def write(kind: str, key: str, payload: bytes) -> None:
+    """Store a payload, or nothing if it cannot be; readers see the whole entry or none."""
+    temporary = ""
+    try:
+        path = path_of(kind, key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = _distrusted_folders(kind)
+        if reason:
+            _warn(reason)
+            return
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with open(descriptor, "wb") as file:
+            file.write(_MARK + hashlib.sha256(payload).digest() + payload)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        _warn(str(error))
+        with contextlib.suppress(OSError):
+            if temporary:
+                os.unlink(temporary)
+
+
+def clear() -> None:
+    """Remove every entry."""
+    for kind in KINDS:
+        with contextlib.suppress(OSError, RuntimeError):
+            for path in (folder() / kind).iterdir():
+                with contextlib.suppress(OSError):
+                    path.unlink()
