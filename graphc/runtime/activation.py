@@ -35,7 +35,8 @@ class Arena:
         self.nbytes = nbytes
 
 
-# Arenas that no run uses. Runs that follow each other get the same one, so executables share it; it grows by being replaced.
+# Arenas that no run uses. Runs that follow each other get the same one, so executables share it; it grows by being
+# replaced.
 _idle_arenas: list[Arena] = []
 
 

@@ -1,7 +1,7 @@
 """What a call may be given: arrays, sizes and output buffers, checked before anything runs.
 
-An array of the right dtype that is C-contiguous and aligned is used in place. Anything else that stands for the same kind of
-numbers is converted; what would lose more than precision is an error.
+An array of the right dtype that is C-contiguous and aligned is used in place. Anything else that stands for the same
+kind of numbers is converted; what would lose more than precision is an error.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _cast(array: Array, value: object, spec: InputSpec, target: np.dtype[Any]) -
     if wanted == "b" or (kind == "f" and wanted != "f"):
         advice = f"array.astype({spec.dtype.name!r})" if kind == "f" else "array != 0"
         raise DTypeError(
-            f"input {spec.name!r}: expected {spec.dtype}, got {array.dtype}, which does not convert by itself; pass {advice}"
+            f"input {spec.name!r}: expected {spec.dtype}, got {array.dtype}, which is not converted; pass {advice}"
         )
     if wanted in "iu" and kind in "iu" and array.size:
         limits = np.iinfo(target)
@@ -195,7 +195,7 @@ def _advice(spec: InputSpec, shape: tuple[int, ...]) -> str:
 def check_outputs(
     given: Sequence[object], expected: Sequence[tuple[DType, tuple[int, ...]]], others: Sequence[tuple[str, Array]]
 ) -> list[Array]:
-    """Return the arrays to write into: each that is given, if it fits and shares no memory with `others`; new ones for None."""
+    """Return the arrays to write into: those given, if they fit and do not overlap `others`, and new ones for None."""
     arrays: list[Array] = []
     seen = list(others)
     for n, (value, (dtype, shape)) in enumerate(zip(given, expected, strict=True)):
@@ -207,7 +207,7 @@ def check_outputs(
         array: Array = value
         if array.dtype != dtype.numpy or array.shape != shape:
             raise CallError(
-                f"out: output {n} is {dtype} {shape_text(shape)}, got an array of {array.dtype} {shape_text(array.shape)}"
+                f"out: output {n} is {dtype} {shape_text(shape)}, got {array.dtype} {shape_text(array.shape)}"
             )
         if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
             raise CallError(f"out: the array for output {n} must be C-contiguous, aligned and writeable")
@@ -231,20 +231,20 @@ def flatten(structure: Structure, value: object, count: int) -> list[object]:
     """Return what `value`, of the same structure, holds for each output position (None where nothing)."""
     flat: list[object] = [None] * count
 
-    def visit(structure: Structure, value: Any, path: str) -> None:
+    def visit(structure: Any, value: Any, path: str) -> None:
         if value is None:
             return
         if isinstance(structure, int):
             flat[structure] = value
         elif isinstance(structure, dict):
-            if not isinstance(value, dict) or not value.keys() <= structure.keys():  # pyright: ignore[reportUnknownMemberType]
+            if not isinstance(value, dict) or not value.keys() <= structure.keys():
                 raise CallError(f"out{path}: expected a dict with the keys {list(structure)}")
             for key, part in structure.items():
-                visit(part, value.get(key), f"{path}[{key!r}]")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+                visit(part, value.get(key), f"{path}[{key!r}]")
         else:
-            if not isinstance(value, tuple | list) or len(value) != len(structure):  # pyright: ignore[reportUnknownArgumentType]
+            if not isinstance(value, tuple | list) or len(value) != len(structure):
                 raise CallError(f"out{path}: expected {len(structure)} arrays in a {type(structure).__name__}")
-            for n, (part, item) in enumerate(zip(structure, value, strict=True)):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            for n, (part, item) in enumerate(zip(structure, value, strict=True)):
                 visit(part, item, f"{path}[{n}]")
 
     visit(structure, value, "")

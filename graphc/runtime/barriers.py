@@ -1,15 +1,16 @@
 """Where threads must wait for each other, and the proof that it suffices.
 
-Two accesses conflict if their bytes overlap, one of them writes, and at least one belongs to a step that several threads
-run. Between two conflicting steps there must be a barrier on every path, the way back in a loop included.
-`place` finds such points; `verify` replays concrete paths and finds every pair that is not separated, and every temporary
-that is read after something else has been written over it.
+Two accesses conflict if their bytes overlap, one of them writes, and at least one belongs to a step that several
+threads run. Between two conflicting steps there must be a barrier on every path, the way back in a loop included.
+`place` finds such points; `verify` replays concrete paths and finds every pair that is not separated, and every
+temporary that is read after something else has been written over it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from graphc.errors import VerificationError
 from graphc.runtime.memory import Access, Call, Fork, Layout, Loop, Node, points
@@ -29,8 +30,8 @@ class _Open:
 def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
     """Return the times of the points that a barrier must come before; commits and pauses are barriers anyway.
 
-    `paused` says that the first loop checks its time slice at the start of every iteration. Without offsets every storage
-    counts as a place of its own, which leaves the dependences alone.
+    `paused` says that the first loop checks its time slice at the start of every iteration. Without offsets every
+    storage counts as a place of its own, which leaves the dependences alone.
     """
     if not any(point.split for point in points(layout.nodes) if isinstance(point, Call)):
         return set()
@@ -83,16 +84,16 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
 
 
 def settle(layout: Layout, life: dict[int, tuple[int, int]], barriers: set[int]) -> dict[int, tuple[int, int]]:
-    """Stretch lifetimes that end or begin in a split step to the barriers around, so that reuse needs no more of them."""
+    """Stretch lifetimes that end or begin in a split step to the barriers around: reuse then needs no more of them."""
     split = {point.time for point in points(layout.nodes) if point.split}
     if not split:
         return life
     commits = {point.time for point in points(layout.nodes) if point.commits}
     marks = sorted(barriers | commits | {layout.duration, 0})
     begin: dict[int, int] = {}
-    for low, high in zip(marks, marks[1:], strict=False):
+    for low, high in pairwise(marks):
         begin.update(dict.fromkeys(range(low, high), low))
-    finish = {low: high - 1 for low, high in zip(marks, marks[1:], strict=False)}
+    finish = {low: high - 1 for low, high in pairwise(marks)}
     settled: dict[int, tuple[int, int]] = {}
     for storage, (first, last) in life.items():
         settled[storage] = (
@@ -124,7 +125,7 @@ def _check_contents(
 ) -> None:
     for access in point.accesses:
         storage = access.storage
-        if storage not in layout.offsets or not layout.extent(storage):
+        if storage not in layout.offsets or not layout.extents[storage]:
             continue
         if not access.write:
             if storage in lost:
@@ -189,7 +190,7 @@ def _overlap(a: tuple[int, int, int, bool], b: tuple[int, int, int, bool]) -> bo
 
 def _range(layout: Layout, storage: int) -> tuple[int, int]:
     low = layout.offsets.get(storage, 0)
-    return low, low + layout.extent(storage)
+    return low, low + layout.extents[storage]
 
 
 def _conflict(layout: Layout, a: _Open, b: _Open, with_offsets: bool) -> bool:

@@ -22,7 +22,7 @@ from graphc.errors import CallError
 from graphc.runtime import barriers, memory
 from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
-from graphc.schedule.plan import Address, Buffer, KernelCall, Plan, Step
+from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
 
 # Work of a plan below which sleeping threads are left alone: about 200 us, at eight scalar operations a nanosecond.
 WAKE_WORK = 1_600_000
@@ -34,7 +34,8 @@ class Binding:
     """A plan bound to sizes.
 
     `fixed` and `external` are rows (frame word, entry, offset); `frame` is the frame's first contents, in words.
-    `inputs_at` is the entry of the first input. `counter` is the frame word of the first loop's counter, -1 without loops.
+    `inputs_at` is the entry of the first input. `counter` is the frame word of the first loop's counter, -1 without
+    loops.
     """
 
     table: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -55,8 +56,8 @@ def bind(
 ) -> Binding:
     """Bind a plan to sizes; `address` gives the machine code of a kernel by name.
 
-    With `paused`, the first loop may pause at the start of each of its iterations. Raises CallError where the sizes do not
-    meet the plan's requirements.
+    With `paused`, the first loop may pause at the start of each of its iterations. Raises CallError where the sizes do
+    not meet the plan's requirements.
     """
     check_requirements(plan, sizes)
     layout, separations = assign_memory(plan, sizes, threads, paused)
@@ -69,7 +70,7 @@ def check_requirements(plan: Plan, sizes: Mapping[str, int]) -> None:
         if not requirement.holds(sizes):
             given = ", ".join(f"{name} = {size}" for name, size in sorted(sizes.items()) if not name.startswith("_"))
             raise CallError(
-                f"{requirement.reason} needs {requirement} ({requirement.origin}), but this call has {given or 'no sizes'}"
+                f"{requirement.reason} needs {requirement} ({requirement.origin}); here {given or 'there are no sizes'}"
             )
 
 
@@ -92,10 +93,10 @@ def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
         match step:
             case KernelCall():
                 total += dims.evaluate(step.work, sizes)
-            case _ if hasattr(step, "count"):
-                total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)  # type: ignore[union-attr]
-            case _:
-                total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))  # type: ignore[union-attr]
+            case Repeat():
+                total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)
+            case Branch():
+                total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))
     return total
 
 

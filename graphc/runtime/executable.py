@@ -70,8 +70,9 @@ class Bound:
 class Executable:
     """A compiled computation; call it with arrays, by position, by name, or with one dict.
 
-    Results are new arrays, in the structure that was compiled, unless `out=` gives arrays of that structure to write into.
-    Calls may come from several threads: those that update parameters or states take turns, others run side by side.
+    Results are new arrays, in the structure that was compiled, unless `out=` gives arrays of that structure to write
+    into. Calls may come from several threads: those that update parameters or states take turns, others run side by
+    side.
     """
 
     def __init__(
@@ -164,8 +165,8 @@ class Executable:
     def repeat(self, count: int, arguments: Sequence[Any], stacked: Sequence[int], out: Any = None) -> Program:
         """Return a program that runs `count` times natively.
 
-        Inputs whose positions are in `stacked` have an extra leading axis of length `count`, walked one position a step;
-        each output has one too.
+        Inputs whose positions are in `stacked` have an extra leading axis of length `count`, walked one position a
+        step; each output has one too.
         """
         key = tuple(sorted(set(stacked)))
         if bad := [n for n in key if not 0 <= n < len(self._specs)]:

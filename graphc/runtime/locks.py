@@ -1,8 +1,8 @@
 """The readers-writer lock between runs that commit updates and runs that do not.
 
 `threading` has none, and this one must also survive a KeyboardInterrupt at any instruction: a reader is a member of a
-set, added and discarded in `try ... finally`; the writers' mutex is a `with` of the interpreter's own lock. So whatever is
-interrupted leaves nothing held.
+set, added and discarded in `try ... finally`; the writers' mutex is a `with` of the interpreter's own lock. So
+whatever is interrupted leaves nothing held.
 """
 
 from __future__ import annotations

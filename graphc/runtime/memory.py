@@ -4,9 +4,9 @@ A plan whose sizes are known becomes a tree of nodes with a time for every point
 
     node ::= Call | Loop(body) | Fork(then, otherwise)
 
-A temporary lives from its first to its last touch. What is touched inside a loop lives for the whole loop if it is also touched
-outside, walked by a slice, or read in an iteration before that iteration has written it. Temporaries that share
-storage (`Buffer.shares`) are one `storage` here, named by the number of the buffer that started the chain.
+A temporary lives from its first to its last touch. What is touched inside a loop lives for the whole loop if it is
+also touched outside, walked by a slice, or read in an iteration before that iteration has written it. Temporaries that
+share storage (`Buffer.shares`) are one `storage` here, named by the number of the buffer that started the chain.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SPLIT_WORK = 20_000
 class Access:
     """One touch of memory: the storage, which buffer named it, and the loops whose slices lead there.
 
-    `chain` holds a (loop, parent buffer) pair for each slice on the way from the storage to the buffer: two accesses with a
-    pair in common touch different bytes in different iterations of that loop.
+    `chain` holds a (loop, parent buffer) pair for each slice on the way from the storage to the buffer: two accesses
+    with a pair in common touch different bytes in different iterations of that loop.
     """
 
     storage: int
@@ -44,8 +44,8 @@ class Access:
 class Call:
     """A kernel call at a time.
 
-    `split` says that all threads share its work, `commits` that it is the first of a run of commit steps; `row` is where
-    its arguments stand in a frame.
+    `split` says that all threads share its work, `commits` that it is the first of a run of commit steps; `row` is
+    where its arguments stand in a frame.
     """
 
     step: KernelCall
@@ -88,7 +88,7 @@ Node: TypeAlias = Call | Loop | Fork
 
 @dataclass(slots=True)
 class Layout:
-    """A plan with sizes: its tree, the bytes of every buffer, the storage each belongs to, and offsets of temporaries."""
+    """A plan with sizes: its tree, bytes and storage of every buffer, extent and offset of every storage."""
 
     plan: Plan
     nodes: list[Node]
@@ -96,12 +96,9 @@ class Layout:
     storage: list[int]
     duration: int
     loops: list[Loop]
+    extents: dict[int, int]
     offsets: dict[int, int] = field(default_factory=dict[int, int])
     arena: int = 0
-
-    def extent(self, storage: int) -> int:
-        """The bytes that a storage needs: those of its largest buffer."""
-        return max(self.nbytes[b] for b, s in enumerate(self.storage) if s == storage)
 
 
 def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
@@ -156,7 +153,10 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
         return nodes
 
     nodes = visit(plan.steps)
-    return Layout(plan, nodes, nbytes, storage, time, loops)
+    extents: dict[int, int] = {}
+    for number, root in enumerate(storage):
+        extents[root] = max(extents.get(root, 0), nbytes[number])
+    return Layout(plan, nodes, nbytes, storage, time, loops, extents)
 
 
 def points(nodes: Iterable[Node]) -> Iterator[Call | Fork]:
@@ -200,21 +200,21 @@ def lifetimes(layout: Layout) -> dict[int, tuple[int, int]]:
 
 def assign(layout: Layout, life: Mapping[int, tuple[int, int]]) -> None:
     """Give every temporary storage an offset such that no two that are alive together overlap; sets `arena`."""
-    storages = [s for s in life if layout.extent(s)]
-    extents = {s: -(-layout.extent(s) // ALIGNMENT) * ALIGNMENT for s in storages}
+    storages = [s for s in life if layout.extents[s]]
+    extents = {s: -(-layout.extents[s] // ALIGNMENT) * ALIGNMENT for s in storages}
     by_size = sorted(storages, key=lambda s: (-extents[s], life[s]))
     by_span = sorted(storages, key=lambda s: (life[s][0] - life[s][1], -extents[s]))
     by_time = sorted(storages, key=lambda s: (life[s][0], -extents[s]))
     tried = [_best_fit(order, extents, life) for order in (by_size, by_span, by_time)]
     layout.arena, layout.offsets = min(tried, key=lambda result: result[0])
-    layout.offsets |= {s: 0 for s in life if not layout.extent(s)}
+    layout.offsets |= {s: 0 for s in life if not layout.extents[s]}
 
 
 def lower_bound(layout: Layout, life: Mapping[int, tuple[int, int]]) -> int:
     """Return the most bytes alive at any one time: no assignment can need less."""
     change = np.zeros(layout.duration + 1, np.int64)
     for storage, (first, last) in life.items():
-        extent = -(-layout.extent(storage) // ALIGNMENT) * ALIGNMENT
+        extent = -(-layout.extents[storage] // ALIGNMENT) * ALIGNMENT
         change[first] += extent
         change[last + 1] -= extent
     return int(np.cumsum(change).max(initial=0))

@@ -1,7 +1,8 @@
 """A whole run as one native program: a plan repeated, pausing every now and then between two steps.
 
-Repeating is a rewrite of the plan: its steps become the body of a `Repeat`, stacked inputs and all outputs become slices of
-larger ones. So memory, barriers and the walk know nothing new; only the pause at the start of each iteration is.
+Repeating is a rewrite of the plan: its steps become the body of a `Repeat`, stacked inputs and all outputs become
+slices of larger ones. So memory, barriers and the walk know nothing new; only the pause at the start of each iteration
+is.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def repeated(
 class Program:
     """A run of `count` steps, started by the first `resume`.
 
-    `results` has the structure of the executable's outputs, each with a leading axis of `count`, filled up to
-    `done` steps. Between two calls of `resume` all parameters and states stand at a whole number of steps, and Python may do
+    `results` has the structure of the executable's outputs, each with a leading axis of `count`, filled up to `done`
+    steps. Between two calls of `resume` all parameters and states stand at a whole number of steps, and Python may do
     anything: handle Ctrl-C, show progress, read parameters, or drop the program.
     """
 
@@ -65,7 +66,8 @@ class Program:
     def resume(self, seconds: float = TIME_SLICE / 1e9) -> int:
         """Run until all steps are done or the time is over, at least one step; return how many steps are done by now.
 
-        Raises IndexOutOfRangeError if a step reads an index out of range; that step changes nothing and the program is over.
+        Raises IndexOutOfRangeError if a step reads an index out of range; that step changes nothing and the program is
+        over.
         """
         if self._arena is None:
             return self.done

@@ -1,7 +1,7 @@
 """The pool: daemon Python threads parked in native code.
 
-After a launch a worker stays awake for a while, so that the next launch costs about a microsecond; then it sleeps on a lock and
-uses no CPU. Waking it takes about 100 us, so only heavy plans wake sleepers.
+After a launch a worker stays awake for a while, so that the next launch costs about a microsecond; then it sleeps on a
+lock and uses no CPU. Waking it takes about 100 us, so only heavy plans wake sleepers.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def thread_count(threads: int | None = None) -> int:
         if not text.isdigit():
             raise CallError(f"GRAPHC_THREADS must be a whole number of 1 or more, got {text!r}")
         threads = int(text)
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if type(threads) is not int or threads < 1:
         raise CallError(f"threads must be a whole number of 1 or more, got {threads!r}")
     return min(threads, MOST_THREADS)
 

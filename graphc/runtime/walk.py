@@ -1,15 +1,17 @@
 """The native walk, in the SIMD dialect: three functions compiled, cached and loaded like any kernel.
 
-`graphc_walk` runs an activation's instructions on one thread, `graphc_launch` shares an activation between its caller and the
-workers that are awake, `graphc_serve` is what a worker runs. What they are given:
+`graphc_walk` runs an activation's instructions on one thread, `graphc_launch` shares an activation between its caller
+and the workers that are awake, `graphc_serve` is what a worker runs. What they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
                    deadline, outcome, address of the walk, pool, threads that ran
-    pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch block
+    pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch
+    block
 
-A worker is free, asleep, given work, or claimed. Only the pool's owner claims (free to claimed to given), only the worker
-itself frees itself or falls asleep (free to asleep), each by compare-and-exchange: no wake-up can be lost. Whoever finds the
-pool taken, or its workers asleep, runs with fewer threads; results do not depend on how many there are.
+A worker is free, asleep, given work, or claimed. Only the pool's owner claims (free to claimed to given), only the
+worker itself frees itself or falls asleep (free to asleep), each by compare-and-exchange: no wake-up can be lost.
+Whoever finds the pool taken, or its workers asleep, runs with fewer threads; results do not depend on how many there
+are.
 """
 
 from __future__ import annotations
