@@ -15,7 +15,7 @@ compare. Index expressions are `dims`; an index that was read from data stands i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
@@ -209,48 +209,65 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
             return ()
 
 
-def rewrite(
-    expr: Expr,
-    axes: Mapping[Atom, Dim],
-    on_load: Callable[[Load], Expr] | None = None,
-    memo: dict[Expr, Expr] | None = None,
-) -> Expr:
+@dataclass
+class Rewriter:
+    """Replaces atoms (axes above all) in expressions; equal parts are rewritten once.
+
+    `on_load` maps loads after their indices were rewritten; `prefix` goes before the names of axes that reductions bind;
+    with `guard`, every index check is made only where that guard holds too.
+    """
+
+    axes: Mapping[Atom, Dim]
+    on_load: Callable[[Load], Expr] | None = None
+    prefix: str = ""
+    guard: Expr | None = None
+    memo: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
+
+    def __call__(self, expr: Expr) -> Expr:
+        """Return the rewritten expression."""
+        if expr not in self.memo:
+            self.memo[expr] = self._rewritten(expr)
+        return self.memo[expr]
+
+    def dim(self, dim: Dim) -> Dim:
+        """Return the rewritten index expression."""
+        if isinstance(dim, int):
+            return dim
+        loaded = {a: DimExpr.of(Loaded(self(a.expr))) for a in dims.atoms(dim) if isinstance(a, Loaded)}
+        return dims.substitute(dim, {**self.axes, **loaded})
+
+    def _rewritten(self, expr: Expr) -> Expr:
+        match expr:
+            case Index(_, inner):
+                return index(self.dim(inner))
+            case Load(dtype, source, at, guard):
+                new = Load.of(dtype, source, tuple(self.dim(i) for i in at), None if guard is None else self(guard))
+                return new if self.on_load is None else self.on_load(new)
+            case Apply(dtype, function, args):
+                return Apply.of(dtype, function, tuple(self(a) for a in args))
+            case Check(dtype, value, size, site, guard):
+                joint = both(self.guard, None if guard is None else self(guard))
+                return Check.of(dtype, self(value), self.dim(size), site, joint)
+            case Reduce(dtype, combiner, over, value):
+                bound = {a: Axis(self.prefix + a.name, self.dim(a.extent)) for a in over}
+                inner_axes = {**self.axes, **{a: DimExpr.of(b) for a, b in bound.items()}}
+                # What a reduction holds is rewritten under another mapping, so it must not share the memo.
+                again = Rewriter(inner_axes, self.on_load, self.prefix, self.guard)
+                return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
+            case _:
+                return expr
+
+
+def rewrite(expr: Expr, axes: Mapping[Atom, Dim], on_load: Callable[[Load], Expr] | None = None) -> Expr:
     """Replace axes (and other atoms) in an expression and, with `on_load`, its loads after their indices were rewritten."""
-    memo = {} if memo is None else memo
-    if expr in memo:
-        return memo[expr]
+    return Rewriter(axes, on_load)(expr)
 
-    def again(inner: Expr) -> Expr:
-        return rewrite(inner, axes, on_load, memo)
 
-    def dim(inner: Dim) -> Dim:
-        if isinstance(inner, int):
-            return inner
-        loaded = {a: DimExpr.of(Loaded(again(a.expr))) for a in dims.atoms(inner) if isinstance(a, Loaded)}
-        return dims.substitute(inner, {**axes, **loaded})
-
-    result: Expr
-    match expr:
-        case Index(_, inner):
-            result = index(dim(inner))
-        case Load(dtype, source, at, guard):
-            new = load(source, tuple(dim(i) for i in at), dtype, None if guard is None else again(guard))
-            assert isinstance(new, Load)
-            result = new if on_load is None else on_load(new)
-        case Apply(dtype, function, args):
-            result = Apply.of(dtype, function, tuple(again(a) for a in args))
-        case Check(dtype, value, size, site, guard):
-            result = Check.of(dtype, again(value), dim(size), site, None if guard is None else again(guard))
-        case Reduce(dtype, combiner, over, value):
-            renamed = tuple(Axis(a.name, dim(a.extent)) for a in over)
-            inner_axes = {**axes, **{a: DimExpr.of(b) for a, b in zip(over, renamed, strict=True)}}
-            # A reduction binds axes of its own: what it holds is rewritten under another mapping, so not memoised here.
-            inner_memo = memo if all(axes.get(a) == inner_axes[a] for a in over) else {}
-            result = Reduce.of(dtype, combiner, renamed, rewrite(value, inner_axes, on_load, inner_memo))
-        case _:
-            result = expr
-    memo[expr] = result
-    return result
+def guard_checks(value: Expr, guard: Expr) -> Expr:
+    """Return the value with its index checks made only where the guard holds."""
+    if not any(isinstance(inner, Check) for inner in walk(value)):
+        return value
+    return Rewriter({}, guard=guard)(value)
 
 
 def walk(*roots: Expr) -> Iterator[Expr]:
@@ -272,5 +289,3 @@ def _loaded(dim: Dim) -> Iterator[Expr]:
         if isinstance(atom, Loaded):
             yield atom.expr
 
-
-assert [f.name for f in fields(Const)] == ["dtype", "value"]

@@ -1,0 +1,241 @@
+"""Kernels as source text in the SIMD dialect: `def kernel(args, thread, threads)`, readable, and valid unjitted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.dims import Axis, Dim
+from graphc.emit.tile import write_tile
+from graphc.emit.writer import Block, Writer, factor
+from graphc.loops.expr import Load, Reduce, index_dims, walk
+from graphc.loops.kernels import Call, Kernel, Map, Scatter, Store, Tile, expressions
+
+
+@dataclass
+class Source:
+    """A kernel's text, and its argument words after the status: numbers of buffers and names of symbols."""
+
+    text: str
+    name: str
+    words: list[int | str]
+
+
+@dataclass
+class Arguments:
+    """The buffers that a kernel's text names, in order of first use."""
+
+    names: dict[int, str] = field(default_factory=dict[int, str])
+
+    def __call__(self, buffer: int) -> str:
+        """Return the name of a buffer's address."""
+        return self.names.setdefault(buffer, f"p{len(self.names)}")
+
+
+def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]) -> Source:
+    """Return a kernel's source.
+
+    `describe` gives the comment beside an argument, `comments` the user's lines; neither is part of the kernel's name,
+    which is made from what it computes, so equal kernels compile once.
+    """
+    arguments = Arguments()
+    body = Block(None, frozenset(), 1)
+    writer = Writer(_lanes(kernel), arguments)
+    match kernel:
+        case Map():
+            _write_map(kernel, writer, body)
+        case Tile():
+            write_tile(kernel, writer, body)
+        case Scatter():
+            _write_scatter(kernel, writer, body)
+        case Call():
+            _write_call(kernel, writer, body)
+    symbols = sorted(_symbols(kernel))
+    words: list[int | str] = [*arguments.names, *symbols]
+    head = [f"    {arguments.names.get(w, w) if isinstance(w, int) else w} = word(args, {k})" for k, w in enumerate(words, 1)]
+    digest = hashlib.sha256("\n".join([*head, *body.lines]).encode()).hexdigest()[:16]
+    name = f"kernel_{digest}"
+    noted = [f"{line}  # {describe(w)}" if isinstance(w, int) else line for line, w in zip(head, words, strict=True)]
+    lines = [f"def {name}(args, thread, threads):", *(f"    # {c}" for c in comments), *noted, *body.lines]
+    return Source("\n".join(lines) + "\n", name, words)
+
+
+def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
+    if not kernel.rows:
+        if kernel.lane is None:
+            _write_stores(kernel, writer, block, kernel.stores)
+        elif kernel.ordered:
+            _write_row(kernel, writer, block)
+        else:
+            _write_lanes(kernel, writer, block)
+        return
+    total = writer.dim(dims.product(a.extent for a in kernel.rows), block)
+    start, stop = writer.split(total, block)
+    inner = write_rows(writer, block, kernel.rows, start, stop)
+    _write_row(kernel, writer, inner)
+    block.close(inner)
+
+
+def write_rows(writer: Writer, block: Block, rows: Sequence[Axis], start: str, stop: str) -> Block:
+    """Write the head of a loop over the flat index of `rows`; return its block."""
+    if len(rows) == 1:
+        block.add(f"for {rows[0].name} in range({start}, {stop}):")
+        return block.inner(*rows)
+    row = writer.fresh("row")
+    block.add(f"for {row} in range({start}, {stop}):")
+    inner = block.inner(*rows)
+    decode(writer, inner, row, rows)
+    return inner
+
+
+def decode(writer: Writer, block: Block, flat: str, axes: Sequence[Axis]) -> None:
+    """Write the values of axes from their flat index."""
+    for axis in reversed(axes[1:]):
+        extent = factor(writer.dim(axis.extent, block))
+        rest = writer.fresh("rest")
+        block.add(f"{rest} = {flat} // {extent}")
+        block.add(f"{axis.name} = {flat} - {rest} * {extent}")
+        flat = rest
+    if axes:
+        block.add(f"{axes[0].name} = {flat}")
+
+
+def _write_row(kernel: Map, writer: Writer, block: Block) -> None:
+    """One row: the lane loop for what varies along it, then the values that are one a row."""
+    if kernel.ordered:
+        if kernel.lane is None:
+            _write_running(kernel, writer, block)
+        else:
+            writer.vector_loop(block, kernel.lane, lambda inner: _write_running(kernel, writer, inner))
+        return
+    wide = [s for s in kernel.stores if kernel.lane is not None and kernel.lane in dims.axes(s.offset)]
+    narrow = [s for s in kernel.stores if s not in wide]
+    if kernel.lane is not None and wide:
+        writer.vector_loop(block, kernel.lane, lambda inner: _write_stores(kernel, writer, inner, wide))
+    _write_stores(kernel, writer, block, narrow)
+
+
+def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
+    """No rows: threads share the lane axis in whole vectors, so that the split never changes what a lane computes."""
+    lane, lanes = kernel.lane, writer.lanes
+    assert lane is not None
+    span = None
+    if not isinstance(lane.extent, int) or lane.extent > lanes:
+        extent = writer.dim(lane.extent, block)
+        blocks = writer.fresh("blocks")
+        block.add(f"{blocks} = ({extent} + {lanes - 1}) // {lanes}")
+        start, stop = writer.split(blocks, block)
+        block.add(f"{start} = {start} * {lanes}")
+        block.add(f"{stop} = min({stop} * {lanes}, {extent})")
+        span = (start, stop)
+    writer.vector_loop(block, lane, lambda inner: _write_stores(kernel, writer, inner, kernel.stores), span)
+
+
+def _write_stores(kernel: Map, writer: Writer, block: Block, stores: Sequence[Store]) -> None:
+    # All values before all stores: a store may replace what another value reads at the same index.
+    values = [writer.value(s.value, block) if block.vector is None else writer.vector(s.value, block) for s in stores]
+    for store, value in zip(stores, values, strict=True):
+        writer.store(store, value, block)
+
+
+def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
+    assert kernel.ordered is not None
+    combiner, axis, reverse = kernel.ordered
+    (store,) = kernel.stores
+    kind = store.value.dtype.short
+    total = writer.fresh("total")
+    block.add(f"{total} = {kind}{f'x{writer.lanes}' if block.vector else ''}({1 if combiner == 'multiply' else 0})")
+    extent = writer.dim(axis.extent, block)
+    if reverse:
+        block.add(f"for {axis.name} in range({extent} - 1, -1, -1):")
+    else:
+        block.add(f"for {axis.name} in range({extent}):")
+    inner = block.inner(axis)
+    value = writer.vector(store.value, inner) if block.vector else writer.value(store.value, inner)
+    text = f"{total} {'*' if combiner == 'multiply' else '+'} {value}"
+    narrow = not block.vector and kind in ("i32", "u32", "u8")
+    inner.add(f"{total} = {kind}({text})" if narrow else f"{total} = {text}")
+    writer.store(store, total, inner)
+    block.close(inner)
+
+
+def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
+    out, updates, index = writer.name_of(kernel.out), writer.name_of(kernel.updates), writer.name_of(kernel.index)
+    kind, size, lanes = kernel.dtype.short, kernel.dtype.itemsize, writer.lanes
+    width, rows, count = (writer.dim(d, block) for d in (kernel.width, kernel.size, kernel.count))
+    block.add(f"width = {width}")
+    start, stop = writer.split(rows, block)
+    # Each thread owns rows of the result and reads all indices in order, so that sums are the same for any thread count.
+    lane = Axis("i", kernel.width)
+    block.add(f"for row in range({start}, {stop}):")
+    inner = block.inner()
+
+    def clear(place: Block) -> None:
+        mask = f", {place.mask}" if place.mask else ""
+        place.add(f"store({kind}x{lanes}(0), {out} + {size} * (row * width + i){mask})")
+
+    writer.vector_loop(inner, lane, clear)
+    block.close(inner)
+    block.add(f"for j in range({count}):")
+    inner = block.inner()
+    where = f"load_{kernel.index_dtype.short}({index} + {kernel.index_dtype.itemsize} * j)"
+    inner.add(f"row = check_index(i64({where}), {rows}, args, {kernel.site})")
+    inner.add(f"if {start} <= row and row < {stop}:")
+    deep = inner.inner()
+
+    def add(place: Block) -> None:
+        mask = f", {place.mask}" if place.mask else ""
+        target, part = writer.fresh("target"), writer.fresh("part")
+        place.add(f"{target} = {out} + {size} * (row * width + i)")
+        place.add(f"{part} = load_{kind}x{lanes}({updates} + {size} * (j * width + i){mask})")
+        place.add(f"store(load_{kind}x{lanes}({target}{mask}) + {part}, {target}{mask})")
+
+    writer.vector_loop(deep, lane, add)
+    inner.close(deep)
+    block.close(inner)
+
+
+def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
+    views: list[str] = []
+    for buffer, dtype, shape in kernel.arrays:
+        sizes = ", ".join(writer.dim(d, block) for d in shape) + ("," if len(shape) == 1 else "")
+        views.append(f"array_view({writer.name_of(buffer)}, ({sizes}), '{dtype.short}')")
+    block.add(f"{kernel.function}(")
+    for view in views:
+        block.add(f"    {view},")
+    block.add(")")
+
+
+def _lanes(kernel: Kernel) -> int:
+    """Eight lanes where all data are eight bytes wide, else sixteen: one AVX-512 register, or several smaller ones."""
+    match kernel:
+        case Map() | Tile():
+            found = [e for e in walk(*expressions(kernel)) if isinstance(e, Load | Reduce)]
+            sizes = {e.dtype.itemsize for e in found} | {s.value.dtype.itemsize for s in kernel.stores}
+            return 8 if sizes and min(sizes) == 8 else 16
+        case Scatter():
+            return 8 if kernel.dtype.itemsize == 8 else 16
+        case Call():
+            return 16
+
+
+def _symbols(kernel: Kernel) -> set[str]:
+    found: list[Dim] = []
+    match kernel:
+        case Map():
+            found += [a.extent for a in (*kernel.rows, *([kernel.lane] if kernel.lane else []))]
+            found += [kernel.ordered[1].extent] if kernel.ordered else []
+        case Tile():
+            found += [a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced)]
+        case Scatter():
+            found += [kernel.count, kernel.size, kernel.width]
+        case Call():
+            found += [d for _, _, shape in kernel.arrays for d in shape]
+    if isinstance(kernel, Map | Tile):
+        found += [s.offset for s in kernel.stores]
+        for inner in walk(*expressions(kernel)):
+            found += index_dims(inner)
+            found += [a.extent for a in inner.axes] if isinstance(inner, Reduce) else []
+    return {name for d in found for name in dims.symbols(d)}

@@ -1,0 +1,133 @@
+"""Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
+
+The left operand is read one element at a time and spread, at any strides; the right one by vectors along the lanes. Rows
+that do not fill a tile are computed on the last row again and not stored; lanes likewise are masked.
+"""
+
+from __future__ import annotations
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.emit.writer import Block, Writer, factor
+from graphc.loops.expr import load
+from graphc.loops.kernels import ACCUMULATOR, Tile
+
+
+def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
+    """Write a Tile kernel: threads share the blocks of rows."""
+    rows, vectors = kernel.shape
+    extent = writer.dim(kernel.row.extent, block)
+    block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
+    total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
+    start, stop = writer.split(total, block)
+    block.add(f"for piece in range({start}, {stop}):")
+    inner = block.inner(*kernel.outer)
+    flat = "piece // blocks"
+    inner.add(f"{kernel.row.name} = {rows} * (piece - {flat} * blocks)")
+    for axis in reversed(kernel.outer):
+        # The innermost outer axis runs fastest after the blocks.
+        size = factor(writer.dim(axis.extent, inner))
+        name = writer.fresh("rest")
+        inner.add(f"{name} = {flat}")
+        inner.add(f"{axis.name} = {name} % {size}")
+        flat = f"{name} // {size}"
+    even = isinstance(kernel.row.extent, int) and kernel.row.extent % rows == 0
+    if even:
+        _write_columns(kernel, writer, inner, full=True)
+    else:
+        inner.add(f"if {kernel.row.name} + {rows} <= {extent}:")
+        _nested(kernel, writer, inner, full=True)
+        inner.add("else:")
+        _nested(kernel, writer, inner, full=False)
+    block.close(inner)
+
+
+def _nested(kernel: Tile, writer: Writer, block: Block, *, full: bool) -> None:
+    inner = block.inner()
+    _write_columns(kernel, writer, inner, full=full)
+    block.close(inner)
+
+
+def _write_columns(kernel: Tile, writer: Writer, block: Block, *, full: bool) -> None:
+    lane, width = kernel.lane, kernel.shape[1] * writer.lanes
+    if not full:
+        for t in range(kernel.shape[0]):
+            block.add(f"row{t} = min({kernel.row.name} + {t}, {writer.dim(kernel.row.extent, block)} - 1)")
+    extent = lane.extent
+    stop = writer.dim(extent, block)
+    if isinstance(extent, int):
+        whole, rest = str(extent - extent % width), extent % width != 0
+    else:
+        whole, rest = writer.fresh("whole"), True
+        block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
+    if whole != "0":
+        block.add(f"for {lane.name} in range(0, {whole}, {width}):")
+        inner = block.inner(lane, vector=lane)
+        _write_one(kernel, writer, inner, kernel.shape[1], full=full)
+        block.close(inner)
+    if rest:
+        block.add(f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+        mask = writer.fresh("mask")
+        inner = block.inner(lane, vector=lane, mask=mask)
+        inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
+        _write_one(kernel, writer, inner, 1, full=full)
+        block.close(inner)
+
+
+def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
+    rows, lanes = kernel.shape[0], writer.lanes
+    kind, size = kernel.left.dtype.short, kernel.left.dtype.itemsize
+    mask = f", {block.mask}" if block.mask else ""
+    for t in range(rows):
+        for v in range(vectors):
+            block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+    inner = block
+    chain: list[Block] = []
+    for axis in kernel.reduced:
+        inner.add(f"for {axis.name} in range({writer.dim(axis.extent, inner)}):")
+        chain.append(inner)
+        inner = inner.inner(axis)
+    for v in range(vectors):
+        at = _shifted(kernel.right.index[0], kernel.lane, v * lanes)
+        inner.add(f"b{v} = load_{kind}x{lanes}({writer.address(kernel.right.source, at, size, inner)}{mask})")
+    for t in range(rows):
+        at = _row(kernel.left.index[0], kernel.row, t, full=full)
+        inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
+        for v in range(vectors):
+            inner.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
+    for outer in reversed(chain):
+        outer.close(inner)
+        inner = outer
+    for v in range(vectors):
+        _write_epilogue(kernel, writer, block, v, full=full)
+
+
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
+    accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
+    writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
+    # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once.
+    column = Block(block.parent, block.bound, block.depth, block.vector, block.mask)
+    column.axis_names = {kernel.lane: f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name}
+    for t in range(kernel.shape[0]):
+        if not full and t:
+            column.add(f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:")
+        cell = column.inner(kernel.row, depth=int(not full and t > 0))
+        name = kernel.row.name if not t else f"({kernel.row.name} + {t})" if full else f"row{t}"
+        cell.axis_names = {kernel.row: name}
+        cell.names[accumulator] = f"c{t}_{v}"
+        values = [writer.vector(s.value, cell) for s in kernel.stores]
+        for store, value in zip(kernel.stores, values, strict=True):
+            writer.store(store, value, cell)
+        column.close(cell)
+    block.close(column)
+
+
+def _shifted(offset: Dim, lane: Axis, by: int) -> Dim:
+    return dims.substitute(offset, {lane: DimExpr.of(lane) + by})
+
+
+def _row(offset: Dim, row: Axis, t: int, *, full: bool) -> Dim:
+    if full:
+        return dims.substitute(offset, {row: DimExpr.of(row) + t})
+    return dims.substitute(offset, {row: DimExpr.of(Axis(f"row{t}", 1))})
+

@@ -1,0 +1,437 @@
+"""Scalar expressions as lines of kernel source.
+
+Lines go into blocks, one for each loop. An expression is written once, in the outermost block that binds all axes it uses,
+so what does not vary in a loop stands before it. In a block with a vector axis, what depends on that axis is a vector of
+`lanes` elements; everything else is a scalar, and is spread where a vector needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, Symbol
+from graphc.dtypes import DType, int64
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
+from graphc.loops.kernels import ACCUMULATOR, Store, free_axes
+
+INFIX = {
+    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
+    "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
+}  # fmt: skip
+_COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
+
+
+@dataclass
+class Block:
+    """The body of a loop: its lines, what it binds, and the names of values that were written in it."""
+
+    parent: Block | None
+    bound: frozenset[Axis]
+    depth: int
+    vector: Axis | None = None
+    mask: str | None = None
+    lines: list[str] = field(default_factory=list[str])
+    names: dict[object, str] = field(default_factory=dict[object, str])
+    axis_names: dict[Axis, str] = field(default_factory=dict[Axis, str])
+
+    def add(self, text: str) -> None:
+        """Add a line."""
+        self.lines.append("    " * self.depth + text)
+
+    def inner(
+        self, *axes: Axis, depth: int = 1, vector: Axis | None = None, mask: str | None = None, **names: str
+    ) -> Block:
+        """Return a block inside this one that binds these axes too; its lines are added to this one by `close`."""
+        block = Block(self, self.bound | set(axes), self.depth + depth, vector or self.vector, mask or self.mask)
+        block.axis_names = {a: names.get(a.name, a.name) for a in axes}
+        return block
+
+    def close(self, block: Block) -> None:
+        """Take over the lines of an inner block."""
+        self.lines += block.lines
+
+    def axis(self, axis: Axis) -> str:
+        """Return the name of a bound axis."""
+        block: Block | None = self
+        while block is not None:
+            if axis in block.axis_names:
+                return block.axis_names[axis]
+            block = block.parent
+        return axis.name
+
+
+@dataclass
+class Writer:
+    """Writes one kernel. `buffers` names the kernel's arrays; each name used is noted in `used`, in order."""
+
+    lanes: int
+    name_of: Callable[[int], str]
+    free: dict[Expr, frozenset[Axis]] = field(default_factory=dict[Expr, frozenset[Axis]])
+    count: int = 0
+
+    def fresh(self, stem: str) -> str:
+        """Return a name not used before."""
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    # -- values
+
+    def value(self, expr: Expr, block: Block) -> str:
+        """Return the name of the expression's value, writing its lines first; a vector if it varies along the vector axis."""
+        home = self._home(expr, block)
+        if expr not in home.names:
+            if isinstance(expr, Const):
+                return self._scalar_constant(expr)
+            if isinstance(expr, Reduce):
+                home.names[expr] = self._reduce(expr, home)
+            else:
+                text = self._text(expr, home)
+                home.names[expr] = name = self.fresh("v")
+                home.add(f"{name} = {text}")
+        return home.names[expr]
+
+    def vector(self, expr: Expr, block: Block) -> str:
+        """Return the value as a vector."""
+        if isinstance(expr, Const):
+            return f"{expr.dtype.short}x{self.lanes}({_literal(expr.value)})"
+        name = self.value(expr, block)
+        return name if self.varies(expr, block) else self._spread(expr, name, expr.dtype, block)
+
+    def varies(self, expr: Expr, block: Block) -> bool:
+        """Whether the expression differs between the lanes of the block's vector axis."""
+        return block.vector is not None and block.vector in free_axes(expr, self.free)
+
+    def _spread(self, key: object, name: str, dtype: DType, block: Block) -> str:
+        home = self._home(key, block) if isinstance(key, Expr) else block
+        spread = ("spread", key)
+        if spread not in home.names:
+            home.names[spread] = new = self.fresh("s")
+            home.add(f"{new} = {dtype.short}x{self.lanes}({name})")
+        return home.names[spread]
+
+    def _home(self, expr: Expr, block: Block) -> Block:
+        if isinstance(expr, Load) and expr.source == ACCUMULATOR:
+            while expr not in block.names and block.parent is not None:
+                block = block.parent
+            return block
+        needs = free_axes(expr, self.free)
+        while block.parent is not None and needs <= block.parent.bound:
+            block = block.parent
+        return block
+
+    def _text(self, expr: Expr, block: Block) -> str:
+        varying = self.varies(expr, block)
+        match expr:
+            case Index(_, dim):
+                return self._vector_dim(dim, block) if varying else self.dim(dim, block)
+            case Load():
+                return self._vector_load(expr, block) if varying else self._scalar_load(expr, block)
+            case Apply(dtype, function, args):
+                names = [self.vector(a, block) if varying else self.value(a, block) for a in args]
+                if function == "philox":
+                    names[-1] = self.vector(args[-1], block) if varying else names[-1]
+                text = _apply(function, names, dtype)
+                # Numba widens small integers in scalar arithmetic, as Python does; kernels wrap like NumPy.
+                narrow = dtype.short in ("i32", "u32", "u8") and function in ("add", "subtract", "multiply", "negative")
+                return f"{dtype.short}({text})" if narrow and not varying else text
+            case Check(_, value, size, site, guard):
+                parts = [self.vector(value, block) if varying else self.value(value, block)]
+                parts += [self.dim(size, block), "args", site]
+                mask = self._mask(guard, block) if varying else None
+                if not varying and guard is not None:
+                    mask = self.value(guard, block)
+                return f"check_index({', '.join(parts + ([mask] if mask else []))})"
+            case _:
+                raise AssertionError(f"not a value: {expr}")
+
+    def _scalar_constant(self, expr: Const) -> str:
+        if expr.dtype is int64:
+            return f"i64({expr.value})"
+        return f"{expr.dtype.short}({_literal(expr.value)})"
+
+    # -- memory
+
+    def address(self, source: int, offset: Dim, itemsize: int, block: Block) -> str:
+        """Return the address of an element."""
+        text = self.dim(offset, block)
+        scaled = text if itemsize == 1 else f"{itemsize} * {text}" if text.isidentifier() else f"{itemsize} * ({text})"
+        return f"{self.name_of(source)} + {scaled}"
+
+    def store(self, store: Store, value: str, block: Block) -> None:
+        """Write a store, under the block's mask."""
+        address = self.address(store.buffer, store.offset, store.value.dtype.itemsize, block)
+        if block.vector is not None:
+            assert dims.linear(store.offset, block.vector)[0] == 1, "results are contiguous along the lanes"
+        block.add(f"store({value}, {address}{f', {block.mask}' if block.mask else ''})")
+
+    def _scalar_load(self, expr: Load, block: Block) -> str:
+        kind = expr.dtype.short
+        address = self.address(expr.source, expr.index[0], expr.dtype.itemsize, block)
+        if expr.guard is None:
+            return f"load_{kind}({address})"
+        guard = self.value(expr.guard, block)
+        # Where the guard is false the element may lie outside the array: read the argument row instead, and drop it.
+        return f"select({guard}, load_{kind}(select({guard}, {address}, args)), {kind}(0))"
+
+    def _vector_load(self, expr: Load, block: Block) -> str:
+        kind = f"{expr.dtype.short}x{self.lanes}"
+        mask = self._mask(expr.guard, block)
+        (offset,) = expr.index
+        assert block.vector is not None
+        slope, rest = dims.linear(offset, block.vector)
+        if slope == 1 and not self._dim_varies(rest, block):
+            parts = [self.address(expr.source, offset, expr.dtype.itemsize, block)]
+            call = f"load_{kind}"
+        else:
+            at = self._vector_dim(offset, block)
+            parts = [self.name_of(expr.source), f"{at} * i64x{self.lanes}({expr.dtype.itemsize})"]
+            call = f"gather_{kind}"
+        return f"{call}({', '.join(parts + ([mask] if mask else []))})"
+
+    def _mask(self, guard: Expr | None, block: Block) -> str | None:
+        if guard is None:
+            return block.mask
+        name = self.vector(guard, block)
+        return name if block.mask is None else f"{name} & {block.mask}"
+
+    # -- index expressions
+
+    def dim(self, dim: Dim, block: Block) -> str:
+        """Return a scalar index expression."""
+        return dims.render(dim, lambda atom: self._atom(atom, block))
+
+    def _atom(self, atom: Atom, block: Block) -> str:
+        match atom:
+            case Axis():
+                return block.axis(atom)
+            case Symbol(name):
+                return name
+            case Loaded(expr):
+                return self.value(expr, block)
+            case _:
+                raise AssertionError(f"not a name: {atom}")
+
+    def _dim_varies(self, dim: Dim, block: Block) -> bool:
+        return any(
+            atom == block.vector or (isinstance(atom, Loaded) and self.varies(atom.expr, block))
+            for atom in dims.atoms(dim)
+        )
+
+    def _vector_dim(self, dim: Dim, block: Block) -> str:
+        """Return an index expression for all lanes at once, as int64 vectors."""
+        spread = f"i64x{self.lanes}"
+        if not self._dim_varies(dim, block):
+            return f"{spread}({self.dim(dim, block)})"
+        assert not isinstance(dim, int)
+        terms: list[str] = []
+        still: Dim = 0
+        for monomial, count in dim.terms:
+            factors: list[str] = []
+            scale: Dim = count
+            for atom, power in monomial:
+                lone = dims.DimExpr.of(atom)
+                for _ in range(power):
+                    if self._dim_varies(lone, block):
+                        factors.append(self._vector_atom(atom, block))
+                    else:
+                        scale = scale * lone
+            if not factors:
+                still = still + scale
+                continue
+            if scale != 1:
+                factors.append(f"{spread}({self.dim(scale, block)})")
+            terms.append(" * ".join(factors))
+        if still != 0:
+            terms.append(f"{spread}({self.dim(still, block)})")
+        key = ("lanes of", dim)
+        if key not in block.names:
+            block.names[key] = name = self.fresh("n")
+            block.add(f"{name} = {' + '.join(terms)}")
+        return block.names[key]
+
+    def _vector_atom(self, atom: Atom, block: Block) -> str:
+        match atom:
+            case Axis():
+                key = ("iota", atom)
+                if key not in block.names:
+                    block.names[key] = name = self.fresh("n")
+                    block.add(f"{name} = iota_i64x{self.lanes}({block.axis(atom)})")
+                return block.names[key]
+            case Loaded(expr):
+                return self.value(expr, block)
+            case FloorDiv() | Remainder() | Minimum() | Maximum():
+                function = {FloorDiv: "floordiv", Remainder: "remainder", Minimum: "minimum", Maximum: "maximum"}
+                left, right = (self._vector_dim(part, block) for part in (atom.left, atom.right))
+                return f"{function[type(atom)]}({left}, {right})"
+            case _:
+                raise AssertionError(f"not an index: {atom}")
+
+    # -- loops
+
+    def split(self, total: str, block: Block) -> tuple[str, str]:
+        """Write this thread's share of `total` pieces; return the names of its bounds."""
+        start, stop = self.fresh("start"), self.fresh("stop")
+        block.add(f"{start} = {factor(total)} * thread // threads")
+        block.add(f"{stop} = {factor(total)} * (thread + 1) // threads")
+        return start, stop
+
+    def vector_loop(
+        self, block: Block, axis: Axis, body: Callable[[Block], None], span: tuple[str, str] | None = None
+    ) -> None:
+        """Write a loop over the axis, `lanes` positions at a time, with a masked last round where they do not come out even."""
+        lanes, extent = self.lanes, axis.extent
+        if span is None and isinstance(extent, int):
+            whole, rest = extent - extent % lanes, extent % lanes
+            if whole == lanes:
+                block.add(f"{axis.name} = 0")
+                self._round(block, axis, body, depth=0)
+            elif whole:
+                block.add(f"for {axis.name} in range(0, {whole}, {lanes}):")
+                self._round(block, axis, body)
+            if rest:
+                block.add(f"{axis.name} = {whole}")
+                self._round(block, axis, body, str(rest), depth=0)
+            return
+        start, stop = span or ("0", self.dim(extent, block))
+        whole = self.fresh("whole")
+        length = stop if start == "0" else f"{stop} - {start}"
+        block.add(f"{whole} = {stop} - {factor(length)} % {lanes}")
+        block.add(f"for {axis.name} in range({start}, {whole}, {lanes}):")
+        self._round(block, axis, body)
+        block.add(f"if {whole} < {stop}:")
+        inner = "    " * (block.depth + 1)
+        block.lines.append(f"{inner}{axis.name} = {whole}")
+        self._round(block, axis, body, f"{stop} - {whole}")
+
+    def _round(
+        self, block: Block, axis: Axis, body: Callable[[Block], None], rest: str | None = None, depth: int = 1
+    ) -> None:
+        mask = None if rest is None else self.fresh("mask")
+        inner = block.inner(axis, depth=depth, vector=axis, mask=mask)
+        if rest is not None:
+            inner.add(f"{mask} = tail_bx{self.lanes}({rest})")
+        body(inner)
+        block.close(inner)
+
+    def _reduce(self, expr: Reduce, block: Block) -> str:
+        varying = self.varies(expr, block)
+        along = None if varying or block.vector is not None else self._best_axis(expr)
+        kind = expr.value.dtype
+        total = self.fresh("total")
+        start = _literal(_identity(expr.combiner, kind))
+        spread = varying or along is not None
+        block.add(f"{total} = {kind.short}{f'x{self.lanes}' if spread else ''}({start})")
+        place = None
+        if expr.combiner == "argmax":
+            place = self.fresh("place")
+            block.add(f"{place} = {f'i64x{self.lanes}' if spread else 'i64'}(0)")
+
+        def accumulate(inner: Block) -> None:
+            self._accumulate(expr, inner, total, place, spread=spread)
+
+        def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
+            if not axes:
+                if along is None:
+                    accumulate(outer)
+                else:
+                    self.vector_loop(outer, along, accumulate)
+                return
+            outer.add(f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
+            inner = outer.inner(axes[0])
+            loops(inner, axes[1:])
+            outer.close(inner)
+
+        loops(block, tuple(a for a in expr.axes if a != along))
+        if along is None:
+            return place or total
+        result = self.fresh("v")
+        parts = f"argmax({total}, {place})" if place else f"{expr.combiner}({total})"
+        block.add(f"{result} = reduce_{parts}")
+        return result
+
+    def _accumulate(self, expr: Reduce, block: Block, total: str, place: str | None, *, spread: bool) -> None:
+        value = expr.value
+        get = self.vector if spread else self.value
+        masked = spread and block.mask is not None
+        if place is not None:
+            name = get(value, block)
+            # NaN counts as the largest, and the first among equals wins, as in NumPy.
+            better = f"({name} > {total})"
+            if value.dtype.is_float:
+                better = f"{better} | (({name} != {name}) & ({total} == {total}))"
+            if masked:
+                better = f"({better}) & {block.mask}"
+            flag = self.fresh("better")
+            block.add(f"{flag} = {better}")
+            at = Index.of(int64, dims.DimExpr.of(expr.axes[0]))
+            block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
+            block.add(f"{total} = select({flag}, {name}, {total})")
+            return
+        if expr.combiner == "add" and isinstance(value, Apply) and value.function == "multiply" and value.dtype.is_float:
+            left, right = (get(a, block) for a in value.args)
+            text = f"fma({left}, {right}, {total})"
+        elif expr.combiner in _COMBINE:
+            text = _COMBINE[expr.combiner].format(total, get(value, block))
+            if not spread and value.dtype.short in ("i32", "u32", "u8"):
+                text = f"{value.dtype.short}({text})"
+        else:
+            text = f"{expr.combiner}({total}, {get(value, block)})"
+        block.add(f"{total} = select({block.mask}, {text}, {total})" if masked else f"{total} = {text}")
+
+    def _best_axis(self, expr: Reduce) -> Axis:
+        votes = {axis: 0 for axis in expr.axes}
+        for found in walk(expr.value):
+            if isinstance(found, Load) and found.source != ACCUMULATOR:
+                for axis in expr.axes:
+                    votes[axis] += dims.linear(found.index[0], axis)[0] == 1
+        return max(reversed(expr.axes), key=lambda a: votes[a])
+
+
+def factor(text: str) -> str:
+    """Return the text as a factor of a product."""
+    return text if text.isidentifier() or text.isdigit() else f"({text})"
+
+
+def _apply(function: str, args: list[str], dtype: DType) -> str:
+    if function in INFIX:
+        return f"{args[0]} {INFIX[function]} {args[1]}"
+    match function:
+        case "cast":
+            return f"{dtype.short}({args[0]})"
+        case "negative":
+            return f"-{args[0]}"
+        case "not":
+            return f"logical_not({args[0]})"
+        case "isnan":
+            return f"{args[0]} != {args[0]}"
+        case _:
+            return f"{function}({', '.join(args)})"
+
+
+def _identity(combiner: str, dtype: DType) -> bool | int | float:
+    match combiner:
+        case "add" | "multiply":
+            number = int(combiner == "multiply")
+            return float(number) if dtype.is_float else number
+        case "and" | "or":
+            return (combiner == "and") if dtype.kind == "b" else (-1 if combiner == "and" else 0)
+        case _:
+            largest = combiner == "minimum"
+            if dtype.is_float:
+                return float("inf") if largest else float("-inf")
+            if dtype.kind == "b":
+                return largest
+            bits = dtype.itemsize * 8
+            if dtype.kind == "u":
+                return (1 << bits) - 1 if largest else 0
+            return (1 << (bits - 1)) - 1 if largest else -(1 << (bits - 1))
+
+
+def _literal(value: bool | int | float) -> str:
+    if value != value:
+        return "1e999 - 1e999"
+    if value in (float("inf"), float("-inf")):
+        return "1e999" if value > 0 else "-1e999"
+    return repr(value)

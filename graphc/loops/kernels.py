@@ -1,0 +1,209 @@
+"""Kernels: one fused loop nest each, possibly with several outputs.
+
+    kernel ::= Map(rows, lane, stores, ordered?)     for rows: reductions of the row, then a vector loop over the lane axis
+             | Tile(outer, row, lane, reduced, ...)  a contraction: a register tile of rows x lanes, with a fused epilogue
+             | Scatter(index, updates, out, ...)     rows added at places read from data
+             | Call(function, ...)                   a user's function over whole arrays
+
+Inside a kernel every load and store has one flat offset, in elements, into a numbered buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from graphc import dims
+from graphc.dims import Atom, Axis, Dim, DimExpr
+from graphc.dtypes import DType
+from graphc.loops.expr import Expr, Load, Reduce, Rewriter, children, index_dims, rewrite, walk
+
+ACCUMULATOR = "accumulator"
+
+
+@dataclass(frozen=True)
+class Store:
+    """buffer[offset] = value."""
+
+    buffer: int
+    offset: Dim
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Map:
+    """The stores at every position of rows x lane; one whose offset does not use `lane` is made once a row.
+
+    Without a lane axis all is scalar but the reductions. With `ordered` = (combiner, axis, reverse), the one store's value
+    is accumulated along that axis, which is neither a row nor the lane.
+    """
+
+    rows: tuple[Axis, ...]
+    lane: Axis | None
+    stores: tuple[Store, ...]
+    ordered: tuple[str, Axis, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
+
+    `left` does not use the lane axis; `right` does not use the row axis and is contiguous along the lane axis.
+    `shape` is the register tile: rows, vectors.
+    """
+
+    outer: tuple[Axis, ...]
+    row: Axis
+    lane: Axis
+    reduced: tuple[Axis, ...]
+    left: Load
+    right: Load
+    stores: tuple[Store, ...]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """out[index[j], :] += updates[j, :] for j < count in order; out has `size` rows of `width`, first set to zero."""
+
+    index: int
+    index_dtype: DType
+    updates: int
+    out: int
+    dtype: DType
+    count: Dim
+    size: Dim
+    width: Dim
+    site: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each."""
+
+    function: str
+    arrays: tuple[tuple[int, DType, tuple[Dim, ...]], ...]
+
+
+Kernel: TypeAlias = Map | Tile | Scatter | Call
+
+
+def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
+    """Return the row-major offset, in elements, of an index into an array of this shape."""
+    offset: Dim = 0
+    for at, extent in zip(index, shape, strict=True):
+        offset = offset * extent + at
+    return offset
+
+
+def expressions(kernel: Map | Tile) -> list[Expr]:
+    """Return the roots of what the kernel computes."""
+    roots: list[Expr] = [s.value for s in kernel.stores]
+    return [*roots, kernel.left, kernel.right] if isinstance(kernel, Tile) else roots
+
+
+def free_axes(expr: Expr, memo: dict[Expr, frozenset[Axis]]) -> frozenset[Axis]:
+    """Return the axes that the expression uses and does not bind."""
+    for inner in walk(expr):
+        if inner not in memo:
+            used = frozenset(a for d in index_dims(inner) for a in dims.axes(d))
+            for child in children(inner):
+                used |= memo[child]
+            memo[inner] = used - frozenset(inner.axes) if isinstance(inner, Reduce) else used
+    return memo[expr]
+
+
+def loads(*roots: Expr) -> Iterator[Load]:
+    """Yield the loads from buffers below these expressions, each once."""
+    for expr in walk(*roots):
+        if isinstance(expr, Load) and expr.source != ACCUMULATOR:
+            yield expr
+
+
+def collapse(kernel: Map) -> Map:
+    """Return the kernel with neighbouring axes merged wherever every offset walks them as one.
+
+    Rows merge with rows and, where no reduction stands between, with the lane; reductions merge their own axes.
+    """
+    kernel = replace(kernel, stores=tuple(replace(s, value=_collapse_reductions(s.value)) for s in kernel.stores))
+    if kernel.ordered is not None:
+        return kernel
+    has_reduction = any(isinstance(e, Reduce) for e in walk(*expressions(kernel)))
+    axes = [*kernel.rows, *([kernel.lane] if kernel.lane else [])]
+    keep_lane = has_reduction or any(kernel.lane and not _uses(s.offset, kernel.lane) for s in kernel.stores)
+    merged: list[Axis] = []
+    for position in reversed(range(len(axes))):
+        is_boundary = keep_lane and kernel.lane is not None and position == len(axes) - 2
+        if merged and not is_boundary:
+            outer, inner = axes[position], merged[0]
+            if inner.extent == 1 or outer.extent == 1 or _walk_as_one(kernel, outer, inner):
+                joint = Axis(inner.name, outer.extent * inner.extent)
+                dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)
+                kernel = _substitute(kernel, {dropped: 0, kept: DimExpr.of(joint)})
+                merged[0] = joint
+                continue
+        merged.insert(0, axes[position])
+    if kernel.lane is None:
+        return replace(kernel, rows=tuple(merged))
+    return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
+
+
+def _collapse_reductions(root: Expr) -> Expr:
+    slim: dict[Expr, Expr] = {}
+    for found in walk(root):
+        if isinstance(found, Reduce) and len(found.axes) > 1 and found.combiner != "argmax":
+            one = _collapse_one(found)
+            if one is not found:
+                slim[found] = one
+    return Rewriter({}, memo=slim)(root) if slim else root
+
+
+def _collapse_one(reduction: Reduce) -> Reduce:
+    axes, value = list(reduction.axes), reduction.value
+    position = len(axes) - 1
+    while position > 0:
+        outer, inner = axes[position - 1], axes[position]
+        if inner.extent == 1 or outer.extent == 1 or _dims_walk_as_one(_dims_of([value]), outer, inner):
+            joint = Axis(inner.name, outer.extent * inner.extent)
+            dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)
+            value = rewrite(value, {dropped: 0, kept: DimExpr.of(joint)})
+            axes[position - 1 : position + 1] = [joint]
+        position -= 1
+    if len(axes) == len(reduction.axes):
+        return reduction
+    return Reduce.of(reduction.dtype, reduction.combiner, tuple(axes), value)
+
+
+def _dims_of(roots: Sequence[Expr]) -> list[Dim]:
+    found: list[Dim] = []
+    for expr in walk(*roots):
+        found += index_dims(expr)
+        if isinstance(expr, Reduce):
+            found += [a.extent for a in expr.axes]
+    return found
+
+
+def _walk_as_one(kernel: Map, outer: Axis, inner: Axis) -> bool:
+    return _dims_walk_as_one(_dims_of(expressions(kernel)) + [s.offset for s in kernel.stores], outer, inner)
+
+
+def _dims_walk_as_one(found: Sequence[Dim], outer: Axis, inner: Axis) -> bool:
+    for dim in found:
+        outer_slope, rest = dims.linear(dim, outer)
+        inner_slope, rest = dims.linear(rest, inner)
+        if outer_slope is None or inner_slope is None or outer_slope != inner_slope * inner.extent:
+            return False
+        if _uses(rest, outer) or _uses(rest, inner) or _uses(outer_slope, inner):
+            return False
+    return True
+
+
+def _uses(dim: Dim, axis: Axis) -> bool:
+    return axis in dims.axes(dim)
+
+
+def _substitute(kernel: Map, replacement: dict[Atom, Dim]) -> Map:
+    rewriter = Rewriter(replacement)
+    stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in kernel.stores)
+    return replace(kernel, stores=tuple(stores))

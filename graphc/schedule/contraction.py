@@ -1,0 +1,141 @@
+"""Contractions: which axes play which part, and the general form for those that no register tile fits.
+
+A register tile needs a lane axis (last in the output, in one operand only, contiguous there), a row axis (in the output
+and the other operand only) and something to sum over. Everything else, such as a matrix-vector product or a strided
+output map, becomes a `Compute` body, which vectorises and fuses like any reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.dtypes import DType, bool_
+from graphc.graph.bodies import Compute, Contract, compute, output_axes
+from graphc.graph.types import TensorType
+from graphc.loops import expr
+from graphc.loops.expr import Expr
+from graphc.loops.kernels import flat_offset
+from graphc.simd.levels import Level
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The parts that a contraction's axes play. `swapped`: the lanes are in the left operand. `pack`: the vector operand must be copied so that the lane axis comes last; its axes, in the order of the copy."""
+
+    outer: tuple[Axis, ...]
+    row: Axis
+    lane: Axis
+    reduced: tuple[Axis, ...]
+    swapped: bool
+    pack: tuple[Axis, ...] | None
+
+
+def roles(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequence[Dim]) -> Roles | None:
+    """Return the axes' parts, given the three shapes, or None where no register tile fits."""
+    plain = [_plain_axis(d) for d in body.out]
+    used = [a for a in plain if a is not None]
+    if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
+        return None
+    kept = set(used)
+    reduced = tuple(a for a in body.domain if a not in kept)
+    lane = used[-1]
+    in_left, in_right = _axes_of(body.left), _axes_of(body.right)
+    if not reduced or (lane in in_left) == (lane in in_right):
+        return None
+    swapped = lane in in_left
+    vector, vector_shape, vector_axes = (body.left, left, in_left) if swapped else (body.right, right, in_right)
+    scalar_axes = in_right if swapped else in_left
+    rows = [a for a in used[:-1] if a in scalar_axes and a not in vector_axes]
+    if not rows or not any(a in scalar_axes and a in vector_axes for a in reduced):
+        return None
+    # The longest row axis fills the tile best; a symbolic one (the batch) counts as long.
+    row = max(rows, key=lambda a: a.extent if isinstance(a.extent, int) else 64)
+    slope, _ = dims.linear(flat_offset(vector, vector_shape), lane)
+    pack = None
+    if slope != 1:
+        if any(_plain_axis(d) is None for d in vector):
+            return None
+        pack = (*(a for a in _ordered_axes(vector) if a != lane), lane)
+    outer = tuple(a for a in used if a not in (row, lane))
+    return Roles(outer, row, lane, reduced, swapped, pack)
+
+
+def tile_shape(level: Level, rows: Dim, lanes: Dim, vector: int) -> tuple[int, int]:
+    """Return rows and logical vectors of the register tile: accumulators, vector operand and broadcast must fit the registers."""
+    parts = max(1, 512 // level.register_bits)
+    budget = level.registers // parts - 1
+    vectors = 2 if parts == 1 and not (isinstance(lanes, int) and lanes <= vector) else 1
+    most = max(1, min(14 if vectors == 2 else 24, (budget - vectors) // vectors))
+    if not isinstance(rows, int):
+        return min(8, most), vectors
+    if rows <= most:
+        return max(rows, 1), vectors
+    # The fewest idle rows win; among equals the larger tile. 12 rows of 2 vectors spill where 14 do not.
+    candidates = [m for m in range(max(1, min(6, most)), most + 1) if (m, vectors) != (12, 2)]
+    return min(candidates, key=lambda m: (-(-rows // m) * m, -m)), vectors
+
+
+def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
+    """Return the contraction as a value at one output index: each output map is solved for one axis, the rest is summed."""
+    solved: dict[dims.Atom, Dim] = {}
+    guard: Expr | None = None
+    for at, target in zip(output_axes(out), body.out, strict=True):
+        axis = _solvable(target, solved)
+        if axis is None:
+            guard = expr.both(guard, _equal(dims.substitute(target, solved), at))
+            continue
+        stride, rest = dims.linear(target, axis)
+        assert stride is not None
+        offset = at - dims.substitute(rest, solved)
+        if stride != 1:
+            guard = expr.both(guard, _equal(dims.remainder(offset, stride), 0))
+        position = dims.floordiv(offset, stride)
+        guard = expr.both(guard, expr.within(offset, 0, axis.extent * stride))
+        solved[axis] = position
+    # An axis solved early may stand on one solved later: substitute until only output axes and summed axes are left.
+    for _ in body.out:
+        solved = {a: dims.substitute(d, {k: v for k, v in solved.items() if k != a}) for a, d in solved.items()}
+    left = expr.load(0, tuple(dims.substitute(d, solved) for d in body.left), dtype, guard)
+    right = expr.load(1, tuple(dims.substitute(d, solved) for d in body.right), dtype, guard)
+    value = expr.apply("multiply", left, right)
+    if guard is not None:
+        value = expr.select(guard, value, expr.const(0, dtype))
+    reduced = tuple(a for a in body.domain if a not in solved)
+    return compute(out, expr.reduce("add", reduced, value) if reduced else value)
+
+
+def _equal(left: Dim, right: Dim) -> Expr | None:
+    if left == right:
+        return None
+    return expr.apply("eq", expr.index(left), expr.index(right), dtype=bool_)
+
+
+def _plain_axis(dim: Dim) -> Axis | None:
+    if isinstance(dim, DimExpr) and len(dim.terms) == 1:
+        (monomial, count) = dim.terms[0]
+        if count == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Axis):
+            return monomial[0][0]
+    return None
+
+
+def _solvable(target: Dim, solved: dict[dims.Atom, Dim]) -> Axis | None:
+    free = [a for a in _ordered_axes((target,)) if a not in solved]
+    plain = [a for a in free if isinstance(dims.linear(target, a)[0], int) and dims.linear(target, a)[0] != 0]
+    positive = [a for a in plain if dims.is_nonnegative(dims.linear(target, a)[0] or 0)]
+    # Solving for the longest axis leaves the least to sum over.
+    return max(positive, key=lambda a: a.extent if isinstance(a.extent, int) else 64, default=None)
+
+
+def _axes_of(index: Sequence[Dim]) -> set[Axis]:
+    return {a for d in index for a in dims.axes(d)}
+
+
+def _ordered_axes(index: Sequence[Dim]) -> list[Axis]:
+    return sorted(_axes_of(index), key=lambda a: next(n for n, d in enumerate(index) if a in dims.axes(d)))
+
+
+def _is_affine(body: Contract) -> bool:
+    return all(dims.linear(d, a)[0] is not None for d in (*body.left, *body.right) for a in dims.axes(d))

@@ -1,0 +1,192 @@
+"""A plan in the making: buffers, kernels as loop nests, constants, sites. `emit` turns its kernels into source."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Axis, Dim, Requirement
+from graphc.dtypes import as_dtype
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.types import TensorType
+from graphc.loops import expr
+from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
+from graphc.loops.kernels import Call, Kernel, Map, Scatter, Tile, expressions, free_axes
+from graphc.schedule.inline import WEIGHTS
+from graphc.schedule.plan import Buffer, KernelCall, Step
+from graphc.schedule.units import Unit, finished, reads_in_place
+from graphc.simd.levels import Level
+
+
+@dataclass
+class KernelDraft:
+    """A kernel, and the user's lines that it came from."""
+
+    kernel: Kernel
+    comments: tuple[str, ...]
+
+
+@dataclass
+class Draft:
+    """What the regions of one graph write into. A call's `kernel` is the position in `kernels`, as text, until it has a name."""
+
+    level: Level
+    leaves: dict[Node, int]
+    buffers: list[Buffer] = field(default_factory=list[Buffer])
+    kernels: list[KernelDraft] = field(default_factory=list[KernelDraft])
+    constants: list[np.ndarray[Any, Any]] = field(default_factory=list["np.ndarray[Any, Any]"])
+    natives: dict[str, Callable[..., Any]] = field(default_factory=dict[str, "Callable[..., Any]"])
+    sites: list[str] = field(default_factory=list[str])
+    steps: tuple[Step, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    def number(self) -> int:
+        """Return a number not used before in this plan."""
+        return next(self._count)
+
+    def buffer(self, name: str, item: TensorType, kind: str, position: int = -1) -> int:
+        """Add a buffer."""
+        number = len(self.buffers)
+        self.buffers.append(Buffer(number, name or f"{kind}_{number}", item.dtype, item.shape, kind, position))
+        return number
+
+    def temporary(self, name: str, item: TensorType) -> int:
+        """Add a buffer in the arena."""
+        return self.buffer(f"{name}_{len(self.buffers)}", item, "temporary")
+
+    def constant(self, value: np.ndarray[Any, Any]) -> int:
+        """Add a constant array."""
+        self.constants.append(value)
+        item = TensorType(value.shape, as_dtype(value.dtype))
+        return self.buffer(f"constant_{len(self.constants) - 1}", item, "constant", len(self.constants) - 1)
+
+    def slice(self, parent: int) -> int:
+        """Add the slice of a buffer that a loop walks along its leading axis."""
+        array = self.buffers[parent]
+        return self.buffer(f"{array.name}_t", TensorType(array.shape[1:], array.dtype), "slice", parent)
+
+    def leaves_of(self, graph: Graph) -> dict[Node, int]:
+        """Return the buffers of the leaves that a graph reads itself."""
+        return {node: self.leaves[node] for node in graph.nodes() if node in self.leaves}
+
+    def site(self, text: str, node: Node) -> str:
+        """Return the number, as text, under which an index check reports its place."""
+        self.sites.append(f"{text} at {node.origin}")
+        return str(len(self.sites) - 1)
+
+    def with_sites(self, value: Expr, node: Node) -> Expr:
+        """Number the index checks of an expression."""
+        if not any(isinstance(e, Check) for e in expr.walk(value)):
+            return value
+        numbered = {
+            e: Check.of(e.dtype, e.value, e.size, self.site(e.site, node), e.guard)
+            for e in expr.walk(value)
+            if isinstance(e, Check)
+        }
+        memo: dict[Expr, Expr] = dict(numbered)
+        return Rewriter({}, memo=memo)(value)
+
+    def native(self, function: Callable[..., Any]) -> str:
+        """Return the name by which kernels call a user's function."""
+        for name, known in self.natives.items():
+            if known is function:
+                return name
+        name = f"native_{len(self.natives)}"
+        self.natives[name] = function
+        return name
+
+    def steps_of(self, unit: Unit) -> list[Step]:
+        """Return the steps of a unit, adding its kernel."""
+        if unit.steps is not None:
+            return unit.steps()
+        assert unit.kernel is not None
+        kernel = finished(unit.kernel)
+        self.kernels.append(KernelDraft(kernel, _comments(unit.nodes)))
+        commit = any(self.buffers[b].kind == "leaf" for b in unit.writes)
+        pieces, work = _pieces(kernel), _work(kernel)
+        name = str(len(self.kernels) - 1)
+        return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), pieces, work, commit)]
+
+    def share(self, units: Sequence[Unit], pinned: set[int]) -> None:
+        """Let results take the place of operands that die in the same kernel and are read only where they are replaced."""
+        last: dict[int, int] = {}
+        first: dict[int, int] = {}
+        for position, unit in enumerate(units):
+            for buffer in unit.reads | unit.writes:
+                last[buffer] = position
+                first.setdefault(buffer, position)
+        taken: set[int] = set()
+        for position, unit in enumerate(units):
+            kernel = unit.kernel
+            if not isinstance(kernel, Map | Tile) or unit.late or (isinstance(kernel, Map) and kernel.ordered):
+                continue
+            for store in kernel.stores:
+                target = self.buffers[store.buffer]
+                if target.kind != "temporary" or first[store.buffer] != position or store.buffer in pinned:
+                    continue
+                for source in sorted(unit.reads - taken - pinned):
+                    array = self.buffers[source]
+                    if array.kind != "temporary" or last[source] != position or first[source] == position:
+                        continue
+                    if array.nbytes != target.nbytes or array.dtype.itemsize != target.dtype.itemsize:
+                        continue
+                    stores = [replace(store, buffer=source), *(s for s in kernel.stores if s is not store)]
+                    operands = (kernel.left, kernel.right) if isinstance(kernel, Tile) else ()
+                    if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
+                        continue
+                    self.buffers[store.buffer] = replace(target, shares=source)
+                    taken.add(source)
+                    break
+
+
+def _comments(nodes: Sequence[Node]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{node.op.name}: {node.origin}" for node in nodes))
+
+
+def _pieces(kernel: Kernel) -> Dim:
+    """Return how many independent pieces of a kernel threads may share."""
+    match kernel:
+        case Map(rows, lane, _, ordered):
+            if rows:
+                return dims.product(a.extent for a in rows)
+            return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
+        case Tile(outer, row, shape=(rows, _)):
+            return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+        case Scatter():
+            return kernel.size
+        case Call():
+            return 1
+
+
+def _work(kernel: Kernel) -> Dim:
+    """Return about how many scalar operations a kernel makes."""
+    match kernel:
+        case Map():
+            axes = [*kernel.rows, *([kernel.lane] if kernel.lane else []), *([kernel.ordered[1]] if kernel.ordered else [])]
+            total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
+            counts: dict[frozenset[Axis], int] = {}
+            memo: dict[Expr, frozenset[Axis]] = {}
+            for root in expressions(kernel):
+                free_axes(root, memo)
+            for inner, used in memo.items():
+                bound = used | (frozenset(inner.axes) if isinstance(inner, Reduce) else frozenset())
+                weight = WEIGHTS.get(inner.function, 1) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
+                counts[bound] = counts.get(bound, 0) + int(weight)
+            for used, count in counts.items():
+                total = total + count * dims.product(a.extent for a in sorted(used, key=str))
+            return total
+        case Tile():
+            return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))
+        case Scatter():
+            return kernel.count * kernel.width + kernel.size * kernel.width
+        case Call():
+            return dims.product(kernel.arrays[0][2]) * 16
+
+

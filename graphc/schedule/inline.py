@@ -1,0 +1,195 @@
+"""Which values are stored, and what the kernels that store them compute.
+
+Every `Compute` node can be written into its consumers. It is stored instead where
+  - something needs it in memory: an output, an update that others read, an operand of a contraction, loop or user op;
+  - writing it in would compute it more than once for each of its elements, and it is not cheap: it holds a reduction, or
+    costs more than `CHEAP` operations;
+  - several consumers would repeat more than `REPEATED` operations, or the expression would grow beyond `LARGEST`.
+Cheap means: recomputing costs less than writing and reading back, about four vector operations an element each way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.graph.bodies import Body, Compute
+from graphc.graph.node import Node
+from graphc.loops import expr
+from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
+from graphc.loops.kernels import flat_offset, free_axes
+
+CHEAP = 8
+REPEATED = 24
+LARGEST = 96
+# A reduction is made once for many elements of what uses it.
+REDUCED = 2
+WEIGHTS = {"divide": 4, "sqrt": 4, "exp": 12, "log": 14, "tanh": 16, "sigmoid": 16, "philox": 100, "floordiv": 8, "remainder": 8}
+
+
+@dataclass
+class Inliner:
+    """The expressions of a graph's Compute nodes, and the set of nodes that are stored.
+
+    `bodies` holds the bodies of the computed nodes; `scalars` those nodes that are one known number.
+    """
+
+    order: Sequence[Node]
+    bodies: Mapping[Node, Body]
+    scalars: Mapping[Node, Const]
+    stored: set[Node]
+    shape_of: Callable[[Node], Sequence[Dim]]
+    reductions: dict[tuple[Node, tuple[Dim, ...]], frozenset[frozenset[Axis]]] = field(
+        default_factory=dict[tuple[Node, tuple[Dim, ...]], frozenset[frozenset[Axis]]]
+    )
+    cost: dict[Node, int] = field(default_factory=dict[Node, int])
+    memo: dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr] = field(
+        default_factory=dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr]
+    )
+
+    def is_inlined(self, node: Node) -> bool:
+        """Whether the node's value is written into its consumers."""
+        return isinstance(self.bodies.get(node), Compute) and node not in self.stored
+
+    def store_costly(self, consumers: Mapping[Node, int]) -> None:
+        """Store what several consumers would repeat at too high a cost, and what would make expressions too large."""
+        sizes: dict[Node, int] = {}
+        for node in self.order:
+            body = self.bodies.get(node)
+            if not isinstance(body, Compute):
+                continue
+            parts = list(expr.walk(body.value))
+            inlined = [i for i in node.inputs if self.is_inlined(i)]
+            sizes[node] = len(parts) + sum(sizes[i] for i in inlined)
+            own = sum(WEIGHTS.get(e.function, 1) for e in parts if isinstance(e, Apply))
+            self.cost[node] = own + sum(self.cost[i] for i in inlined)
+            if any(isinstance(e, Reduce) for e in parts):
+                self.cost[node] = REDUCED
+            if body.ordered or (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED or sizes[node] > LARGEST:
+                self.stored.add(node)
+
+    def store_repeated(self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool) -> None:
+        """Store what the kernel of `root` would compute more often than once an element."""
+        everything = _real([*rows, *([lane] if lane else [])])
+        identity = tuple(DimExpr.of(a) for a in (*rows, *([lane] if lane else [])))
+        # The scopes that a value may be computed in, outermost first: once, once a row, once an element.
+        scopes = tuple(dict.fromkeys((frozenset[Axis](), _real(rows), everything)))
+        stack: list[tuple[Node, tuple[Dim, ...], tuple[frozenset[Axis], ...]]] = [(root, identity, scopes)]
+        visited: set[tuple[Node, tuple[Dim, ...], tuple[frozenset[Axis], ...]]] = set()
+        while stack:
+            node, index, scopes = stack.pop()
+            if (node, index, scopes) in visited or (node is not root and not self.is_inlined(node)):
+                continue
+            visited.add((node, index, scopes))
+            used = _real(a for d in index for a in _axes(d))
+            place = _place(used, scopes)
+            if node is not root:
+                repeats = used != scopes[place] and self.cost[node] > CHEAP
+                # A reduction must not stand inside another one's loop, nor be made by every thread or row for itself.
+                # What is stored then is the last value of the same size: a loss, say, not its logarithm's argument.
+                misplaced = any(
+                    at == used and (at - everything or (not at and everything) or at != scopes[_place(at, scopes)])
+                    for at in self._reductions(node, index)
+                )
+                if repeats or misplaced or (commit and _has_check(self.bodies[node])):
+                    self.stored.add(node)
+                    continue
+            body = self.bodies[node]
+            assert isinstance(body, Compute)
+            axes = dict(zip(body.axes, index, strict=True))
+            bound = _real(a for e in expr.walk(body.value) if isinstance(e, Reduce) for a in e.axes)
+            inner = (*scopes[: place + 1], scopes[place] | bound) if bound else scopes
+            for found in expr.walk(body.value):
+                if isinstance(found, Load):
+                    at = tuple(dims.substitute(d, axes) for d in found.index)
+                    stack.append((node.inputs[found.source], at, inner))
+
+    def _reductions(self, node: Node, index: tuple[Dim, ...]) -> frozenset[frozenset[Axis]]:
+        """Return the sets of axes that the reductions within the node's expression at an index depend on."""
+        if not self.is_inlined(node):
+            return frozenset()
+        key = (node, index)
+        if key not in self.reductions:
+            body = self.bodies[node]
+            assert isinstance(body, Compute)
+            axes = dict(zip(body.axes, index, strict=True))
+            found: set[frozenset[Axis]] = set()
+            for part in expr.walk(body.value):
+                if isinstance(part, Reduce):
+                    found.add(_real(a for d in index for a in _axes(d)))
+                elif isinstance(part, Load):
+                    at = tuple(dims.substitute(d, axes) for d in part.index)
+                    found |= self._reductions(node.inputs[part.source], at)
+            self.reductions[key] = frozenset(found)
+        return self.reductions[key]
+
+    def element(self, node: Node, index: tuple[Dim, ...], guard: Expr | None = None) -> Expr:
+        """Return the value of the node at an index: a load if it is stored, else its expression. 0 where the guard is false."""
+        if node in self.scalars:
+            return self.scalars[node]
+        if not self.is_inlined(node):
+            return expr.load(node, index, node.dtype, guard)
+        key = (node, index, guard)
+        if key not in self.memo:
+            self.memo[key] = self.expression(node, index, guard)
+        return self.memo[key]
+
+    def expression(self, node: Node, index: tuple[Dim, ...], guard: Expr | None = None) -> Expr:
+        """Return what the node's body computes at an index, whether it is stored or not."""
+        body = self.bodies[node]
+        assert isinstance(body, Compute)
+
+        def on_load(found: Load) -> Expr:
+            return self.element(node.inputs[found.source], found.index, expr.both(guard, found.guard))
+
+        value = expr.rewrite(body.value, dict(zip(body.axes, index, strict=True)), on_load)
+        if guard is not None:
+            value = _guarded(value, guard)
+        return value
+
+    def prefers_rows(self, node: Node) -> bool:
+        """Whether the node's reductions run along contiguous memory rather than across it, so that they are vectorised themselves."""
+        shape = self.shape_of(node)
+        if not shape:
+            return True
+        axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
+        value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
+        memo: dict[Expr, frozenset[Axis]] = {}
+        votes = 0
+        for found in expr.walk(value):
+            if not isinstance(found, Reduce) or axes[-1] not in free_axes(found, memo):
+                continue
+            for inner in expr.walk(found.value):
+                if isinstance(inner, Load) and isinstance(inner.source, Node):
+                    offset = flat_offset(inner.index, self.shape_of(inner.source))
+                    votes += any(dims.linear(offset, a)[0] == 1 for a in found.axes)
+                    votes -= dims.linear(offset, axes[-1])[0] == 1
+        return votes > 0
+
+
+def _guarded(value: Expr, guard: Expr) -> Expr:
+    """Make a guarded value 0 where the guard is false, and keep its checks from firing there."""
+    value = expr.guard_checks(value, guard)
+    return expr.select(guard, value, expr.const(0, value.dtype))
+
+
+def _axes(dim: Dim) -> set[Axis]:
+    found = set(dims.axes(dim))
+    for atom in dims.atoms(dim):
+        if isinstance(atom, expr.Loaded):
+            found |= free_axes(atom.expr, {})
+    return found
+
+
+def _place(used: frozenset[Axis], scopes: Sequence[frozenset[Axis]]) -> int:
+    return next((n for n, scope in enumerate(scopes) if used <= scope), len(scopes) - 1)
+
+
+def _real(axes: Iterable[Axis]) -> frozenset[Axis]:
+    return frozenset(a for a in axes if a.extent != 1)
+
+
+def _has_check(body: Body) -> bool:
+    return isinstance(body, Compute) and any(isinstance(e, Check) for e in expr.walk(body.value))

@@ -1,0 +1,440 @@
+"""From a graph to steps: lower every node, decide what is stored, build kernels, fuse, order, take places in place.
+
+A region is the whole graph or the step of a loop or the side of a branch. What updates do for parameters, new carries do
+for a loop's carries: all right sides read the old values, then all are replaced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.graph import bodies
+from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native
+from graphc.graph.graph import Graph
+from graphc.graph.node import Constant, Node
+from graphc.graph.types import TensorType, TupleType
+from graphc.loops import expr
+from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
+from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.schedule import contraction, plan, units
+from graphc.schedule.draft import Draft
+from graphc.schedule.inline import Inliner
+from graphc.schedule.units import Unit, map_unit, tile_unit
+
+
+@dataclass
+class Root:
+    """A value that a kernel stores: `expression` over `axes`, into a buffer."""
+
+    node: Node
+    axes: tuple[Axis, ...]
+    rows: tuple[Axis, ...]
+    lane: Axis | None
+    expression: Expr
+    buffer: int
+    late: bool
+    ordered: tuple[str, Axis, bool] | None = None
+
+    @property
+    def offset(self) -> Dim:
+        """Where in the buffer the value at the axes goes."""
+        return flat_offset([DimExpr.of(a) for a in self.axes], [a.extent for a in self.axes])
+
+
+@dataclass
+class Region:
+    """One graph being scheduled into a draft.
+
+    `bound` gives the buffers of inputs and leaves; `destinations` the buffers that outputs are written to; `updates` the
+    buffers whose contents are replaced at the end.
+    """
+
+    draft: Draft
+    graph: Graph
+    bound: dict[Node, int]
+    destinations: Sequence[tuple[Node, int]]
+    updates: Sequence[tuple[Node, int]]
+    bodies: dict[Node, Body] = field(default_factory=dict[Node, Body])
+    scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
+    places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
+    units: list[Unit] = field(default_factory=list[Unit])
+
+    def steps(self) -> list[plan.Step]:
+        """Return the steps that compute the outputs and make the updates."""
+        self._lower()
+        self.inliner = Inliner(self.order, self.bodies, self.scalars, self._needed(), lambda node: node.shape)
+        self._decide()
+        self._place()
+        roots = self._roots()
+        fused = self._contractions(roots)
+        for root in roots:
+            if id(root) not in fused:
+                kernel = Map(root.rows, root.lane, (Store(root.buffer, root.offset, self._flat(root.expression)),), root.ordered)
+                self.units.append(map_unit(kernel, [root.node], late=root.late))
+        for node in self.order:
+            self._whole(node)
+        ordered = units.in_order(self._without_circles(self.units))
+        self.units = units.in_order(units.merge(ordered))
+        self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
+        return [step for unit in self.units for step in self.draft.steps_of(unit)]
+
+    # -- lowering
+
+    def _lower(self) -> None:
+        self.order = [n for n in self.graph.nodes() if n not in self.bound]
+        for node in self.order:
+            if node.op.name == "item":
+                continue
+            if isinstance(node.op, Constant) and node.op.value.size != 1:
+                self.bound[node] = self.draft.constant(node.op.value)
+                continue
+            body = node.op.lower(node.type, *(i.type for i in node.inputs))
+            prefix = f"r{self.draft.number()}_"
+            if isinstance(body, Contract):
+                body = self._contract(node, body, prefix)
+            if isinstance(body, Compute):
+                value = Rewriter({}, prefix=prefix)(body.value)
+                body = replace(body, value=self.draft.with_sites(value, node))
+                if isinstance(value, Const):
+                    self.scalars[node] = value
+            self.bodies[node] = body
+        self.order = [n for n in self.order if n in self.bodies]
+
+    def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
+        new: dict[dims.Atom, Dim] = {a: dims.axis(prefix + a.name, a.extent) for a in body.domain}
+
+        def renamed(index: tuple[Dim, ...]) -> tuple[Dim, ...]:
+            return tuple(dims.substitute(d, new) for d in index)
+
+        domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
+        body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
+        left, right = node.inputs
+        if node.dtype.is_float and contraction.roles(body, left.shape, right.shape, node.shape):
+            return body
+        return contraction.general(body, node.tensor, node.dtype)
+
+    # -- what is stored
+
+    def _needed(self) -> set[Node]:
+        needed = {n for n, _ in self.destinations}
+        for node in self.order:
+            if not isinstance(self.bodies[node], Compute):
+                needed |= set(node.inputs)
+        return {n for n in needed if isinstance(self.bodies.get(n), Compute)}
+
+    def _decide(self) -> None:
+        consumers = Counter(i for n in self.order for i in set(n.inputs)) + Counter(n for n, _ in self.updates)
+        self.inliner.store_costly(consumers)
+        replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
+        self.modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = {}
+        for node in reversed(self.order):
+            if isinstance(self.bodies[node], Compute) and (node in self.inliner.stored or node in replaced):
+                rows, lane = self.modes[node] = self._mode(node)
+                self.inliner.store_repeated(node, rows, lane, commit=node in replaced)
+                self.inliner.reductions.clear()
+        self.inliner.memo.clear()
+
+    def _mode(self, node: Node) -> tuple[tuple[Axis, ...], Axis | None]:
+        axes = _axes(node.shape)
+        body = self.bodies[node]
+        assert isinstance(body, Compute)
+        if body.ordered:
+            return (axes, None) if body.ordered[1] == len(axes) - 1 else (axes[:-1], axes[-1])
+        if not axes or self.inliner.prefers_rows(node):
+            return axes, None
+        return axes[:-1], axes[-1]
+
+    def _place(self) -> None:
+        for node, buffer in self.destinations:
+            key = self._key(node)
+            if key[0] in self.bodies and key not in self.places:
+                self.places[key] = buffer
+        for node in self.order:
+            body = self.bodies[node]
+            if isinstance(body, Compute) and node not in self.inliner.stored:
+                continue
+            items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+            for number, item in enumerate(items):
+                if (node, number) not in self.places:
+                    self.places[node, number] = self.draft.temporary(node.op.name, item)
+
+    def _key(self, node: Node) -> tuple[Node, int]:
+        if node.op.name == "item":
+            return node.inputs[0], node.op.index  # type: ignore[attr-defined]
+        return node, 0
+
+    def _buffer(self, node: Node) -> int:
+        return self.bound[node] if node in self.bound else self.places[self._key(node)]
+
+    def _flat(self, value: Expr) -> Expr:
+        def on_load(found: Load) -> Expr:
+            if not isinstance(found.source, Node):
+                return found
+            offset = flat_offset(found.index, found.source.shape)
+            return expr.load(self._buffer(found.source), (offset,), found.dtype, found.guard)
+
+        return expr.rewrite(value, {}, on_load)
+
+    # -- kernels
+
+    def _roots(self) -> list[Root]:
+        roots: list[Root] = []
+        for node in self.order:
+            body = self.bodies[node]
+            if isinstance(body, Compute) and node in self.inliner.stored:
+                roots.append(self._root(node, self.places[node, 0], late=False))
+        for node, buffer in self.destinations:
+            if self._key(node)[0] not in self.bodies or self.places[self._key(node)] != buffer:
+                roots.append(self._copy(node, buffer, late=False))
+        for node, buffer in self.updates:
+            if self.inliner.is_inlined(node) and node not in self.scalars:
+                roots.append(self._root(node, buffer, late=True))
+            else:
+                roots.append(self._copy(node, buffer, late=True))
+        return roots
+
+    def _root(self, node: Node, buffer: int, *, late: bool) -> Root:
+        axes = _axes(node.shape)
+        rows, lane = self.modes[node]
+        body = self.bodies[node]
+        assert isinstance(body, Compute)
+        ordered = None
+        if body.ordered:
+            combiner, position, reverse = body.ordered
+            ordered = (combiner, axes[position], reverse)
+            rows = tuple(a for a in rows if a != axes[position])
+        index = tuple(DimExpr.of(a) for a in axes)
+        return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
+
+    def _copy(self, node: Node, buffer: int, *, late: bool) -> Root:
+        axes = _axes(node.shape)
+        value = self.inliner.element(node, tuple(DimExpr.of(a) for a in axes))
+        rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
+        return Root(node, axes, rows, lane, value, buffer, late)
+
+    def _contractions(self, roots: list[Root]) -> set[int]:
+        """Make the Tile units; return which roots became epilogues."""
+        readers: dict[Node, list[Root]] = {}
+        for root in roots:
+            for source in {e.source for e in expr.walk(root.expression) if isinstance(e, Load)}:
+                if isinstance(source, Node) and isinstance(self.bodies.get(source), Contract):
+                    readers.setdefault(source, []).append(root)
+        above = self._ancestors()
+        needed = {i for n in self.order if not isinstance(self.bodies[n], Compute) for i in n.inputs}
+        needed |= {n for n, _ in (*self.destinations, *self.updates)}
+        taken: set[int] = set()
+        for node in reversed(self.order):
+            body = self.bodies[node]
+            if isinstance(body, Contract):
+                using = [r for r in readers.get(node, []) if id(r) not in taken]
+                fused = [r for r in using if self._is_epilogue(node, r, above)]
+                taken |= {id(r) for r in fused}
+                stored = node in needed or len(fused) < len(readers.get(node, []))
+                self.units.append(self._tile(node, body, fused, stored=stored))
+        return taken
+
+    def _ancestors(self) -> dict[Node, int]:
+        """For each node, as bits, the contractions that it depends on."""
+        above: dict[Node, int] = {}
+        count = 0
+        for node in self.order:
+            bits = 0
+            for operand in node.inputs:
+                bits |= above.get(self._key(operand)[0], 0)
+            if isinstance(self.bodies[node], Contract):
+                self.bit = getattr(self, "bit", {})
+                self.bit[node] = 1 << count
+                bits |= 1 << count
+                count += 1
+            above[node] = bits
+        return above
+
+    def _is_epilogue(self, node: Node, root: Root, above: Mapping[Node, int]) -> bool:
+        if root.late or root.ordered or [a.extent for a in root.axes] != list(node.shape):
+            return False
+        identity = tuple(DimExpr.of(a) for a in root.axes)
+        for inner in expr.walk(root.expression):
+            match inner:
+                case Reduce() | Check():
+                    return False
+                case Load(_, source, index, guard):
+                    if source is node:
+                        if index != identity or guard is not None:
+                            return False
+                    elif above.get(self._key(source)[0], 0) & self.bit[node]:
+                        return False
+                case _:
+                    pass
+        return True
+
+    def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
+        left, right = node.inputs
+        roles = contraction.roles(body, left.shape, right.shape, node.shape)
+        assert roles is not None
+        index, other = (body.right, body.left) if roles.swapped else (body.left, body.right)
+        scalar_node, vector_node = (right, left) if roles.swapped else (left, right)
+        scalar = expr.load(self._buffer(scalar_node), (flat_offset(index, scalar_node.shape),), node.dtype)
+        if roles.pack is None:
+            offset, buffer = flat_offset(other, vector_node.shape), self._buffer(vector_node)
+        else:
+            buffer = self._pack(vector_node, other, roles.pack)
+            offset = flat_offset([DimExpr.of(a) for a in roles.pack], [a.extent for a in roles.pack])
+        vector = expr.load(buffer, (offset,), node.dtype)
+        assert isinstance(scalar, Load)
+        assert isinstance(vector, Load)
+        accumulator = expr.load(ACCUMULATOR, (), node.dtype)
+        stores: list[Store] = []
+        if stored:
+            stores.append(Store(self.places[node, 0], flat_offset(body.out, node.shape), accumulator))
+        for root in fused:
+            onto = dict(zip(root.axes, body.out, strict=True))
+
+            def on_load(found: Load) -> Expr:
+                return accumulator if found.source is node else found
+
+            value = self._flat(expr.rewrite(root.expression, onto, on_load))
+            stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
+        lanes = 64 // node.dtype.itemsize
+        shape = contraction.tile_shape(self.draft.level, roles.row.extent, roles.lane.extent, lanes)
+        kernel = Tile(roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape)
+        return tile_unit(kernel, [node, *(r.node for r in fused)])
+
+    def _pack(self, node: Node, index: Sequence[Dim], order: Sequence[Axis]) -> int:
+        """Copy an operand so that its axes come in another order; return the copy's buffer."""
+        key = (self._buffer(node), tuple(index.index(DimExpr.of(a)) for a in order))
+        if key not in self.packed:
+            shape = tuple(a.extent for a in order)
+            self.packed[key] = self.draft.temporary("packed", TensorType(shape, node.dtype))
+            axes = _axes(shape)
+            at = [DimExpr.of(axes[list(order).index(a)]) for d in index for a in dims.axes(d)]
+            value = expr.load(key[0], (flat_offset(at, node.shape),), node.dtype)
+            offset = flat_offset([DimExpr.of(a) for a in axes], shape)
+            self.units.append(map_unit(Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),)), [node], late=False))
+        return self.packed[key]
+
+    packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
+
+    def _whole(self, node: Node) -> None:
+        """Add the unit of a node that works on whole arrays."""
+        body = self.bodies[node]
+        inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract) else []
+        match body:
+            case bodies.Scatter(site):
+                index, updates = node.inputs
+                width = dims.product(node.shape[1:])
+                kernel = Scatter(
+                    inputs[0], index.dtype, inputs[1], self.places[node, 0], node.dtype,
+                    updates.shape[0], node.shape[0], width, self.draft.site(site, node),
+                )  # fmt: skip
+                self.units.append(Unit(set(inputs), {self.places[node, 0]}, kernel, nodes=[node]))
+            case Native(function):
+                items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+                outputs = [self.places[node, k] for k in range(len(items))]
+                arrays = [(b, t.dtype, t.shape) for b, t in zip(outputs, items, strict=True)]
+                arrays += [(b, i.dtype, i.shape) for b, i in zip(inputs, node.inputs, strict=True)]
+                kernel = Call(self.draft.native(function), tuple(arrays))
+                self.units.append(Unit(set(inputs), set(outputs), kernel, nodes=[node]))
+            case Loop():
+                self._loop(node, body, inputs)
+            case Branch():
+                self._branch(node, body, inputs)
+            case _:
+                pass
+
+    def _loop(self, node: Node, body: Loop, inputs: list[int]) -> None:
+        assert isinstance(node.type, TupleType)
+        outputs = [self.places[node, k] for k in range(len(node.type.items))]
+        carries, results = outputs[: body.carries], outputs[body.carries :]
+        starts, walked, shared = (
+            inputs[: body.carries],
+            inputs[body.carries : body.carries + body.slices],
+            inputs[body.carries + body.slices :],
+        )
+
+        def steps() -> list[plan.Step]:
+            slices = [self.draft.slice(b) for b in walked]
+            result_slices = [self.draft.slice(b) for b in results]
+            bound = dict(zip(body.step.inputs, [*carries, *slices, *shared], strict=True))
+            bound |= self.draft.leaves_of(body.step)
+            inner = Region(
+                self.draft, body.step, bound,
+                list(zip(body.step.outputs[body.carries :], result_slices, strict=True)),
+                list(zip(body.step.outputs[: body.carries], carries, strict=True)),
+            )  # fmt: skip
+            begin: list[plan.Step] = []
+            for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
+                begin += self.draft.steps_of(self._whole_copy(start, carry, item))
+            repeated = inner.steps()
+            return [*begin, plan.Repeat(body.length, tuple(repeated), (*slices, *result_slices), body.reverse)]
+
+        self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+
+    def _whole_copy(self, source: int, target: int, item: TensorType) -> Unit:
+        axes = _axes(item.shape)
+        offset = flat_offset([DimExpr.of(a) for a in axes], item.shape)
+        value = expr.load(source, (offset,), item.dtype)
+        rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
+        return map_unit(Map(rows, lane, (Store(target, offset, value),)), [], late=False)
+
+    def _branch(self, node: Node, body: Branch, inputs: list[int]) -> None:
+        items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+        outputs = [self.places[node, k] for k in range(len(items))]
+
+        def steps() -> list[plan.Step]:
+            sides = [
+                tuple(
+                    Region(
+                        self.draft,
+                        side,
+                        dict(zip(side.inputs, inputs[1:], strict=True)) | self.draft.leaves_of(side),
+                        list(zip(side.outputs, outputs, strict=True)),
+                        (),
+                    ).steps()
+                )
+                for side in (body.then, body.otherwise)
+            ]
+            return [plan.Branch(inputs[0], *sides)]
+
+        self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+
+    # -- updates
+
+    def _without_circles(self, found: list[Unit]) -> list[Unit]:
+        """Give late units that cannot replace their buffers in place, or wait for each other, a temporary first."""
+        result: list[Unit] = []
+        for unit in found:
+            if unit.late and isinstance(unit.kernel, Map) and not all(
+                units.reads_in_place(s, unit.kernel.stores) for s in unit.kernel.stores
+            ):  # fmt: skip
+                result += self._detour(unit)
+            else:
+                result.append(unit)
+        while len(ordered := units.in_order(result)) < len(result):
+            stuck = next(u for u in result if u.late and u not in ordered)
+            position = result.index(stuck)
+            result[position : position + 1] = self._detour(stuck)
+        return result
+
+    def _detour(self, unit: Unit) -> list[Unit]:
+        kernel = unit.kernel
+        assert isinstance(kernel, Map)
+        stores: list[Store] = []
+        copies: list[Unit] = []
+        for store in kernel.stores:
+            target = self.draft.buffers[store.buffer]
+            item = TensorType(target.shape, target.dtype)
+            temporary = self.draft.temporary(f"new_{target.name}", item)
+            stores.append(replace(store, buffer=temporary))
+            copy = self._whole_copy(temporary, store.buffer, item)
+            copies.append(replace(copy, late=True, nodes=unit.nodes))
+        return [map_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
+
+
+def _axes(shape: Sequence[Dim]) -> tuple[Axis, ...]:
+    return tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
+
+

@@ -1,0 +1,165 @@
+"""Units: what becomes one step of a plan, while it is still decided what fuses with what."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from graphc.graph.node import Node
+from graphc.loops.expr import Expr, Reduce, walk
+from graphc.loops.kernels import Kernel, Load, Map, Store, Tile, collapse, expressions, loads
+from graphc.schedule.plan import Step
+
+MOST_STORES = 8
+MOST_PARTS = 256
+WINDOW = 64
+
+
+@dataclass
+class Unit:
+    """One kernel, or the steps of one loop or branch. `late`: it replaces what others must have read before."""
+
+    reads: set[int]
+    writes: set[int]
+    kernel: Kernel | None = None
+    steps: Callable[[], list[Step]] | None = None
+    late: bool = False
+    nodes: list[Node] = field(default_factory=list[Node])
+
+
+def map_unit(kernel: Map, nodes: Sequence[Node], *, late: bool) -> Unit:
+    """Return the unit of a Map kernel."""
+    reads = {found.source for found in loads(*expressions(kernel))}
+    return Unit(reads, {s.buffer for s in kernel.stores}, kernel, late=late, nodes=list(nodes))
+
+
+def in_order(units: Sequence[Unit]) -> list[Unit]:
+    """Return the units so that results are read after they are written, and what late units replace before that.
+
+    Otherwise in the given order. Units on a circle are left out.
+    """
+    writers: dict[int, list[int]] = {}
+    for number, unit in enumerate(units):
+        for buffer in unit.writes:
+            writers.setdefault(buffer, []).append(number)
+    followers: list[set[int]] = [set() for _ in units]
+    for reader, unit in enumerate(units):
+        for buffer in unit.reads:
+            for writer in writers.get(buffer, ()):
+                if writer != reader:
+                    first, then = (reader, writer) if units[writer].late else (writer, reader)
+                    followers[first].add(then)
+    waiting = [0] * len(units)
+    for after in followers:
+        for number in after:
+            waiting[number] += 1
+    # Late units wait for all others, so that a run that fails has replaced nothing.
+    ready = [(units[n].late, n) for n, count in enumerate(waiting) if not count]
+    heapq.heapify(ready)
+    result: list[Unit] = []
+    while ready:
+        _, number = heapq.heappop(ready)
+        result.append(units[number])
+        for after in followers[number]:
+            waiting[after] -= 1
+            if not waiting[after]:
+                heapq.heappush(ready, (units[after].late, after))
+    return result
+
+
+def merge(units: Sequence[Unit]) -> list[Unit]:
+    """Unite Map kernels over the same index space that share an operand or a reduction and do not depend on each other.
+
+    `units` are in order. Each joins the latest group that it may; only the last `WINDOW` groups are looked at, which
+    keeps the time linear.
+    """
+    groups: list[Unit] = []
+    above: list[int] = []  # for each group, the set (as bits) of the groups that must come before it
+    writer: dict[int, int] = {}
+    readers: dict[int, set[int]] = {}
+    sizes: list[int] = []
+    traits: list[frozenset[object]] = []
+    for unit in units:
+        data = {writer[b] for b in unit.reads if b in writer and not groups[writer[b]].late}
+        anti = {r for b in unit.writes for r in readers.get(b, ())} if unit.late else set[int]()
+        own = _traits(unit)
+        size = sum(1 for _ in walk(*expressions(unit.kernel))) if isinstance(unit.kernel, Map) else 0
+        number = len(groups)
+        for candidate in reversed(range(max(0, len(groups) - WINDOW), len(groups))):
+            if not own & traits[candidate] or sizes[candidate] + size > MOST_PARTS or candidate in data:
+                continue
+            if any(above[n] >> candidate & 1 for n in data | anti if n != candidate):
+                continue
+            joint = _joint(groups[candidate], unit)
+            if joint is not None:
+                number, groups[candidate] = candidate, joint
+                break
+        needs = 0
+        for before in (data | anti) - {number}:
+            needs |= 1 << before | above[before]
+        if number == len(groups):
+            groups.append(unit)
+            above.append(needs)
+            sizes.append(size)
+            traits.append(own)
+        else:
+            sizes[number] += size
+            traits[number] |= own
+            gained = needs & ~above[number]
+            for follower in range(len(groups)):
+                if gained and (follower == number or above[follower] >> number & 1):
+                    above[follower] |= gained
+        for buffer in unit.writes:
+            writer[buffer] = number
+        for buffer in unit.reads:
+            readers.setdefault(buffer, set()).add(number)
+    return groups
+
+
+def _joint(left: Unit, right: Unit) -> Unit | None:
+    a, b = left.kernel, right.kernel
+    if not isinstance(a, Map) or not isinstance(b, Map) or left.late != right.late or a.ordered or b.ordered:
+        return None
+    if a.rows != b.rows or (a.lane and b.lane and a.lane != b.lane) or (not a.rows and a.lane != b.lane):
+        return None
+    stores = a.stores + b.stores
+    if len(stores) > MOST_STORES or (left.late and not all(reads_in_place(s, stores) for s in stores)):
+        return None
+    return Unit(
+        left.reads | right.reads,
+        left.writes | right.writes,
+        Map(a.rows, a.lane or b.lane, stores),
+        late=left.late,
+        nodes=left.nodes + right.nodes,
+    )
+
+
+def reads_in_place(store: Store, stores: Iterable[Store]) -> bool:
+    """Whether these stores' values read the stored buffer only at the index that is stored."""
+    for other in stores:
+        for inner in walk(other.value):
+            if isinstance(inner, Load) and inner.source == store.buffer and inner.index != (store.offset,):
+                return False
+            if isinstance(inner, Reduce) and any(found.source == store.buffer for found in loads(inner.value)):
+                return False
+    return True
+
+
+def _traits(unit: Unit) -> frozenset[object]:
+    """What makes merging worth while when two kernels have it in common: arrays they read, reductions they make."""
+    if not isinstance(unit.kernel, Map):
+        return frozenset()
+    reductions: set[Expr] = {e for e in walk(*expressions(unit.kernel)) if isinstance(e, Reduce)}
+    return frozenset(reductions) | frozenset(unit.reads) | frozenset(unit.writes if unit.late else ())
+
+
+def finished(kernel: Kernel) -> Kernel:
+    """Return the kernel with its axes merged where memory allows."""
+    return collapse(kernel) if isinstance(kernel, Map) else kernel
+
+
+def tile_unit(kernel: Tile, nodes: Sequence[Node]) -> Unit:
+    """Return the unit of a Tile kernel."""
+    reads = {found.source for found in loads(*expressions(kernel))}
+    return Unit(reads, {s.buffer for s in kernel.stores}, kernel, nodes=list(nodes))
