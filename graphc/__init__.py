@@ -1,0 +1,110 @@
+"""graphc: a compiler for computation graphs, and for training them."""
+
+from graphc.dims import symbol
+from graphc.dtypes import (
+    DType,
+    bool_,
+    default_dtype,
+    float32,
+    float64,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+    uint32,
+)
+from graphc.errors import (
+    CallError,
+    CompileError,
+    DTypeError,
+    GraphcError,
+    GraphcWarning,
+    GraphError,
+    IndexOutOfRangeError,
+    MissingInputError,
+    NodeUseError,
+    PlanMemoryError,
+    ShapeError,
+    VerificationError,
+)
+from graphc.graph.graph import Graph
+from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
+from graphc.graph.reference import evaluate
+from graphc.graph.types import TensorType, TupleType
+from graphc.ops.contraction import conv2d, einsum, matmul
+from graphc.ops.elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    divide,
+    equal,
+    exp,
+    floor,
+    floor_divide,
+    greater,
+    greater_equal,
+    isfinite,
+    isnan,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    relu,
+    remainder,
+    result_type,
+    sigmoid,
+    sign,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
+from graphc.ops.movement import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    full,
+    matrix_transpose,
+    moveaxis,
+    ones,
+    ones_like,
+    pad,
+    permute_dims,
+    reshape,
+    squeeze,
+    stack,
+    zeros,
+    zeros_like,
+)
+from graphc.ops.native import argsort, native, sort
+from graphc.ops.positions import arange, eye, size, tril, triu
+from graphc.ops.random import bernoulli, normal, seed, uniform
+from graphc.ops.reduction import (
+    all,
+    argmax,
+    argmin,
+    cumulative_sum,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from graphc.ops.reduction import any_ as any

@@ -1,0 +1,331 @@
+"""Contractions: bilinear sums whose operands and result are read and written through affine maps.
+
+One op covers matmul, batched matmul, einsum and convolution. Its derivatives are the same op with the roles of the three
+arrays exchanged, so they need no code of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Atom, Axis, Dim, DimExpr
+from graphc.dtypes import bool_
+from graphc.errors import DTypeError, ShapeError
+from graphc.graph import bodies
+from graphc.graph.node import Node, builder, make, require
+from graphc.graph.op import Op
+from graphc.graph.types import TensorType, shape_text
+from graphc.ops.movement import pad
+from graphc.ops.operands import broadcast_shapes, promoted
+from graphc.ops.positions import values
+
+Map = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class Contract(Op):
+    """out[out(d)] += left[left(d)] * right[right(d)] for every d in `domain`; 0 where nothing is added.
+
+    The maps hold one affine index over the domain's axes for each dimension; `shape` is the result's. Axes are named
+    d0, d1, ... in the domain's order, so equal contractions are equal ops.
+    """
+
+    domain: tuple[Axis, ...]
+    left: Map
+    right: Map
+    out: Map
+    shape: tuple[Dim, ...]
+
+    name = "contract"
+
+    def infer(self, left: TensorType, right: TensorType) -> TensorType:
+        if left.dtype is not right.dtype or left.dtype is bool_:
+            raise DTypeError(f"contract: expected two operands of one number dtype, got {left} and {right}")
+        result = TensorType(self.shape, left.dtype)
+        for at, type in ((self.left, left), (self.right, right), (self.out, result)):
+            if len(at) != type.rank:
+                raise ShapeError(f"contract: a map of {len(at)} indices reads {type}")
+            for index, extent in zip(at, type.shape, strict=True):
+                low, high = bounds(index)
+                require(low, ">=", 0, f"contraction of {left} and {right}")
+                require(extent - 1, ">=", high, f"contraction of {left} and {right}")
+        return result
+
+    def numpy(self, left: Any, right: Any) -> Any:
+        return _by_einsum(self, left, right) if self.is_plain(left.shape, right.shape) else _by_views(self, left, right)
+
+    def is_plain(self, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> bool:
+        """Whether every map reads or writes whole dimensions, one axis each: what einsum can express."""
+        for at, shape in ((self.left, left), (self.right, right), (self.out, self.shape)):
+            if any(plain_axis(index, extent) is None for index, extent in zip(at, shape, strict=True)):
+                return False
+        read = {axis for index in (*self.left, *self.right) for axis in dims.axes(index)}
+        return len(set(self.out)) == len(self.out) and read == set(self.domain)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node, Node]:
+        left, right = node.inputs
+        return (
+            make(Contract(self.domain, self.out, self.right, self.left, left.shape), cotangent, right),
+            make(Contract(self.domain, self.left, self.out, self.right, right.shape), left, cotangent),
+        )
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        left, right = node.inputs
+        first = None if tangents[0] is None else make(self, tangents[0], right)
+        second = None if tangents[1] is None else make(self, left, tangents[1])
+        if first is None or second is None:
+            return second if first is None else first
+        return first + second
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        left, right = batched
+        size = (left if left is not None else right).shape[0]  # type: ignore[union-attr]
+        batch = Axis("batch", size)
+        lead = (DimExpr.of(batch),)
+        op = contraction(
+            (batch, *self.domain),
+            (*lead, *self.left) if left is not None else self.left,
+            (*lead, *self.right) if right is not None else self.right,
+            (*lead, *self.out),
+            (size, *self.shape),
+        )
+        pairs = zip(batched, node.inputs, strict=True)
+        return make(op, *(x if b is None else b for b, x in pairs))
+
+    def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
+        return bodies.Contract(self.domain, self.left, self.right, self.out)
+
+
+def contraction(domain: Sequence[Axis], left: Map, right: Map, out: Map, shape: tuple[Dim, ...]) -> Contract:
+    """Return a Contract with its axes renamed d0, d1, ... in order."""
+    named = tuple(Axis(f"d{k}", axis.extent) for k, axis in enumerate(domain))
+    new: dict[Atom, Dim] = {old: DimExpr.of(axis) for old, axis in zip(domain, named, strict=True)}
+
+    def rename(at: Map) -> Map:
+        return tuple(dims.substitute(index, new) for index in at)
+
+    return Contract(named, rename(left), rename(right), rename(out), shape)
+
+
+def bounds(index: Dim) -> tuple[Dim, Dim]:
+    """Return the least and the greatest value of an affine index."""
+    low = high = index
+    for axis in dims.axes(index):
+        slope, _ = dims.linear(index, axis)
+        if slope is None:
+            raise ShapeError(f"contract: an index must be affine, got {index}")
+        last: Dim = axis.extent - 1
+        rising = dims.is_nonnegative(slope)
+        low = dims.substitute(low, {axis: 0 if rising else last})
+        high = dims.substitute(high, {axis: last if rising else 0})
+    return low, high
+
+
+def plain_axis(index: Dim, extent: Dim) -> Axis | None:
+    """Return the axis that an index is, if it runs over a whole dimension of this extent."""
+    if isinstance(index, int) or len(index.terms) != 1:
+        return None
+    found = dims.axes(index)
+    axis = next(iter(found)) if len(found) == 1 else None
+    return axis if axis is not None and index == DimExpr.of(axis) and axis.extent == extent else None
+
+
+def _letters(domain: tuple[Axis, ...]) -> dict[Axis, int]:
+    return {axis: k for k, axis in enumerate(domain)}
+
+
+def _by_einsum(op: Contract, left: Any, right: Any) -> Any:
+    number = _letters(op.domain)
+
+    def subscripts(at: Map) -> list[int]:
+        return [number[next(iter(dims.axes(index)))] for index in at]
+
+    result = np.einsum(left, subscripts(op.left), right, subscripts(op.right), subscripts(op.out), optimize=True)
+    return result.astype(left.dtype, copy=False)
+
+
+def _by_views(op: Contract, left: Any, right: Any) -> Any:
+    """Contract through strided views of the operands, one dimension for each axis that a map mentions."""
+    result = np.zeros(op.shape, left.dtype)  # pyright: ignore[reportArgumentType]
+    if any(axis.extent == 0 for axis in op.domain):
+        return result
+    number = _letters(op.domain)
+    left_view, left_axes = _view(left, op.left, number)
+    right_view, right_axes = _view(right, op.right, number)
+    mentioned = {axis for index in op.out for axis in dims.axes(index)}
+    kept = [axis for axis in op.domain if axis in mentioned]
+    repeats = dims.product(a.extent for a in op.domain if a not in {*left_axes, *right_axes, *kept})
+    missing = [axis for axis in kept if axis not in {*left_axes, *right_axes}]
+    summed = np.einsum(
+        left_view,
+        [number[a] for a in left_axes],
+        right_view,
+        [number[a] for a in right_axes],
+        [number[a] for a in kept if a not in missing],
+        optimize=True,
+    )
+    grid = np.indices([axis.extent for axis in kept], sparse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    at = dict(zip(kept, grid, strict=True))
+    where = tuple(np.asarray(values(index, at)) for index in op.out)  # pyright: ignore[reportArgumentType]
+    summed = np.expand_dims(summed, tuple(kept.index(axis) for axis in missing)) * np.asarray(repeats, left.dtype)
+    full: Any = [axis.extent for axis in kept]
+    np.add.at(result, where, np.broadcast_to(summed, full))
+    return result
+
+
+def _view(array: Any, at: Map, number: dict[Axis, int]) -> tuple[Any, list[Axis]]:
+    """Return a view of the array with one dimension for each axis in the map, and those axes."""
+    axes = sorted({axis for index in at for axis in dims.axes(index)}, key=number.__getitem__)
+    strides = dict.fromkeys(axes, 0)
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    offset = 0
+    for index, extent, stride in zip(at, array.shape, array.strides, strict=True):
+        low, high = bounds(index)
+        if not (isinstance(low, int) and isinstance(high, int) and low >= 0 and high < extent):
+            raise ShapeError(f"contract: index {index} leaves {shape_text(array.shape)}")
+        base = index
+        for axis in axes:
+            slope, _ = dims.linear(index, axis)
+            assert isinstance(slope, int)
+            strides[axis] += slope * stride
+            base = dims.substitute(base, {axis: 0})
+        assert isinstance(base, int)
+        offset += base * stride
+    flat = array.reshape(-1)[offset // array.itemsize :]
+    shape: Any = [axis.extent for axis in axes]
+    view = np.lib.stride_tricks.as_strided(flat, shape, [strides[axis] for axis in axes], writeable=False)
+    return view, axes
+
+
+@builder("matmul")
+def matmul(x: Any, y: Any) -> Node:
+    """Return the matrix product over the last axis of x and the last but one of y, with NumPy's broadcasting.
+
+    A vector stands for a row (left) or a column (right), and its axis vanishes from the result.
+    """
+    left, right = promoted(x, y)
+    if left.ndim == 0 or right.ndim == 0:
+        raise ShapeError(f"matmul: expected 1 or more dimensions, got {left.type} and {right.type}")
+    _same_inner(left.shape[-1], right.shape[-2:][0], left, right)
+    batch = broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    domain = [Axis(f"b{k}", size) for k, size in enumerate(batch)]
+    out: list[Dim] = [DimExpr.of(axis) for axis in domain]
+
+    def batch_map(shape: tuple[Dim, ...]) -> list[Dim]:
+        # A batch dimension of size 1 is read at 0: nothing is repeated.
+        own = out[len(batch) - len(shape) : len(batch)]
+        return [
+            0 if size == 1 and wanted != 1 else i
+            for size, i, wanted in zip(shape, own, batch[-len(shape) :], strict=True)
+        ]
+
+    left_map = batch_map(left.shape[:-2]) if left.ndim > 2 else []
+    right_map = batch_map(right.shape[:-2]) if right.ndim > 2 else []
+    shape = list(batch)
+    inner = Axis("k", left.shape[-1])
+    if left.ndim > 1:
+        domain.append(row := Axis("m", left.shape[-2]))
+        left_map.append(DimExpr.of(row))
+        out.append(DimExpr.of(row))
+        shape.append(row.extent)
+    right_map.append(DimExpr.of(inner))
+    if right.ndim > 1:
+        domain.append(column := Axis("n", right.shape[-1]))
+        right_map.append(DimExpr.of(column))
+        out.append(DimExpr.of(column))
+        shape.append(column.extent)
+    left_map.append(DimExpr.of(inner))
+    op = contraction([*domain, inner], tuple(left_map), tuple(right_map), tuple(out), tuple(shape))
+    return make(op, left, right)
+
+
+def _same_inner(left: Dim, right: Dim, x: Node, y: Node) -> None:
+    difference = left - right
+    if isinstance(difference, int) and difference != 0:
+        raise ShapeError(f"matmul: expected the last axis of {x.type} to match {y.type}, got {left} and {right}")
+
+
+@builder("einsum")
+def einsum(subscripts: str, x: Any, y: Any) -> Node:
+    """Return a sum of products by NumPy's notation, of two operands, with the result written out: "bij,jk->bik"."""
+    left, right = promoted(x, y)
+    try:
+        inputs, result = subscripts.replace(" ", "").split("->")
+        first, second = inputs.split(",")
+    except ValueError:
+        raise ShapeError(f"einsum: expected two operands and a result, as in 'ij,jk->ik', got {subscripts!r}") from None
+    sizes: dict[str, Dim] = {}
+    for letters, node in ((first, left), (second, right)):
+        if len(letters) != node.ndim:
+            raise ShapeError(f"einsum: {letters!r} names {len(letters)} axes of {node.type}")
+        for letter, size in zip(letters, node.shape, strict=True):
+            sizes.setdefault(letter, size)
+    if len(set(result)) != len(result) or not set(result) <= sizes.keys():
+        raise ShapeError(f"einsum: the result's axes must be distinct and occur in an operand, got {subscripts!r}")
+    order = [*result, *(letter for letter in sizes if letter not in result)]
+    axes = {letter: Axis(letter, sizes[letter]) for letter in order}
+
+    def index(letters: str) -> Map:
+        return tuple(DimExpr.of(axes[letter]) for letter in letters)
+
+    shape = tuple(sizes[letter] for letter in result)
+    return make(contraction(list(axes.values()), index(first), index(second), index(result), shape), left, right)
+
+
+@builder("conv2d")
+def conv2d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Node:
+    """Return the 2-D cross-correlation of images (N, H, W, C) with a kernel (KH, KW, C, O): shape (N, H', W', O).
+
+    stride, dilation: a number or a pair. padding: "valid", "same" (H' = ceil(H / stride), the odd element after), a number,
+    a pair, or ((top, bottom), (left, right)).
+    """
+    image, weight = promoted(x, kernel)
+    if image.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(f"conv2d: expected (N, H, W, C) and (KH, KW, C, O), got {image.type} and {weight.type}")
+    strides, dilations = _two(stride, "stride"), _two(dilation, "dilation")
+    if isinstance(image.shape[3] - weight.shape[2], int) and image.shape[3] != weight.shape[2]:
+        raise ShapeError(f"conv2d: expected equal channels, got {image.type} and {weight.type}")
+    reach = [(weight.shape[k] - 1) * dilations[k] + 1 for k in (0, 1)]
+    margins = _margins(padding, image.shape[1:3], reach, strides)
+    image = pad(image, [(0, 0), *margins, (0, 0)]) if any(m != (0, 0) for m in margins) else image
+    spans = [image.shape[1 + k] - reach[k] for k in (0, 1)]
+    for k in (0, 1):
+        span = spans[k]
+        if isinstance(span, int) and span < 0:
+            raise ShapeError(f"conv2d: a kernel that reaches over {reach[k]} does not fit into {image.type}")
+    height, width = (dims.floordiv(spans[k], strides[k]) + 1 for k in (0, 1))
+    extents = (image.shape[0], height, width, weight.shape[3], *weight.shape[:3])
+    domain = [Axis(f"d{k}", extent) for k, extent in enumerate(extents)]
+    n, h, w, o, kh, kw, c = (DimExpr.of(axis) for axis in domain)
+    rows, columns = h * strides[0] + kh * dilations[0], w * strides[1] + kw * dilations[1]
+    op = contraction(domain, (n, rows, columns, c), (kh, kw, c, o), (n, h, w, o), extents[:4])
+    return make(op, image, weight)
+
+
+def _two(value: Any, what: str) -> tuple[int, int]:
+    pair: Any = tuple(value) if isinstance(value, tuple | list) else (value, value)  # pyright: ignore
+    if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
+        raise ShapeError(f"conv2d: expected {what} to be 1 or more, or a pair of such, got {value!r}")
+    return pair
+
+
+def _margins(padding: Any, sizes: Sequence[Dim], reach: list[Dim], stride: tuple[int, int]) -> list[tuple[Dim, Dim]]:
+    if padding == "valid":
+        return [(0, 0), (0, 0)]
+    if padding == "same":
+        result: list[tuple[Dim, Dim]] = []
+        for size, needed, step in zip(sizes, reach, stride, strict=True):
+            total = dims.maximum((dims.floordiv(size + step - 1, step) - 1) * step + needed - size, 0)
+            before = dims.floordiv(total, 2)
+            result.append((before, total - before))
+        return result
+    given: Any = tuple(padding) if isinstance(padding, tuple | list) else (padding, padding)  # pyright: ignore
+    pairs = [tuple(p) if isinstance(p, tuple | list) else (p, p) for p in given]  # pyright: ignore
+    if len(pairs) != 2 or any(len(p) != 2 or any(not isinstance(v, int) or v < 0 for v in p) for p in pairs):
+        raise ShapeError(f"conv2d: expected padding 'valid', 'same', a number, a pair or two pairs, got {padding!r}")
+    return pairs

@@ -1,0 +1,322 @@
+"""Reductions over axes, running sums, and the compositions built on them.
+
+Ties: max and min share the gradient evenly, as torch.amax; argmax takes the first of equals, and NaN counts as largest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.dtypes import as_dtype, bool_, int64, uint8, uint32
+from graphc.errors import ShapeError
+from graphc.graph import bodies
+from graphc.graph.node import Node, builder, call, make
+from graphc.graph.op import Op
+from graphc.graph.types import TensorType
+from graphc.loops import expr
+from graphc.ops.elementwise import exp, isfinite, log, where
+from graphc.ops.movement import broadcast_to, expand_dims, reshape
+from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis
+from graphc.ops.positions import size as size_of
+
+
+@dataclass(frozen=True)
+class Reduction(Op):
+    """The family: `axes` (sorted) are combined and vanish from the shape."""
+
+    axes: tuple[int, ...]
+
+    combiner: ClassVar[str]
+    accepts: ClassVar[str] = "fiu"
+
+    def infer(self, x: TensorType) -> TensorType:
+        demand(x, self.accepts, self.name)
+        if any(axis >= x.rank for axis in self.axes):
+            raise ShapeError(f"{self.name}: axes {self.axes} do not all exist in {x}")
+        return TensorType(tuple(size for k, size in enumerate(x.shape) if k not in self.axes), x.dtype)
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        return make(type(self)(tuple(axis + 1 for axis in self.axes)), batched[0])
+
+    def restored(self, reduced: Node, shape: tuple[Dim, ...]) -> Node:
+        """Return a reduced node repeated along the axes that vanished."""
+        kept = tuple(1 if k in self.axes else size for k, size in enumerate(shape))
+        return broadcast_to(reshape(reduced, kept), shape)
+
+    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
+        at = iter(bodies.output_axes(out))
+        over = tuple(Axis(f"k{k}", x.shape[axis]) for k, axis in enumerate(self.axes))
+        bound = iter(over)
+        index = tuple(DimExpr.of(next(bound)) if k in self.axes else next(at) for k in range(x.rank))
+        value = expr.load(0, index, x.dtype)
+        return bodies.compute(out, expr.reduce(self.combiner, over, value, out.dtype))
+
+
+class Sum(Reduction):
+    """The sum; 0 over nothing."""
+
+    name = "sum"
+    combiner = "add"
+
+    def numpy(self, x: Any) -> Any:
+        return np.sum(x, self.axes, dtype=x.dtype)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        return (self.restored(cotangent, node.inputs[0].shape),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None if tangents[0] is None else make(self, tangents[0])
+
+
+class _Extreme(Reduction):
+    def infer(self, x: TensorType) -> TensorType:
+        result = super().infer(x)
+        if any(x.shape[axis] == 0 for axis in self.axes):
+            raise ShapeError(f"{self.name} of no elements: {x} over axes {self.axes}")
+        return result
+
+    def _shares(self, node: Node) -> tuple[Node, Node]:
+        """Where the operand reaches the extreme, and how many elements do."""
+        x = node.inputs[0]
+        reached = x == self.restored(node, x.shape)
+        return reached, make(Sum(self.axes), cast(reached, x.dtype))
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        reached, count = self._shares(node)
+        return (where(reached, self.restored(cotangent / count, node.inputs[0].shape), 0),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        if tangents[0] is None:
+            return None
+        reached, count = self._shares(node)
+        return make(Sum(self.axes), where(reached, tangents[0], 0)) / count
+
+
+class Max(_Extreme):
+    """The largest element; NaN if one is."""
+
+    name = "max"
+    combiner = "maximum"
+
+    def numpy(self, x: Any) -> Any:
+        return np.max(x, self.axes)
+
+
+class Min(_Extreme):
+    """The smallest element; NaN if one is."""
+
+    name = "min"
+    combiner = "minimum"
+
+    def numpy(self, x: Any) -> Any:
+        return np.min(x, self.axes)
+
+
+class _Constant(Reduction):
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
+        return (None,)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None
+
+
+class All(_Constant):
+    """Whether all are true."""
+
+    name = "all"
+    combiner = "and"
+    accepts = "b"
+
+    def numpy(self, x: Any) -> Any:
+        return np.all(x, self.axes)
+
+
+class Any_(_Constant):
+    """Whether any is true."""
+
+    name = "any"
+    combiner = "or"
+    accepts = "b"
+
+    def numpy(self, x: Any) -> Any:
+        return np.any(x, self.axes)
+
+
+class ArgMax(_Constant):
+    """The position of the largest element along one axis: int64, the first of equals."""
+
+    name = "argmax"
+    combiner = "argmax"
+
+    def infer(self, x: TensorType) -> TensorType:
+        result = super().infer(x)
+        if x.shape[self.axes[0]] == 0:
+            raise ShapeError(f"argmax of no elements: {x} along axis {self.axes[0]}")
+        return TensorType(result.shape, int64)
+
+    def numpy(self, x: Any) -> Any:
+        return np.argmax(x, self.axes[0])
+
+
+@dataclass(frozen=True)
+class CumulativeSum(Op):
+    """Running sums along an axis; from its end if `reverse`."""
+
+    axis: int
+    reverse: bool
+
+    name = "cumulative_sum"
+
+    def infer(self, x: TensorType) -> TensorType:
+        demand(x, "fiu", self.name)
+        return x
+
+    def numpy(self, x: Any) -> Any:
+        ordered = np.flip(x, self.axis) if self.reverse else x
+        result = np.cumsum(ordered, self.axis, dtype=x.dtype)
+        return np.flip(result, self.axis) if self.reverse else result
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        return (make(CumulativeSum(self.axis, not self.reverse), cotangent),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None if tangents[0] is None else make(self, tangents[0])
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        return make(CumulativeSum(self.axis + 1, self.reverse), batched[0])
+
+    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
+        value = expr.load(0, bodies.output_axes(out), x.dtype)
+        return bodies.compute(out, value, ("add", self.axis, self.reverse))
+
+
+def _reduce(kind: type[Reduction], node: Node, axis: Any, keepdims: bool) -> Node:
+    axes = normalize_axes(axis, node.ndim)
+    result = make(kind(axes), node) if axes or kind is ArgMax else node
+    return expand_dims(result, axes) if keepdims and axes else result
+
+
+@builder("sum")
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Sum over axes (all, if none are given); booleans and integers are summed as int64."""
+    node = as_node(x)
+    return _reduce(Sum, node if node.dtype.is_float else cast(node, int64), axis, keepdims)
+
+
+@builder("mean")
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Average over axes; of no elements, NaN."""
+    node = floating(x)
+    count = dims.product(node.shape[k] for k in normalize_axes(axis, node.ndim))
+    total = _reduce(Sum, node, axis, keepdims)
+    return total / (float(count) if isinstance(count, int) and count else size_of(count, node.dtype))
+
+
+@builder("var")
+def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+    """Return the variance over axes: the sum of squared distances from the mean, over the count minus `correction`."""
+    node = floating(x)
+    count = dims.product(node.shape[k] for k in normalize_axes(axis, node.ndim))
+    centred = node - mean(node, axis, keepdims=True)
+    return _reduce(Sum, centred * centred, axis, keepdims) / (size_of(count, node.dtype) - correction)
+
+
+@builder("std")
+def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+    """Return the standard deviation over axes (see `var`)."""
+    return call("sqrt", var(x, axis, keepdims, correction))
+
+
+@builder("max")
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return the largest element over axes; equals share the gradient evenly."""
+    return _reduce(Max, as_node(x), axis, keepdims)
+
+
+@builder("min")
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return the smallest element over axes; equals share the gradient evenly."""
+    return _reduce(Min, as_node(x), axis, keepdims)
+
+
+@builder("all")
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return whether all elements over axes are true."""
+    return _reduce(All, cast(as_node(x), bool_), axis, keepdims)
+
+
+@builder("any")
+def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return whether any element over axes is true."""
+    return _reduce(Any_, cast(as_node(x), bool_), axis, keepdims)
+
+
+@builder("argmax")
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
+    """Return the position of the largest element along an axis (in all of x, flattened, for None), as int64."""
+    node = as_node(x)
+    if axis is None:
+        found = make(ArgMax((0,)), reshape(node, (-1,)))
+        return reshape(found, (1,) * node.ndim) if keepdims else found
+    return _reduce(ArgMax, node, normalize_axis(axis, node.ndim), keepdims)
+
+
+@builder("argmin")
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
+    """Return the position of the smallest element along an axis (in all of x, flattened, for None), as int64."""
+    node = as_node(x)
+    # The negative of an unsigned or extreme integer would wrap around.
+    node = cast(node, int64) if node.dtype in (uint8, uint32) or node.dtype.kind == "i" else node
+    return argmax(-node if node.dtype.is_float else -1 - node, axis, keepdims)
+
+
+@builder("cumulative_sum")
+def cumulative_sum(x: Any, axis: int | None = None, reverse: bool = False, dtype: object = None) -> Node:
+    """Return running sums along an axis (it may be left out for one dimension), from its end if `reverse`."""
+    node = as_node(x)
+    if dtype is not None:
+        node = cast(node, as_dtype(dtype))
+    elif not node.dtype.is_float:
+        node = cast(node, int64)
+    if axis is None and node.ndim != 1:
+        raise ShapeError(f"cumulative_sum of {node.type} needs an axis")
+    return make(CumulativeSum(normalize_axis(axis or 0, node.ndim), reverse), node)
+
+
+def _shift(node: Node, axis: Any) -> Node:
+    """Return the largest finite element over axes, as a constant to derivatives: it cancels in what follows."""
+    largest = max(node, axis, keepdims=True)
+    return call("stop_gradient", where(isfinite(largest), largest, 0))
+
+
+@builder("logsumexp")
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return log(sum(exp(x))) over axes, without overflow."""
+    node = floating(x)
+    shift = _shift(node, axis)
+    result = log(sum(exp(node - shift), axis, keepdims=True)) + shift
+    axes = normalize_axes(axis, node.ndim)
+    return result if keepdims else call("squeeze", result, axes)
+
+
+@builder("softmax")
+def softmax(x: Any, axis: Any = -1) -> Node:
+    """Return exp(x) / sum(exp(x)) over axes, without overflow."""
+    node = floating(x)
+    weights = exp(node - _shift(node, axis))
+    return weights / sum(weights, axis, keepdims=True)
+
+
+@builder("log_softmax")
+def log_softmax(x: Any, axis: Any = -1) -> Node:
+    """Return log(softmax(x)) over axes, without overflow."""
+    node = floating(x)
+    shifted = node - _shift(node, axis)
+    return shifted - log(sum(exp(shifted), axis, keepdims=True))
