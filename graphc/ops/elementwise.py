@@ -65,7 +65,8 @@ class Elementwise(Op):
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         size = next(operand.shape[0] for operand in batched if operand is not None)
         shape = (size, *node.shape)
-        return make(self, *(expand(n if b is None else b, shape) for b, n in _pairs(batched, node.inputs)))
+        pairs = zip(node.inputs, batched, strict=True)
+        return make(self, *(expand(operand, shape) if each is None else each for operand, each in pairs))
 
     def scalar(self, *values: Expr) -> Expr:
         """Return the result's expression over the operands' elements."""
