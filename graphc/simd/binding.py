@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.simd.dialect import FUNCTIONS, OPERATORS
-from graphc.simd.emitter import Emitter, Value
+from graphc.simd.emitter import Emitter, Value, llvm_type
 from graphc.simd.kinds import SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.levels import Level
 from graphc.simd.record import Function
@@ -56,7 +56,7 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
 
     class VectorModel(PrimitiveModel):
         def __init__(self, manager: Any, vector: VectorType):
-            super().__init__(manager, vector, Emitter(None, None).llvm_type(vector.simd))  # type: ignore[arg-type]
+            super().__init__(manager, vector, llvm_type(vector.simd))
 
     class FunctionType(types.Callable, types.Opaque):
         def __init__(self, function: Function | Native):
@@ -266,6 +266,9 @@ def _lower_class() -> Any:
     class KernelLower(Lower):
         def emit_environment_object(self) -> None:
             """A kernel has no Python environment."""
+
+        def pre_block(self, block: Any) -> None:
+            """Nothing: Numba looks for try blocks here, instruction by instruction."""
 
     return KernelLower
 

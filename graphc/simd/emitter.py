@@ -7,6 +7,7 @@ written once (`graphc.simd.formulas`, `graphc.simd.philox`) runs on both. Neithe
 multiply and add is fused that the formula did not fuse, so both give the same bits.
 """
 
+import functools
 from typing import Any
 
 from graphc.simd.kinds import SimdType
@@ -85,6 +86,26 @@ class Value:
     __hash__ = None  # type: ignore[assignment]
 
 
+@functools.cache
+def llvm_type(kind: SimdType) -> Any:
+    """The LLVM type of a value (booleans are one bit)."""
+    import llvmlite.ir as ir
+
+    element = {"f32": ir.FloatType, "f64": ir.DoubleType}.get(kind.kind)
+    llvm = element() if element else ir.IntType(kind.bits)
+    return llvm if kind.lanes == 1 else ir.VectorType(llvm, kind.lanes)
+
+
+@functools.lru_cache(4096)
+def _vector_constant(kind: SimdType, text: str, numbers: tuple[float, ...]) -> Any:
+    """A vector of one number or of as many as there are lanes, kept: llvmlite takes long to make and to print one."""
+    import llvmlite.ir as ir
+
+    lanes = [float(one) if kind.is_float else int(one) for one in numbers]
+    return ir.Constant(llvm_type(kind), lanes if len(lanes) == kind.lanes else lanes * kind.lanes)
+
+
+
 class Emitter:
     """Arithmetic that appends LLVM instructions at a builder's position, for one CPU level."""
 
@@ -99,9 +120,7 @@ class Emitter:
 
     def llvm_type(self, kind: SimdType) -> Any:
         """The LLVM type of a value (booleans are one bit)."""
-        element = {"f32": self.ir.FloatType, "f64": self.ir.DoubleType}.get(kind.kind)
-        llvm = element() if element else self.ir.IntType(kind.bits)
-        return llvm if kind.lanes == 1 else self.ir.VectorType(llvm, kind.lanes)
+        return llvm_type(kind)
 
     def value(self, kind: SimdType, ir: Any) -> Value:
         return Value(self, kind, ir)
@@ -111,12 +130,12 @@ class Emitter:
 
     def constant(self, kind: SimdType, number: float | list[int]) -> Value:
         """A scalar, a splat, or (from a list) a vector known at compile time."""
-        numbers = number if isinstance(number, list) else [number] * kind.lanes
-        if kind.is_float:
-            numbers = [float(one) for one in numbers]
-        return Value(
-            self, kind, self.ir.Constant(self.llvm_type(kind), numbers if kind.lanes > 1 else numbers[0])
-        )
+        if kind.lanes == 1:
+            llvm = self.llvm_type(kind)
+            return Value(self, kind, self.ir.Constant(llvm, float(number) if kind.is_float else int(number)))  # type: ignore[arg-type]
+        numbers = tuple(number) if isinstance(number, list) else (number,)
+        # By its text, because 0.0 and -0.0 are equal.
+        return Value(self, kind, _vector_constant(kind, repr(numbers), numbers))
 
     def known(self, x: Value) -> int | None:
         """The integer that x is at compile time, if it is one."""
@@ -127,7 +146,7 @@ class Emitter:
         kind = x.type.wide(lanes)
         llvm = self.llvm_type(kind)
         if isinstance(x.ir, self.ir.Constant) and not isinstance(x.ir.constant, str):
-            return Value(self, kind, self.ir.Constant(llvm, [x.ir.constant] * lanes))
+            return self.constant(kind, x.ir.constant)
         nothing = self.ir.Constant(llvm, self.ir.Undefined)
         index = self.ir.IntType(32)
         first = self.builder.insert_element(nothing, x.ir, self.ir.Constant(index, 0))
