@@ -200,8 +200,8 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
 def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
     views: list[str] = []
     for buffer, dtype, shape in kernel.arrays:
-        sizes = ", ".join(writer.dim(d, block) for d in shape) + ("," if len(shape) == 1 else "")
-        views.append(f"array_view({writer.name_of(buffer)}, ({sizes}), '{dtype.short}')")
+        parts = [writer.name_of(buffer), *(writer.dim(d, block) for d in shape)]
+        views.append(f"view_{dtype.short}({', '.join(parts)})")
     block.add(f"{kernel.function}(")
     for view in views:
         block.add(f"    {view},")

@@ -35,6 +35,7 @@ class Op:
 
     name: ClassVar[str] = "op"
     pure: ClassVar[bool] = True
+    is_native: ClassVar[bool] = False
 
     def infer(self, *inputs: Any, **_: Any) -> Any:
         """Return the type of the result; where the inputs do not fit, raise ShapeError or DTypeError or call `require`."""

@@ -29,6 +29,7 @@ class Native(Op):
     rule: Callable[[Node, Any], tuple[Node | None, ...]] | None = None
 
     name = "native"
+    is_native = True
 
     def infer(self, *inputs: TensorType) -> NodeType:
         return self.types[0] if len(self.types) == 1 else TupleType(self.types)
@@ -117,6 +118,7 @@ class ArgSort(Op):
     """The positions that sort each row of a matrix: stable, NaN last."""
 
     name = "argsort"
+    is_native = True
 
     def infer(self, x: TensorType) -> TensorType:
         if x.rank != 2:

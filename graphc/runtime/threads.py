@@ -107,7 +107,7 @@ def thread_count(threads: int | None = None) -> int:
 def available_cores() -> int:
     """Return the cores that this process may use, by affinity and by the control group's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(_quota())))
+    return max(1, math.ceil(min(cores, _quota())))
 
 
 def _quota() -> float:

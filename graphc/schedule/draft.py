@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,7 +41,6 @@ class Draft:
     buffers: list[Buffer] = field(default_factory=list[Buffer])
     kernels: list[KernelDraft] = field(default_factory=list[KernelDraft])
     constants: list[np.ndarray[Any, Any]] = field(default_factory=list["np.ndarray[Any, Any]"])
-    natives: dict[str, Callable[..., Any]] = field(default_factory=dict[str, "Callable[..., Any]"])
     sites: list[str] = field(default_factory=list[str])
     steps: tuple[Step, ...] = ()
     requirements: tuple[Requirement, ...] = ()
@@ -92,15 +91,6 @@ class Draft:
         }
         memo: dict[Expr, Expr] = dict(numbered)
         return Rewriter({}, memo=memo)(value)
-
-    def native(self, function: Callable[..., Any]) -> str:
-        """Return the name by which kernels call a user's function."""
-        for name, known in self.natives.items():
-            if known is function:
-                return name
-        name = f"native_{len(self.natives)}"
-        self.natives[name] = function
-        return name
 
     def steps_of(self, unit: Unit) -> list[Step]:
         """Return the steps of a unit, adding its kernel."""

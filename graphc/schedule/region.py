@@ -23,6 +23,7 @@ from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, f
 from graphc.schedule import contraction, plan, units
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
+from graphc.schedule.natives import native_name
 from graphc.schedule.units import Unit, map_unit, tile_unit
 
 
@@ -336,7 +337,7 @@ class Region:
                 outputs = [self.places[node, k] for k in range(len(items))]
                 arrays = [(b, t.dtype, t.shape) for b, t in zip(outputs, items, strict=True)]
                 arrays += [(b, i.dtype, i.shape) for b, i in zip(inputs, node.inputs, strict=True)]
-                kernel = Call(self.draft.native(function), tuple(arrays))
+                kernel = Call(native_name(function), tuple(arrays))
                 self.units.append(Unit(set(inputs), set(outputs), kernel, nodes=[node]))
             case Loop():
                 self._loop(node, body, inputs)

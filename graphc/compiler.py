@@ -1,0 +1,180 @@
+"""The whole pipeline, read downward: build, differentiate, optimise, schedule, emit, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from graphc import dims
+from graphc.emit import build, cache
+from graphc.errors import GraphError
+from graphc.graph.graph import Graph
+from graphc.graph.node import Input, Leaf, Node, Stored, state
+from graphc.graph.text import text
+from graphc.ops import random
+from graphc.passes import run_passes
+from graphc.runtime import executable as runtime
+from graphc.runtime.arguments import Structure
+from graphc.schedule import leaves, schedule
+from graphc.schedule.draft import Draft
+from graphc.schedule.natives import natives
+from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.simd.levels import Level, host_level
+
+
+class Executable(runtime.Executable):
+    """A compiled graph. Call it with arrays: by position, by name, or with one dict {input node: array}.
+
+    `graph` is what was compiled, before the passes; `inputs`, `outputs` (in the structure given) and `updates` are its nodes.
+    """
+
+    graph: Graph
+    inputs: tuple[Node, ...]
+    outputs: Any
+    updates: dict[Node, Node]
+    training: bool
+
+    def rebind(self, new: Any) -> Executable:
+        """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
+        if not isinstance(new, Mapping):
+            raise GraphError("rebind: expected {parameter or state: its replacement}")
+        mine = leaves(self.graph)
+        for old in new:  # pyright: ignore[reportUnknownVariableType]
+            if not any(old is leaf for leaf in mine):
+                raise GraphError(f"rebind: {old!r} is not a parameter or state of this executable")
+        arrays = [_storage(new.get(leaf, leaf)) for leaf in mine]  # pyright: ignore
+        other = super().rebind(arrays)
+        other.__class__ = Executable
+        assert isinstance(other, Executable)
+        other._describe(self.graph, self.inputs, self.outputs, self.updates, training=self.training)
+        return other
+
+    def _describe(
+        self, graph: Graph, inputs: tuple[Node, ...], outputs: Any, updates: dict[Node, Node], *, training: bool
+    ) -> None:
+        self.graph, self.inputs, self.outputs, self.updates, self.training = graph, inputs, outputs, updates, training
+
+
+def compile(
+    inputs: Sequence[Node],
+    outputs: Any = None,
+    updates: Mapping[Node, Node] | None = None,
+    *,
+    training: bool | None = None,
+    threads: int | None = None,
+) -> Executable:
+    """Compile a graph to native code.
+
+    `outputs` is a node, or a tuple, list or dict of nodes; a call returns arrays in the same structure. `updates` maps
+    parameters and states to what each call makes of them: all right sides and outputs read the values before the call.
+    `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
+    most this many; the cores that this process may use, unless said otherwise.
+
+    Raises GraphError if an output depends on an input that is not listed, or an update is no parameter or state.
+    """
+    is_training = bool(updates) if training is None else training
+    flat: list[Node] = []
+    structure = _flatten(outputs, flat)
+    graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
+    graph = run_passes(graph, training=is_training, check=_check_inputs)
+    level = host_level()
+    plan = _plan(graph, level)
+    executable = Executable(
+        plan,
+        [_storage(leaf) for leaf in leaves(graph)],
+        lambda: build.objects(plan.kernels, level, natives(graph)),
+        [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
+        structure,
+        threads,
+        tuple(inputs),
+    )
+    executable._describe(graph, tuple(inputs), outputs, dict(updates or {}), training=is_training)  # pyright: ignore
+    return executable
+
+
+def _plan(graph: Graph, level: Level) -> Plan:
+    """Return the plan of a graph, from the cache if it was made before."""
+    key = cache.key_of(level.name, "plan", text(graph, comments=True))
+    found = cache.read("plan", key)
+    if found is not None:
+        return Plan.from_json(found.decode())
+    plan = _with_sources(schedule(graph, level))
+    cache.write("plan", key, plan.to_json().encode())
+    return plan
+
+
+def _with_sources(draft: Draft) -> Plan:
+    """Return the plan with its kernels' source, names and argument words."""
+    made = build.sources([(k.kernel, k.comments) for k in draft.kernels], lambda n: _remark(draft.buffers[n]))
+
+    def finished(step: Step) -> Step:
+        match step:
+            case KernelCall():
+                source = made[int(step.kernel)]
+                words = tuple(Address(w) if isinstance(w, int) else dims.symbol(w) for w in source.words)
+                return replace(step, kernel=source.name, words=words)
+            case Repeat():
+                return replace(step, steps=tuple(finished(s) for s in step.steps))
+            case Branch():
+                return replace(
+                    step,
+                    then=tuple(finished(s) for s in step.then),
+                    otherwise=tuple(finished(s) for s in step.otherwise),
+                )
+
+    kernels = {source.name: source.text for source in reversed(made)}
+    return Plan(
+        tuple(draft.buffers),
+        tuple(finished(step) for step in draft.steps),
+        dict(reversed(kernels.items())),
+        tuple(draft.constants),
+        draft.requirements,
+        tuple(draft.sites),
+    )
+
+
+def _remark(buffer: Buffer) -> str:
+    return f"{buffer.name}: {buffer.dtype}[{', '.join(str(d) for d in buffer.shape)}]"
+
+
+def _flatten(outputs: Any, flat: list[Node]) -> Structure:
+    match outputs:
+        case None:
+            return ()
+        case Node():
+            flat.append(outputs)
+            return len(flat) - 1
+        case dict():
+            return {key: _flatten(part, flat) for key, part in outputs.items()}  # pyright: ignore
+        case tuple():
+            return tuple(_flatten(part, flat) for part in outputs)  # pyright: ignore
+        case list():
+            return [_flatten(part, flat) for part in outputs]  # pyright: ignore
+        case _:
+            raise GraphError(f"outputs: expected nodes, or a tuple, list or dict of nodes; got {outputs!r}")
+
+
+def _with_steps(graph: Graph) -> Graph:
+    """Give a graph that draws random numbers a step count of its own."""
+    if random.STEP not in graph.states:
+        return graph
+    own = state(random.STEP.value * 0, "step")
+    graph = graph.rebuild({random.STEP: own})
+    return Graph(graph.inputs, graph.outputs, (*graph.updates, (own, own + 1)), graph.requirements)
+
+
+def _check_inputs(graph: Graph) -> None:
+    given = set(graph.inputs)
+    for node in graph.nodes():
+        if isinstance(node.op, Leaf) and node not in given and not isinstance(node, Stored):
+            raise GraphError(
+                f"the outputs depend on {node.describe()}, which is not among the inputs\n"
+                f"  add it to compile's first argument, which lists: {', '.join(i.describe() for i in graph.inputs)}"
+            )
+
+
+def _storage(leaf: Any) -> Any:
+    return leaf.value if isinstance(leaf, Stored) else leaf
+
+
