@@ -33,7 +33,7 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
     `paused` says that the first loop checks its time slice at the start of every iteration. Without offsets every
     storage counts as a place of its own, which leaves the dependences alone.
     """
-    if not any(point.split for point in points(layout.nodes) if isinstance(point, Call)):
+    if not any(point.split for point in points(layout.nodes)):
         return set()
     barriers: set[int] = set()
 

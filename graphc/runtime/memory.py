@@ -71,14 +71,14 @@ class Loop:
 
 @dataclass(slots=True, eq=False)
 class Fork:
-    """A branch; its predicate is read by all threads at its time."""
+    """A branch; its predicate is read at its time, by all threads if there is more than one."""
 
     step: Branch
     time: int
     accesses: tuple[Access, ...]
     then: list[Node]
     otherwise: list[Node]
-    split: bool = True
+    split: bool = False
     commits: bool = False
     word: int = 0
 
@@ -153,6 +153,10 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
         return nodes
 
     nodes = visit(plan.steps)
+    split = any(point.split for point in points(nodes))
+    for point in points(nodes):
+        if isinstance(point, Fork):
+            point.split = split
     extents: dict[int, int] = {}
     for number, root in enumerate(storage):
         extents[root] = max(extents.get(root, 0), nbytes[number])

@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _verify(monkeypatch):
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
