@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphc.emit.symbols import LEVEL_MARK, read_symbols
+from graphc.emit.symbols import ALLOWED, LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
 from graphc.simd.binding import RAISES, KernelModule, kernel_module
 from graphc.simd.levels import Level
@@ -90,6 +90,12 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
     import llvmlite.binding as llvm
 
     kernel.module.add_named_metadata("llvm.ident", [LEVEL_MARK + level.name])
+    # Calls of libc go through the table of addresses that the loader's memory manager provides for; for the stubs of
+    # a small code model's ordinary calls it would not, and ends the process.
+    kernel.module.add_named_metadata("llvm.module.flags", _rtlib_flag())
+    for function in kernel.module.functions:
+        if function.is_declaration and function.name in ALLOWED:
+            function.attributes.add("nonlazybind")
     kernel.module.triple = level.triple
     kernel.module.data_layout = str(machine.target_data)
     module = llvm.parse_assembly(str(kernel.module))
@@ -102,6 +108,14 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
             if not symbol.is_declaration and symbol.name != name:
                 symbol.linkage = "internal"
     return module
+
+
+def _rtlib_flag() -> list[Any]:
+    """The flag that sends the calls LLVM itself makes (memset, fmod) through the table, too."""
+    import llvmlite.ir as ir
+
+    number = ir.IntType(32)
+    return [ir.Constant(number, 7), "RtLibUseGOT", ir.Constant(number, 1)]
 
 
 def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelModule:

@@ -73,24 +73,15 @@ def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
         return
     total = writer.dim(dims.product(a.extent for a in kernel.rows), block)
     start, stop = writer.split(total, block)
-    inner = write_rows(writer, block, kernel.rows, start, stop)
+    inner = block.inner(*kernel.rows)
+    row = kernel.rows[0].name if len(kernel.rows) == 1 else writer.fresh("row")
+    if len(kernel.rows) > 1:
+        _decode(writer, inner, row, kernel.rows)
     _write_row(kernel, writer, inner)
-    block.close(inner)
+    block.close(inner, f"for {row} in range({start}, {stop}):")
 
 
-def write_rows(writer: Writer, block: Block, rows: Sequence[Axis], start: str, stop: str) -> Block:
-    """Write the head of a loop over the flat index of `rows`; return its block."""
-    if len(rows) == 1:
-        block.add(f"for {rows[0].name} in range({start}, {stop}):")
-        return block.inner(*rows)
-    row = writer.fresh("row")
-    block.add(f"for {row} in range({start}, {stop}):")
-    inner = block.inner(*rows)
-    decode(writer, inner, row, rows)
-    return inner
-
-
-def decode(writer: Writer, block: Block, flat: str, axes: Sequence[Axis]) -> None:
+def _decode(writer: Writer, block: Block, flat: str, axes: Sequence[Axis]) -> None:
     """Write the values of axes from their flat index."""
     for axis in reversed(axes[1:]):
         extent = factor(writer.dim(axis.extent, block))
@@ -148,17 +139,13 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
     total = writer.fresh("total")
     block.add(f"{total} = {kind}{f'x{writer.lanes}' if block.vector else ''}({1 if combiner == 'multiply' else 0})")
     extent = writer.dim(axis.extent, block)
-    if reverse:
-        block.add(f"for {axis.name} in range({extent} - 1, -1, -1):")
-    else:
-        block.add(f"for {axis.name} in range({extent}):")
     inner = block.inner(axis)
     value = writer.vector(store.value, inner) if block.vector else writer.value(store.value, inner)
     text = f"{total} {'*' if combiner == 'multiply' else '+'} {value}"
     narrow = not block.vector and kind in ("i32", "u32", "u8")
     inner.add(f"{total} = {kind}({text})" if narrow else f"{total} = {text}")
     writer.store(store, total, inner)
-    block.close(inner)
+    block.close(inner, f"for {axis.name} in range({f'{extent} - 1, -1, -1' if reverse else extent}):")
 
 
 def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
@@ -169,7 +156,6 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
     start, stop = writer.split(rows, block)
     # Each thread owns rows of the result and reads all indices in order, so that sums are the same for any thread count.
     lane = Axis("i", kernel.width)
-    block.add(f"for row in range({start}, {stop}):")
     inner = block.inner()
 
     def clear(place: Block) -> None:
@@ -177,12 +163,10 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
         place.add(f"store({kind}x{lanes}(0), {out} + {size} * (row * width + i){mask})")
 
     writer.vector_loop(inner, lane, clear)
-    block.close(inner)
-    block.add(f"for j in range({count}):")
+    block.close(inner, f"for row in range({start}, {stop}):")
     inner = block.inner()
     where = f"load_{kernel.index_dtype.short}({index} + {kernel.index_dtype.itemsize} * j)"
     inner.add(f"row = check_index(i64({where}), {rows}, args, {kernel.site})")
-    inner.add(f"if {start} <= row and row < {stop}:")
     deep = inner.inner()
 
     def add(place: Block) -> None:
@@ -193,8 +177,8 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
         place.add(f"store(load_{kind}x{lanes}({target}{mask}) + {part}, {target}{mask})")
 
     writer.vector_loop(deep, lane, add)
-    inner.close(deep)
-    block.close(inner)
+    inner.close(deep, f"if {start} <= row and row < {stop}:")
+    block.close(inner, f"for j in range({count}):")
 
 
 def _write_call(kernel: Call, writer: Writer, block: Block) -> None:

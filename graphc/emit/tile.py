@@ -20,7 +20,6 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
     start, stop = writer.split(total, block)
-    block.add(f"for piece in range({start}, {stop}):")
     inner = block.inner(*kernel.outer)
     flat = "piece // blocks"
     inner.add(f"{kernel.row.name} = {rows} * (piece - {flat} * blocks)")
@@ -31,21 +30,18 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         inner.add(f"{name} = {flat}")
         inner.add(f"{axis.name} = {name} % {size}")
         flat = f"{name} // {size}"
+    sides: list[tuple[Block, str]] = []
     even = isinstance(kernel.row.extent, int) and kernel.row.extent % rows == 0
     if even:
         _write_columns(kernel, writer, inner, full=True)
     else:
-        inner.add(f"if {kernel.row.name} + {rows} <= {extent}:")
-        _nested(kernel, writer, inner, full=True)
-        inner.add("else:")
-        _nested(kernel, writer, inner, full=False)
-    block.close(inner)
-
-
-def _nested(kernel: Tile, writer: Writer, block: Block, *, full: bool) -> None:
-    inner = block.inner()
-    _write_columns(kernel, writer, inner, full=full)
-    block.close(inner)
+        for full, head in ((True, f"if {kernel.row.name} + {rows} <= {extent}:"), (False, "else:")):
+            side = inner.inner()
+            _write_columns(kernel, writer, side, full=full)
+            sides.append((side, head))
+        for side, head in sides:
+            inner.close(side, head)
+    block.close(inner, f"for piece in range({start}, {stop}):")
 
 
 def _write_columns(kernel: Tile, writer: Writer, block: Block, *, full: bool) -> None:
@@ -61,17 +57,15 @@ def _write_columns(kernel: Tile, writer: Writer, block: Block, *, full: bool) ->
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
     if whole != "0":
-        block.add(f"for {lane.name} in range(0, {whole}, {width}):")
         inner = block.inner(lane, vector=lane)
         _write_one(kernel, writer, inner, kernel.shape[1], full=full)
-        block.close(inner)
+        block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
-        block.add(f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
         mask = writer.fresh("mask")
         inner = block.inner(lane, vector=lane, mask=mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
         _write_one(kernel, writer, inner, 1, full=full)
-        block.close(inner)
+        block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
 
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
@@ -82,10 +76,9 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         for v in range(vectors):
             block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
     inner = block
-    chain: list[Block] = []
+    chain: list[tuple[Block, str]] = []
     for axis in kernel.reduced:
-        inner.add(f"for {axis.name} in range({writer.dim(axis.extent, inner)}):")
-        chain.append(inner)
+        chain.append((inner, f"for {axis.name} in range({writer.dim(axis.extent, inner)}):"))
         inner = inner.inner(axis)
     for v in range(vectors):
         at = _shifted(kernel.right.index[0], kernel.lane, v * lanes)
@@ -95,8 +88,8 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
         for v in range(vectors):
             inner.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
-    for outer in reversed(chain):
-        outer.close(inner)
+    for outer, head in reversed(chain):
+        outer.close(inner, head)
         inner = outer
     for v in range(vectors):
         _write_epilogue(kernel, writer, block, v, full=full)
@@ -109,16 +102,15 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full:
     column = Block(block.parent, block.bound, block.depth, block.vector, block.mask)
     column.axis_names = {kernel.lane: f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name}
     for t in range(kernel.shape[0]):
-        if not full and t:
-            column.add(f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:")
-        cell = column.inner(kernel.row, depth=int(not full and t > 0))
+        guarded = not full and t > 0
+        cell = column.inner(kernel.row, depth=int(guarded))
         name = kernel.row.name if not t else f"({kernel.row.name} + {t})" if full else f"row{t}"
         cell.axis_names = {kernel.row: name}
         cell.names[accumulator] = f"c{t}_{v}"
         values = [writer.vector(s.value, cell) for s in kernel.stores]
         for store, value in zip(kernel.stores, values, strict=True):
             writer.store(store, value, cell)
-        column.close(cell)
+        column.close(cell, f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:" if guarded else None)
     block.close(column)
 
 

@@ -43,13 +43,18 @@ class Block:
     def inner(
         self, *axes: Axis, depth: int = 1, vector: Axis | None = None, mask: str | None = None, **names: str
     ) -> Block:
-        """Return a block inside this one that binds these axes too; its lines are added to this one by `close`."""
+        """Return a block inside this one that binds these axes too; `close` adds its lines to this one.
+
+        The head of its loop is written then, too: while the block is filled, what it needs is still written before it.
+        """
         block = Block(self, self.bound | set(axes), self.depth + depth, vector or self.vector, mask or self.mask)
         block.axis_names = {a: names.get(a.name, a.name) for a in axes}
         return block
 
-    def close(self, block: Block) -> None:
-        """Take over the lines of an inner block."""
+    def close(self, block: Block, head: str | None = None) -> None:
+        """Take over the lines of an inner block, under the head of its loop or condition."""
+        if head is not None:
+            self.add(head)
         self.lines += block.lines
 
     def axis(self, axis: Axis) -> str:
@@ -285,35 +290,38 @@ class Writer:
         if span is None and isinstance(extent, int):
             whole, rest = extent - extent % lanes, extent % lanes
             if whole == lanes:
-                block.add(f"{axis.name} = 0")
-                self._round(block, axis, body, depth=0)
+                self._round(block, axis, body, f"{axis.name} = 0", depth=0)
             elif whole:
-                block.add(f"for {axis.name} in range(0, {whole}, {lanes}):")
-                self._round(block, axis, body)
+                self._round(block, axis, body, f"for {axis.name} in range(0, {whole}, {lanes}):")
             if rest:
-                block.add(f"{axis.name} = {whole}")
-                self._round(block, axis, body, str(rest), depth=0)
+                self._round(block, axis, body, f"{axis.name} = {whole}", str(rest), depth=0)
             return
         start, stop = span or ("0", self.dim(extent, block))
         whole = self.fresh("whole")
         length = stop if start == "0" else f"{stop} - {start}"
         block.add(f"{whole} = {stop} - {factor(length)} % {lanes}")
-        block.add(f"for {axis.name} in range({start}, {whole}, {lanes}):")
-        self._round(block, axis, body)
-        block.add(f"if {whole} < {stop}:")
-        inner = "    " * (block.depth + 1)
-        block.lines.append(f"{inner}{axis.name} = {whole}")
-        self._round(block, axis, body, f"{stop} - {whole}")
+        self._round(block, axis, body, f"for {axis.name} in range({start}, {whole}, {lanes}):")
+        self._round(block, axis, body, f"if {whole} < {stop}:", f"{stop} - {whole}", start=whole)
 
     def _round(
-        self, block: Block, axis: Axis, body: Callable[[Block], None], rest: str | None = None, depth: int = 1
+        self,
+        block: Block,
+        axis: Axis,
+        body: Callable[[Block], None],
+        head: str,
+        rest: str | None = None,
+        depth: int = 1,
+        start: str | None = None,
     ) -> None:
+        """Write the body once, under `head`; with `rest`, for that many lanes only."""
         mask = None if rest is None else self.fresh("mask")
         inner = block.inner(axis, depth=depth, vector=axis, mask=mask)
+        if start is not None:
+            inner.add(f"{axis.name} = {start}")
         if rest is not None:
             inner.add(f"{mask} = tail_bx{self.lanes}({rest})")
         body(inner)
-        block.close(inner)
+        block.close(inner, head)
 
     def _reduce(self, expr: Reduce, block: Block) -> str:
         varying = self.varies(expr, block)
@@ -338,10 +346,9 @@ class Writer:
                 else:
                     self.vector_loop(outer, along, accumulate)
                 return
-            outer.add(f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
             inner = outer.inner(axes[0])
             loops(inner, axes[1:])
-            outer.close(inner)
+            outer.close(inner, f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
 
         loops(block, tuple(a for a in expr.axes if a != along))
         if along is None:
