@@ -30,7 +30,7 @@ class _Open:
 def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
     """Return the times of the points that a barrier must come before; commits and pauses are barriers anyway.
 
-    `paused` says that the first loop checks its time slice at the start of every iteration. Without offsets every
+    `paused` says that the first loop checks its time slice before every iteration but the first. Without offsets every
     storage counts as a place of its own, which leaves the dependences alone.
     """
     if not any(point.split for point in points(layout.nodes)):

@@ -56,7 +56,7 @@ def bind(
 ) -> Binding:
     """Bind a plan to sizes; `address` gives the machine code of a kernel by name.
 
-    With `paused`, the first loop may pause at the start of each of its iterations. Raises CallError where the sizes do
+    With `paused`, the first loop may pause between two of its iterations. Raises CallError where the sizes do
     not meet the plan's requirements.
     """
     check_requirements(plan, sizes)
@@ -251,9 +251,13 @@ class _Writer:
                     code.emit(Opcode.LOAD, 8 * word, 8 * entry, offset + start)
                 steps.append((word, -stride if node.step.reverse else stride))
         loop = code.emit(Opcode.LOOP, 8 * node.counter, node.count, 0)
+        pauses = self.paused and node.number == 0
+        # No pause before the first iteration: however late it is, each run gets one step further.
+        jump = code.emit(Opcode.JUMP, 0) if pauses else -1
         body = code.here
-        if self.paused and node.number == 0:
+        if pauses:
             code.emit(Opcode.SLICE)
+            code.aim(jump)
         self.write(node.body)
         for word, stride in steps:
             if stride:

@@ -62,7 +62,9 @@ class Maker:
     def call(self, kernel, x, y, n=N, commit=False, units=None):
         a, b = self.numbers[x], self.numbers[y]
         reads = (a, b) if kernel in ("add_to", "subtract_from", "check") else (a,)
-        return KernelCall(kernel, (Address(a), Address(b), n), reads, (b,), n if units is None else units, self.work, commit)
+        return KernelCall(
+            kernel, (Address(a), Address(b), n), reads, (b,), n if units is None else units, self.work, commit
+        )
 
     def repeat(self, count, steps, slices=(), reverse=False):
         return Repeat(count, tuple(steps), tuple(self.numbers[s] for s in slices), reverse)

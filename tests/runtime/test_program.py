@@ -1,0 +1,148 @@
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from graphc import dims, dtypes
+from graphc.errors import CallError
+from tests.runtime.handmade import N, Maker
+
+both = pytest.mark.parametrize("threads", [1, 2])
+
+
+def stepper(threads=1, n=6):
+    """One step: y = rotate(w) + 1, w -= g."""
+    m = Maker()
+    m.buffer("g", "input"), m.buffer("y", "output"), m.buffer("w", "leaf", (n,)), m.buffer("t", "temporary")
+    weight = np.zeros(n, np.float32)
+    steps = m.call("rotate", "w", "t"), m.call("add_one", "t", "y"), m.call("subtract_from", "g", "w", commit=True)
+    return m.executable(*steps, leaves=[weight], outputs={"y": 0}, threads=threads), weight
+
+
+@both
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_stacked_inputs_are_walked_and_outputs_stacked(threads, count):
+    run, weight = stepper(threads)
+    expected, w = [], weight.copy()
+    gradients = np.random.default_rng(0).integers(0, 9, (count, 6)).astype(np.float32)
+    for g in gradients:
+        expected.append(np.roll(w, -3) + 2)
+        w = w - g
+    program = run.repeat(count, [gradients], [0])
+    results = program.run()
+    assert program.done == count
+    np.testing.assert_array_equal(results["y"], np.array(expected, np.float32).reshape(count, 6))
+    np.testing.assert_array_equal(weight, w)
+
+
+@both
+def test_inputs_that_are_not_stacked_are_the_same_in_every_step(threads):
+    run, weight = stepper(threads)
+    program = run.repeat(10, [np.ones(6)], [])
+    program.run()
+    np.testing.assert_array_equal(weight, np.full(6, -10, np.float32))
+
+
+@both
+def test_a_program_pauses_between_two_steps(threads):
+    run, weight = stepper(threads)
+    gradients = np.ones((3000, 6), np.float32)
+    program = run.repeat(3000, [gradients], [0])
+    pauses = 0
+    while program.done < 3000:
+        before = program.done
+        done = program.resume(5e-6)
+        assert done > before
+        np.testing.assert_array_equal(weight, np.full(6, -done, np.float32))
+        assert run(np.zeros(6))["y"][0] == 2 - done  # other runs between two slices
+        pauses += 1
+    assert pauses > 3
+    assert (program.results["y"][:, 0] == 2 - np.arange(3000)).all()
+
+
+def test_a_program_goes_on_with_another_number_of_threads():
+    run, weight = stepper(2)
+    program = run.repeat(2000, [np.ones((2000, 6), np.float32)], [0])
+    stop = threading.Event()
+
+    def disturb():  # takes the pool now and then
+        other, _ = stepper(2)
+        bound = other.bind(np.ones(6, np.float32))
+        while not stop.is_set():
+            bound()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        while program.done < 2000:
+            program.resume(5e-6)
+    finally:
+        stop.set()
+        thread.join()
+    assert (program.results["y"][:, 0] == 2 - np.arange(2000)).all()
+    np.testing.assert_array_equal(weight, np.full(6, -2000, np.float32))
+
+
+@both
+def test_an_error_ends_the_program_at_a_whole_step(threads):
+    m = Maker()
+    m.buffer("i", "input", (2,), dtypes.int64), m.buffer("g", "input"), m.buffer("w", "leaf", (3,))
+    m.buffer("sum", "temporary", ())
+    weight = np.zeros(3, np.float32)
+    steps = m.call("check", "i", "sum", 2, units=1), m.call("subtract_from", "g", "w", 3, commit=True)
+    run = m.executable(*steps, leaves=[weight], outputs=(), threads=threads)
+    indexes = np.zeros((5, 2), np.int64)
+    indexes[3, 1] = -7
+    program = run.repeat(5, [indexes, np.ones(3)], [0])
+    with pytest.raises(IndexError, match="index -7 is out of range"):
+        program.run()
+    assert program.done == 3
+    np.testing.assert_array_equal(weight, np.full(3, -3, np.float32))
+    assert program.resume() == 3
+
+
+def test_ctrl_c_stops_between_two_steps():
+    for delay in np.random.default_rng(0).uniform(0.005, 0.12, 6):
+        run, weight = stepper(2)
+        gradients = np.ones((400_000, 6), np.float32)
+        program = run.repeat(400_000, [gradients], [0])
+        sent = [0.0]
+
+        def interrupt(delay=delay, sent=sent):
+            time.sleep(delay)
+            sent[0] = time.perf_counter()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            while True:
+                program.run()
+        stopped = time.perf_counter()
+        thread.join()
+        assert stopped - sent[0] < 0.15
+        if program.done < 400_000:
+            assert weight[0] == -program.done
+        assert (weight == weight[0]).all()
+        run(np.zeros(6))  # nothing is left locked
+
+
+def test_counts_that_disagree():
+    run, _ = stepper()
+    with pytest.raises(CallError, match="the stacked inputs have 4 positions, but the count is 5"):
+        run.repeat(5, [np.ones((4, 6))], [0])
+    with pytest.raises(CallError, match="there is no input 1"):
+        run.repeat(5, [np.ones((5, 6))], [1])
+
+
+def test_a_repeat_inside_a_program():
+    m = Maker()
+    length = dims.symbol("t")
+    m.buffer("x", "input", (length, N)), m.buffer("y", "output", (length, N))
+    m.buffer("xt", "slice", position="x"), m.buffer("yt", "slice", position="y")
+    run = m.executable(m.repeat(length, [m.call("rotate", "xt", "yt")], ["xt", "yt"], True), threads=2)
+    x = np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32)
+    np.testing.assert_array_equal(run.repeat(4, [x], [0]).run(), np.roll(x, -3, 2) + np.float32(1))
