@@ -23,7 +23,7 @@ from graphc.loops.kernels import flat_offset, free_axes
 
 CHEAP = 8
 REPEATED = 24
-LARGEST = 96
+LARGEST = 128
 # A reduction is made once for many elements of what uses it.
 REDUCED = 2
 WEIGHTS = {"divide": 4, "sqrt": 4, "exp": 12, "log": 14, "tanh": 16, "sigmoid": 16, "philox": 100, "floordiv": 8, "remainder": 8}
@@ -55,19 +55,23 @@ class Inliner:
 
     def store_costly(self, consumers: Mapping[Node, int]) -> None:
         """Store what several consumers would repeat at too high a cost, and what would make expressions too large."""
-        sizes: dict[Node, int] = {}
+        parts: dict[Node, int] = {}
+        members: dict[Node, frozenset[Node]] = {}
         for node in self.order:
             body = self.bodies.get(node)
             if not isinstance(body, Compute):
                 continue
-            parts = list(expr.walk(body.value))
+            own = list(expr.walk(body.value))
             inlined = [i for i in node.inputs if self.is_inlined(i)]
-            sizes[node] = len(parts) + sum(sizes[i] for i in inlined)
-            own = sum(WEIGHTS.get(e.function, 1) for e in parts if isinstance(e, Apply))
-            self.cost[node] = own + sum(self.cost[i] for i in inlined)
-            if any(isinstance(e, Reduce) for e in parts):
+            parts[node] = len(own)
+            members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
+            self.cost[node] = sum(WEIGHTS.get(e.function, 1) for e in own if isinstance(e, Apply))
+            # What is one number for all elements is made once, before the loops.
+            self.cost[node] += sum(self.cost[i] for i in inlined if i.shape)
+            if any(isinstance(e, Reduce) for e in own):
                 self.cost[node] = REDUCED
-            if body.ordered or (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED or sizes[node] > LARGEST:
+            repeated = (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED
+            if body.ordered or repeated or sum(parts[i] for i in members[node]) > LARGEST:
                 self.stored.add(node)
 
     def store_repeated(self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool) -> None:
