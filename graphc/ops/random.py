@@ -24,6 +24,8 @@ from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise, ShiftRight, exp
+from graphc.ops.nested import loop_index
+from graphc.ops.nested import loop_index
 from graphc.ops.operands import as_node, as_optional_dtype, cast, expand, floating
 
 SEED = state(np.uint32(0), "seed")
@@ -77,7 +79,7 @@ def bits(shape: tuple[int, ...], seed: int, site: int, step: int = 0, loop: int 
 
 @dataclass(frozen=True)
 class RandomBits(Op):
-    """uint32 words of one draw. Inputs: the seed, the step and, inside a loop, its index (int64)."""
+    """uint32 words of one draw. Inputs: the seed, the step and, inside a loop, its index (uint32)."""
 
     site: int
     shape: tuple[Dim, ...]
@@ -86,7 +88,7 @@ class RandomBits(Op):
     pure = False
 
     def infer(self, seed: TensorType, step: TensorType, *loop: TensorType) -> TensorType:
-        for type, dtype in zip((seed, step, *loop), (uint32, int64, int64), strict=False):
+        for type, dtype in zip((seed, step, *loop), (uint32, int64, uint32), strict=False):
             if type != TensorType((), dtype):
                 raise DTypeError(f"random_bits: expected {dtype}[], got {type}")
         return TensorType(self.shape, uint32)
@@ -101,7 +103,7 @@ class RandomBits(Op):
             flat = flat * extent + at
         step = expr.load(1, (), int64)
         high = expr.apply("shift_right", step, expr.const(32, int64))
-        loop = expr.load(2, (), int64) if len(inputs) > 2 else expr.const(0, int64)
+        loop = expr.load(2, (), uint32) if len(inputs) > 2 else expr.const(0, uint32)
         block, word = expr.index(dims.floordiv(flat, 4)), expr.index(dims.remainder(flat, 4))
         counter = tuple(expr.cast(part, uint32) for part in (block, loop, step, high))
         key = (expr.load(0, (), uint32), expr.const(self.site, uint32))
@@ -110,8 +112,9 @@ class RandomBits(Op):
 
 @builder("random_bits")
 def random_bits(shape: object) -> Node:
-    """Return random uint32 words, new ones at each run."""
-    return make(RandomBits(next_site(), as_shape(shape)), SEED, STEP)
+    """Return random uint32 words, new ones at each run and at each step of a loop."""
+    index = loop_index()
+    return make(RandomBits(next_site(), as_shape(shape)), SEED, STEP, *(() if index is None else (index,)))
 
 
 @builder("uniform")
@@ -171,22 +174,34 @@ def draw_normal(shape: tuple[int, ...], mean: float, std: float, dtype: object =
 
 # Wichura, Algorithm AS 241: the percentage points of the normal distribution, Applied Statistics 37 (1988), PPND16.
 _CENTRE = (
-    (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4)
-    + (1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080e0),
-    (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4, 2.1213794301586595867e4)
-    + (5.3941960214247511077e3, 6.8718700749205790830e2, 4.2313330701600911252e1, 1.0),
+    (
+        2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
+        1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080e0,
+    ),
+    (
+        5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4, 2.1213794301586595867e4,
+        5.3941960214247511077e3, 6.8718700749205790830e2, 4.2313330701600911252e1, 1.0,
+    ),
 )
 _TAIL = (
-    (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258e0)
-    + (3.64784832476320460504e0, 5.76949722146069140550e0, 4.63033784615654529590e0, 1.42343711074968357734e0),
-    (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1)
-    + (6.89767334985100004550e-1, 1.67638483018380384940e0, 2.05319162663775882187e0, 1.0),
+    (
+        7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258e0,
+        3.64784832476320460504e0, 5.76949722146069140550e0, 4.63033784615654529590e0, 1.42343711074968357734e0,
+    ),
+    (
+        1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1,
+        6.89767334985100004550e-1, 1.67638483018380384940e0, 2.05319162663775882187e0, 1.0,
+    ),
 )
 _FAR = (
-    (2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3, 2.65321895265761230930e-2)
-    + (2.96560571828504891230e-1, 1.78482653991729133580e0, 5.46378491116411436990e0, 6.65790464350110377720e0),
-    (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4)
-    + (1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1.0),
+    (
+        2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3, 2.65321895265761230930e-2,
+        2.96560571828504891230e-1, 1.78482653991729133580e0, 5.46378491116411436990e0, 6.65790464350110377720e0,
+    ),
+    (
+        2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,
+        1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1.0,
+    ),
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.chain import batch, forward, reverse
 from graphc.dims import Dim
-from graphc.dtypes import uint32
+from graphc.dtypes import int64
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
@@ -298,7 +298,7 @@ def scan(
 
     carries = [placeholder(node.type) for node in initial]
     slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
-    start, index = trace_start(), placeholder(TensorType((), uint32))
+    start, index = trace_start(), placeholder(TensorType((), int64))
     with inside_loop(index):
         returned = step(rebuild(init, carries), rebuild(xs, slices))
     if not isinstance(returned, tuple) or len(returned) != 2:
@@ -336,9 +336,7 @@ def map(function: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def _numbers(length: Dim) -> Node:
-    """The loop index at each step: distinct over all steps of the enclosing loops too (below 2**32 of them)."""
-    numbers = call("arange", length, dtype="uint32")
+    """Return the loop index at each step: distinct over all steps of the enclosing loops too, below 2**32 of them."""
     outer = loop_index()
-    if outer is None:
-        return numbers
-    return outer * call("size", length, dtype="uint32") + numbers
+    numbers = call("arange", length)
+    return numbers if outer is None else outer * call("size", length) + numbers

@@ -1,0 +1,60 @@
+"""Passes: each takes a valid graph and leaves a valid one that means the same. They run in the order of `PASSES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.graph.graph import Graph
+from graphc.passes.absorb import absorb
+from graphc.passes.cse import cse
+from graphc.passes.fold import fold
+from graphc.passes.join_pads import join_pads
+from graphc.passes.merge_scans import merge_scans
+from graphc.passes.phase import fold_phase
+from graphc.passes.simplify import simplify
+from graphc.passes.unused import drop_unused
+from graphc.passes.updates import collect_updates
+
+__all__ = [
+    "PASSES",
+    "absorb",
+    "collect_updates",
+    "cse",
+    "drop_unused",
+    "fold",
+    "fold_phase",
+    "join_pads",
+    "merge_scans",
+    "run_passes",
+    "simplify",
+]
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    drop_unused,
+    fold,
+    simplify,
+    join_pads,
+    fold,
+    simplify,
+    cse,
+    merge_scans,
+    cse,
+    merge_scans,
+    drop_unused,
+    absorb,
+    cse,
+)
+
+
+def run_passes(graph: Graph, training: bool = False, between: Callable[[Graph], object] | None = None) -> Graph:
+    """Return the graph as the scheduler wants it: updates collected, the phase folded, then every pass in order.
+
+    training: whether updates that the graph carries are made, and what `graphc.training()` is. `between` is called with
+    the graph after each step (a verifier, in tests).
+    """
+    steps = (lambda g: collect_updates(g, training), lambda g: fold_phase(g, training), *PASSES)
+    for step in steps:
+        graph = step(graph)
+        if between is not None:
+            between(graph)
+    return graph

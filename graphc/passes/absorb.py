@@ -1,0 +1,94 @@
+"""Contractions absorb the movement around them: transposes and broadcasts of operands, a transpose of the result.
+
+An operand that is read through an affine map costs nothing, a transposed copy costs a pass over memory. Legal always,
+for only maps change; a transpose of the result is absorbed where nothing else reads the untransposed one.
+"""
+
+from __future__ import annotations
+
+from graphc import dims
+from graphc.dims import Axis, Dim
+from graphc.graph import walk
+from graphc.graph.graph import Graph, subgraphs
+from graphc.graph.node import Node, make
+from graphc.ops.contraction import Contract
+from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
+from graphc.passes.rewriting import rewrite
+
+Map = tuple[Dim, ...]
+
+
+def absorb(graph: Graph) -> Graph:
+    """Return the graph with movement absorbed."""
+    graph = rewrite(graph, _operands)
+    shared = _read_often(graph)
+
+    def rule(node: Node) -> Node:
+        if not isinstance(node.op, PermuteDims) or node.inputs[0] in shared:
+            return node
+        source = node.inputs[0]
+        if not isinstance(source.op, Contract):
+            return node
+        axes = node.op.axes
+        out = tuple(source.op.out[axis] for axis in axes)
+        op = Contract(source.op.domain, source.op.left, source.op.right, out, node.shape)
+        return make(op, *source.inputs)
+
+    return rewrite(graph, rule)
+
+
+def _read_often(graph: Graph) -> set[Node]:
+    """Return the contractions with more than one reader, in the graphs inside ops too."""
+    found: set[Node] = set()
+    seen: set[Node] = set()
+    pending = [graph]
+    while pending:
+        current = pending.pop()
+        readers = walk.users(current.nodes())
+        for node, users in readers.items():
+            if isinstance(node.op, Contract) and (
+                len(users) > 1 or node in seen or any(node is r for r in current.roots)
+            ):
+                found.add(node)
+            seen.add(node)
+            pending.extend(sub for _, sub in subgraphs(node.op))
+    return found
+
+
+def _operands(node: Node) -> Node:
+    op = node.op
+    if not isinstance(op, Contract):
+        return node
+    left, right = node.inputs
+    left_map, left = _absorbed(op.left, left)
+    right_map, right = _absorbed(op.right, right)
+    mentioned = {axis for index in (*left_map, *right_map, *op.out) for axis in dims.axes(index)}
+    if (left is node.inputs[0] and right is node.inputs[1]) or not mentioned.issuperset(_axes(op)):
+        return node  # an axis that nothing mentions any more would only repeat an addition
+    return make(Contract(op.domain, left_map, right_map, op.out, op.shape), left, right)
+
+
+def _axes(op: Contract) -> set[Axis]:
+    return {axis for index in (*op.left, *op.right, *op.out) for axis in dims.axes(index)}
+
+
+def _absorbed(at: Map, node: Node) -> tuple[Map, Node]:
+    """Return the map and the array from which a moved operand may be read instead."""
+    while True:
+        match node.op:
+            case PermuteDims():
+                at = tuple(at[k] for k in node.op.inverse)
+            case BroadcastTo():
+                source = node.inputs[0]
+                inner = at[len(at) - source.ndim :]
+                at = tuple(0 if size == 1 else index for size, index in zip(source.shape, inner, strict=True))
+            case Reshape() if _squeezed(node.shape) == _squeezed(node.inputs[0].shape):
+                kept = iter(index for index, size in zip(at, node.shape, strict=True) if size != 1)
+                at = tuple(0 if size == 1 else next(kept) for size in node.inputs[0].shape)
+            case _:
+                return at, node
+        node = node.inputs[0]
+
+
+def _squeezed(shape: tuple[Dim, ...]) -> Map:
+    return tuple(size for size in shape if size != 1)

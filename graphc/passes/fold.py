@@ -1,0 +1,35 @@
+"""Constant folding: a node whose operands are constants becomes one.
+
+Legal for every pure op: its `numpy` is its meaning. Only what does not grow is folded; a broadcast scalar costs nothing
+as it is, while a folded one would be an array to store and to read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Constant, Leaf, Node, constant
+from graphc.graph.types import TensorType
+from graphc.passes.rewriting import rewrite
+
+
+def fold(graph: Graph) -> Graph:
+    """Return the graph with constant parts computed."""
+    return rewrite(graph, _fold)
+
+
+def _fold(node: Node) -> Node:
+    op, type = node.op, node.type
+    if isinstance(op, Leaf | Constant) or not op.pure or not isinstance(type, TensorType) or node.requirements:
+        return node
+    values = [x.op.value for x in node.inputs if isinstance(x.op, Constant)]
+    if len(values) < len(node.inputs) or not isinstance(type.size, int):
+        return node
+    if type.size > max(1, sum(value.size for value in values)):
+        return node
+    with np.errstate(all="ignore"):
+        try:
+            return constant(op.numpy(*values))
+        except (IndexError, ValueError):  # an index out of range: the run reports it, at the user's line
+            return node

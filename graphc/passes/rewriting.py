@@ -1,0 +1,58 @@
+"""The engine of local rewrites: one rule, applied to every node, operands first, until it changes nothing.
+
+Graphs inside ops are rewritten with the same memo, so a node that two graphs share is still one node afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from graphc.graph.graph import Graph, subgraphs
+from graphc.graph.node import Node, made_at
+from graphc.graph.op import Op
+
+
+def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
+    """Return the graph with every node replaced by what the rule makes of it; the same graph if nothing changes.
+
+    The rule gets a node whose operands are rewritten, and returns it or a node of the same type; what it returns is
+    rewritten in turn. A replacement of another type is refused: types that differ by a requirement stay apart.
+    """
+    done: dict[Node, Node] = {}
+    graphs: dict[Graph, Graph] = {}
+    # Each entry: a node, and what stands for it once that is done.
+    stack: list[tuple[Node, Node | None]] = [(root, None) for root in reversed(graph.roots)]
+    while stack:
+        node, instead = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        if instead is not None:
+            stack.pop()
+            done[node] = done[instead]
+            continue
+        inner = [sub for _, sub in subgraphs(node.op)]
+        pending = [x for x in (*node.inputs, *(root for sub in inner for root in sub.outputs)) if x not in done]
+        if pending:
+            stack.extend((x, None) for x in reversed(pending))
+            continue
+        for sub in inner:
+            graphs.setdefault(sub, sub.with_roots(tuple(done[root] for root in sub.outputs)))
+        rebuilt = node.on(tuple(done[x] for x in node.inputs), with_subgraphs(node.op, graphs))
+        with made_at(node.origin):
+            new = rule(rebuilt)
+        if new is rebuilt or new.type != node.type:
+            done[node] = done[rebuilt] = rebuilt
+        elif new in done:
+            done[node] = done[new]
+        else:
+            stack[-1] = (node, new)
+            stack.append((new, None))
+    return graph.with_roots(tuple(done[root] for root in graph.roots))
+
+
+def with_subgraphs(op: Op, graphs: dict[Graph, Graph]) -> Op:
+    """Return the op with other graphs inside; itself if they are the same."""
+    changed = {name: graphs[sub] for name, sub in subgraphs(op) if graphs[sub] is not sub}
+    return replace(op, **changed) if changed else op
