@@ -17,14 +17,12 @@ are.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from graphc.emit import cache as disk
+from graphc.emit import build
 from graphc.emit.loader import Loader
-from graphc.emit.objects import compile_kernel
 from graphc.simd.levels import host_level
 
 LINE = 128
@@ -207,16 +205,7 @@ class Walk:
 @cache
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
-    level = host_level()
-    objects: dict[str, bytes] = {}
-    for name, source in SOURCES.items():
-        key = hashlib.sha256(f"{level.name}\n{source}".encode()).hexdigest()
-        found = disk.read("object", key)
-        if found is None:
-            found = compile_kernel(source, name, level)
-            disk.write("object", key, found)
-        objects[name] = found
-    loader = Loader(objects)
+    loader = Loader(build.objects(SOURCES, host_level(), {}))
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
     launch, serve = (kind(loader.address(name)) for name in ("graphc_launch", "graphc_serve"))
     return Walk(loader.address("graphc_walk"), launch, serve, loader)

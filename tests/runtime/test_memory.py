@@ -8,7 +8,7 @@ from graphc.errors import VerificationError
 from graphc.runtime import barriers, memory
 from graphc.runtime.binding import assign_memory
 from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat
-from tests.runtime.handmade import N, Maker
+from tests.runtime.handmade import Maker, N
 
 # What offsets may cost above the most bytes that are alive at once.
 FACTOR_ALWAYS, FACTOR_MEAN = 1.6, 1.05

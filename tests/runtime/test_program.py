@@ -8,7 +8,7 @@ import pytest
 
 from graphc import dims, dtypes
 from graphc.errors import CallError
-from tests.runtime.handmade import N, Maker
+from tests.runtime.handmade import Maker, N
 
 both = pytest.mark.parametrize("threads", [1, 2])
 

@@ -3,7 +3,7 @@ import pytest
 
 from graphc import dims, dtypes
 from graphc.runtime.instructions import listing
-from tests.runtime.handmade import N, Maker
+from tests.runtime.handmade import Maker, N
 
 X = np.arange(7, dtype=np.float32)
 T = dims.symbol("t")
