@@ -1,5 +1,6 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
+from graphc.compiler import Executable, compile
 from graphc.dims import symbol
 from graphc.dtypes import (
     DType,

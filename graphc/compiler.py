@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,12 @@ from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.text import text
+from graphc.graph.verify import verify
 from graphc.ops import random
 from graphc.passes import run_passes
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
 from graphc.schedule import leaves, schedule
-from graphc.schedule.draft import Draft
 from graphc.schedule.natives import natives
 from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
@@ -77,9 +78,10 @@ def compile(
     flat: list[Node] = []
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
-    graph = run_passes(graph, training=is_training, check=_check_inputs)
+    graph = run_passes(graph, training=is_training, between=verify if os.environ.get("GRAPHC_VERIFY") else None)
+    _check_inputs(graph)
     level = host_level()
-    plan = _plan(graph, level)
+    plan = _plan_cached(graph, level)
     executable = Executable(
         plan,
         [_storage(leaf) for leaf in leaves(graph)],
@@ -93,19 +95,20 @@ def compile(
     return executable
 
 
-def _plan(graph: Graph, level: Level) -> Plan:
+def _plan_cached(graph: Graph, level: Level) -> Plan:
     """Return the plan of a graph, from the cache if it was made before."""
     key = cache.key_of(level.name, "plan", text(graph, comments=True))
     found = cache.read("plan", key)
     if found is not None:
         return Plan.from_json(found.decode())
-    plan = _with_sources(schedule(graph, level))
+    plan = plan_of(graph, level)
     cache.write("plan", key, plan.to_json().encode())
     return plan
 
 
-def _with_sources(draft: Draft) -> Plan:
-    """Return the plan with its kernels' source, names and argument words."""
+def plan_of(graph: Graph, level: Level) -> Plan:
+    """Return the plan of a graph that went through the passes: scheduled, its kernels with source and names."""
+    draft = schedule(graph, level)
     made = build.sources([(k.kernel, k.comments) for k in draft.kernels], lambda n: _remark(draft.buffers[n]))
 
     def finished(step: Step) -> Step:

@@ -1,0 +1,128 @@
+"""A second way to run a plan, for tests: every buffer alone, its last byte just before a protected page.
+
+Kernels run unjitted (the twins check every access) or compiled (an access past the end is a segmentation fault). The
+planner's arena, the native walk and the thread pool play no part, so what agrees here and there is right in both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+import numpy as np
+
+from graphc import dims
+from graphc.schedule.plan import Address, Branch, KernelCall, Repeat
+from graphc.simd import twin
+
+PAGE = mmap.PAGESIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Guarded:
+    """Memory of some bytes that ends at a protected page, aligned to `itemsize`."""
+
+    def __init__(self, nbytes, itemsize=1):
+        pages = max(1, -(-nbytes // PAGE))
+        self.map = mmap.mmap(-1, (pages + 1) * PAGE)
+        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        assert _libc.mprotect(ctypes.c_void_p(self.start + pages * PAGE), PAGE, 0) == 0
+        self.address = self.start + pages * PAGE - nbytes
+        self.nbytes = nbytes
+
+    def array(self, dtype, shape):
+        count = int(np.prod(shape))
+        raw = (ctypes.c_char * max(self.nbytes, 1)).from_address(self.address) if self.nbytes else b""
+        return np.frombuffer(raw, dtype, count).reshape(shape)
+
+
+class Interpreter:
+    """One run of a plan. `kernel_of(name)` gives a function of (args address, thread, threads)."""
+
+    def __init__(self, plan, inputs, leaves, sizes, kernel_of, *, threads=1):
+        self.plan, self.sizes, self.kernel_of, self.threads = plan, sizes, kernel_of, threads
+        self.status = Guarded(64)
+        self.memory, self.offsets = {}, {}
+        given = {"input": inputs, "leaf": leaves, "constant": plan.constants}
+        for buffer in plan.buffers:
+            if buffer.kind == "slice" or buffer.shares is not None:
+                continue
+            nbytes = dims.evaluate(buffer.nbytes, sizes)
+            self.memory[buffer.number] = memory = Guarded(nbytes)
+            if buffer.kind in given:
+                memory.array(buffer.dtype.numpy, self.shape(buffer))[...] = given[buffer.kind][buffer.position]
+            elif nbytes:
+                memory.array(np.uint8, (nbytes,))[...] = 0xAB
+        for step in plan.steps:
+            self.run(step)
+
+    def shape(self, buffer):
+        return tuple(dims.evaluate(d, self.sizes) for d in buffer.shape)
+
+    def address(self, number):
+        buffer = self.plan.buffers[number]
+        if buffer.kind == "slice":
+            return self.address(buffer.position) + self.offsets[number]
+        if buffer.shares is not None:
+            return self.address(buffer.shares)
+        return self.memory[number].address
+
+    def result(self, kind):
+        return [self.memory[b.number].array(b.dtype.numpy, self.shape(b)).copy() for b in self.plan.of_kind(kind)]
+
+    @property
+    def error(self):
+        return self.status.array(np.int64, (8,)).copy()
+
+    def run(self, step):
+        match step:
+            case KernelCall():
+                if step.commit and self.error[0]:
+                    return
+                words = [self.status.address]
+                words += [
+                    self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes) for w in step.words
+                ]
+                args = Guarded(8 * len(words))
+                args.array(np.int64, (len(words),))[...] = words
+                units = dims.evaluate(step.units, self.sizes)
+                threads = min(self.threads, max(units, 1))
+                spans = [(args.address, args.nbytes, False), (self.status.address, 64, True)]
+                for number in {*step.reads, *step.writes}:
+                    nbytes = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
+                    spans.append((self.address(number), nbytes, number in step.writes))
+                with twin.buffers(spans):
+                    for thread in range(threads):
+                        self.kernel_of(step.kernel)(args.address, thread, threads)
+            case Repeat():
+                count = dims.evaluate(step.count, self.sizes)
+                for turn in range(count):
+                    for number in step.slices:
+                        size = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
+                        self.offsets[number] = size * (count - 1 - turn if step.reverse else turn)
+                    for inner in step.steps:
+                        self.run(inner)
+            case Branch():
+                (truth,) = self.memory[step.predicate].array(np.bool_, (1,))
+                for inner in step.then if truth else step.otherwise:
+                    self.run(inner)
+
+
+def unjitted(plan, natives, *, has_fma=True):
+    """Return `kernel_of` for kernels run as plain Python."""
+    made = {}
+
+    def kernel_of(name):
+        if name not in made:
+            names = {**twin.namespace(has_fma), **natives}
+            exec(plan.kernels[name], names)
+            made[name] = names[name]
+        return made[name]
+
+    return kernel_of
+
+
+def compiled(loader):
+    """Return `kernel_of` for object code."""
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    return lambda name: kind(loader.address(name))

@@ -1,0 +1,89 @@
+"""Every row of the catalogue through the compiler: unjitted with bounds checks, and compiled at every CPU level.
+
+One plan a row and dtype computes the value, its gradient and a second derivative; the reference run gives what is
+expected, and the rows' own tests hold that one to independent definitions.
+"""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.compiler import plan_of
+from graphc.derivatives import grad
+from graphc.emit import build
+from graphc.emit.loader import Loader
+from graphc.graph.graph import Graph
+from graphc.graph.reference import run
+from graphc.passes import run_passes
+from graphc.schedule import leaves
+from graphc.schedule.natives import natives
+from graphc.simd.levels import LEVELS, supported_levels
+from tests.interpreter import Interpreter, compiled, unjitted
+from tests.ops.catalogue import ROWS
+
+rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+dtypes = pytest.mark.parametrize("floating", ["float32", "float64"])
+
+
+def graph_of(row, floating):
+    inputs, arrays = row.inputs(floating), row.draw(floating)
+    outputs = [row.build(*inputs)]
+    wrt = [node for node in inputs if node.dtype.is_float]
+    if row.derivable and wrt and outputs[0].dtype.is_float:
+        weights = np.random.default_rng(5).uniform(0.5, 1.5, outputs[0].shape).astype(floating)
+        first = grad(graphc.sum(outputs[0] * weights), wrt, disconnected="zeros")
+        outputs += first
+        total = graphc.sum(first[0] * np.asarray(0.5, floating))
+        for one in first[1:]:
+            total = total + graphc.sum(one * np.asarray(0.25, floating))
+        outputs += grad(total, wrt, disconnected="zeros")
+    return Graph(tuple(inputs), tuple(outputs)), arrays
+
+
+def compare(row, got, wanted, floating):
+    for k, (a, b) in enumerate(zip(got, wanted, strict=True)):
+        b = np.asarray(b)
+        assert a.shape == b.shape
+        if b.dtype.kind != "f":
+            np.testing.assert_array_equal(a, b)
+        else:
+            bound = row.tolerance * (4 if k else 1) * np.finfo(b.dtype).eps
+            scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0)))
+            np.testing.assert_allclose(a, b, rtol=bound, atol=bound * scale, err_msg=f"output {k}")
+
+
+@rows
+@dtypes
+def test_unjitted_source_stays_in_bounds_and_agrees(row, floating):
+    graph, arrays = graph_of(row, floating)
+    wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
+    passed = run_passes(graph, training=False)
+    plan = plan_of(passed, LEVELS["x86-64-v4"])
+    stored = [leaf.value for leaf in leaves(passed)]
+    interpreter = Interpreter(plan, arrays, stored, {}, unjitted(plan, natives(passed)), threads=2)
+    compare(row, interpreter.result("output"), wanted, floating)
+
+
+@rows
+@dtypes
+@pytest.mark.parametrize("level", supported_levels())
+def test_compiled_kernels_on_guarded_buffers(row, floating, level):
+    graph, arrays = graph_of(row, floating)
+    wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
+    passed = run_passes(graph, training=False)
+    plan = plan_of(passed, LEVELS[level])
+    loader = Loader(build.objects(plan.kernels, LEVELS[level], natives(passed)))
+    stored = [leaf.value for leaf in leaves(passed)]
+    interpreter = Interpreter(plan, arrays, stored, {}, compiled(loader))
+    compare(row, interpreter.result("output"), wanted, floating)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.hard], ids=lambda row: row.name)
+@dtypes
+def test_hard_values(row, floating):
+    columns = [np.array(column, floating) for column in zip(*row.hard, strict=True)]
+    inputs = [graphc.input(f"x{k}", column.shape, floating) for k, column in enumerate(columns)]
+    output = row.build(*inputs)
+    (wanted,) = run([output], dict(zip(inputs, columns, strict=True)))
+    got = graphc.compile(inputs, output)(*columns)
+    compare(row, [np.asarray(got)], [wanted], floating)
