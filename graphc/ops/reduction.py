@@ -20,6 +20,7 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.elementwise import exp, isfinite, log, where
+from graphc.ops.gradient_control import stop_gradient
 from graphc.ops.movement import broadcast_to, expand_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis
 from graphc.ops.positions import size as size_of
@@ -293,7 +294,7 @@ def cumulative_sum(x: Any, axis: int | None = None, reverse: bool = False, dtype
 def _shift(node: Node, axis: Any) -> Node:
     """Return the largest finite element over axes, as a constant to derivatives: it cancels in what follows."""
     largest = max(node, axis, keepdims=True)
-    return call("stop_gradient", where(isfinite(largest), largest, 0))
+    return stop_gradient(where(isfinite(largest), largest, 0))
 
 
 @builder("logsumexp")

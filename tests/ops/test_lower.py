@@ -1,0 +1,132 @@
+"""Every op's lowering, read by a small interpreter, gives what its NumPy meaning gives."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from graphc import dims
+from graphc.derivatives import grad
+from graphc.dims import Axis
+from graphc.graph import bodies, walk
+from graphc.graph.node import Constant
+from graphc.graph.reference import run
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce
+from tests.ops.catalogue import ROWS, Row, _philox_word
+
+FUNCTIONS = {
+    **{name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "negative", "sqrt", "maximum")},
+    **{name: getattr(np, name) for name in ("minimum", "exp", "log", "tanh", "floor", "remainder", "abs")},
+    **{"absolute": np.abs, "floordiv": np.floor_divide, "lt": np.less, "le": np.less_equal, "gt": np.greater},
+    **{"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and, "or": np.logical_or},
+    **{"xor": np.logical_xor, "not": np.logical_not, "shift_right": np.right_shift},
+    "select": lambda condition, yes, no: yes if condition else no,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "philox": lambda c0, c1, c2, c3, k0, k1, which: np.uint32(
+        _philox_word(int(c0) * 4 + int(which), int(k0), int(k1), int(c2) + (int(c3) << 32)) if int(c1) == 0 else 0
+    ),
+}
+COMBINE = {"add": np.add, "maximum": np.maximum, "minimum": np.minimum, "and": np.logical_and, "or": np.logical_or}
+
+
+class Interpreter:
+    """Runs one body on arrays, index by index."""
+
+    def __init__(self, operands):
+        self.operands = operands
+
+    def dim(self, dim, at):
+        if isinstance(dim, int):
+            return dim
+        total = 0
+        for monomial, count in dim.terms:
+            for atom, power in monomial:
+                if isinstance(atom, Axis):
+                    number = at[atom.name]
+                elif isinstance(atom, Loaded):
+                    number = int(self.value(atom.expr, at))
+                else:
+                    number = atom.value(tuple(self.dim(part, at) for part in atom.parts()))
+                count *= number**power
+            total += count
+        return total
+
+    def value(self, expr: Expr, at):
+        kind = expr.dtype.numpy.type
+        match expr:
+            case Const(_, value):
+                return kind(value)
+            case Index(_, dim):
+                return kind(self.dim(dim, at))
+            case Load(_, source, index, guard):
+                if guard is not None and not self.value(guard, at):
+                    return kind(0)
+                where = tuple(self.dim(i, at) for i in index)
+                shape = self.operands[source].shape
+                assert all(0 <= i < n for i, n in zip(where, shape, strict=True)), (where, shape)
+                return self.operands[source][where]
+            case Apply(_, "cast", (inner,)):
+                return np.asarray(self.value(inner, at)).astype(kind)[()]
+            case Apply(_, "select", (condition, yes, no)):
+                # Guarded loads make both sides safe to compute; what is not chosen must not matter.
+                return kind(FUNCTIONS["select"](*(self.value(a, at) for a in (condition, yes, no))))
+            case Apply(_, function, args):
+                return kind(FUNCTIONS[function](*(self.value(a, at) for a in args)))
+            case Check(_, inner, size, _, _):
+                index, extent = int(self.value(inner, at)), self.dim(size, at)
+                assert -extent <= index < extent
+                return index % extent
+            case Reduce(_, combiner, over, inner):
+                grid = product(*(range(self.dim(a.extent, at)) for a in over))
+                values = [self.value(inner, {**at, **{a.name: i for a, i in zip(over, g, strict=True)}}) for g in grid]
+                if combiner == "argmax":
+                    return kind(np.argmax(values))
+                ufunc = COMBINE[combiner]
+                return kind(ufunc.reduce(values) if values else 0)
+
+    def run(self, body, out):
+        result = np.zeros(out.shape, out.dtype.numpy)
+        match body:
+            case bodies.Compute(axes, value, ordered):
+                for index in np.ndindex(*out.shape):
+                    result[index] = self.value(value, {a.name: i for a, i in zip(axes, index, strict=True)})
+                if ordered is not None:
+                    combiner, axis, reverse = ordered
+                    assert combiner == "add"
+                    result = (
+                        np.flip(np.cumsum(np.flip(result, axis), axis), axis) if reverse else np.cumsum(result, axis)
+                    )
+            case bodies.Contract(domain, left, right, to):
+                for index in np.ndindex(*(axis.extent for axis in domain)):
+                    at = {a.name: i for a, i in zip(domain, index, strict=True)}
+                    a, b, c = (tuple(self.dim(i, at) for i in each) for each in (left, right, to))
+                    assert min((*a, *b, *c), default=0) >= 0
+                    result[c] += self.operands[0][a] * self.operands[1][b]
+            case bodies.Scatter():
+                for k, index in enumerate(self.operands[0]):
+                    result[index] += self.operands[1][k]
+            case bodies.Native(function):
+                function(result, *self.operands)
+            case _:
+                raise NotImplementedError(type(body).__name__)
+        return result
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_lowering_means_what_numpy_means(row: Row):
+    inputs, arrays = row.inputs("float64"), row.draw("float64")
+    output = row.build(*inputs)
+    wrt = [x for x in inputs if x.dtype.is_float and row.derivable]
+    gradients = grad((output * 2.0).sum(), wrt, disconnected="zeros") if wrt else []
+    nodes = walk.topological([output, *gradients])
+    values = dict(zip(nodes, run(nodes, dict(zip(inputs, arrays, strict=True))), strict=True))
+    for node in nodes:
+        if node.is_leaf or isinstance(node.op, Constant) or node.op.name == "item":
+            continue
+        body = node.op.lower(node.type, *(operand.type for operand in node.inputs))
+        if isinstance(body, bodies.Loop | bodies.Branch):
+            continue
+        with np.errstate(all="ignore"):
+            got = Interpreter([values[operand] for operand in node.inputs]).run(body, node.type)
+        np.testing.assert_allclose(got, values[node], rtol=1e-12, atol=1e-12, err_msg=str(node))
+        assert all(dims.axes(extent) == set() for extent in node.shape)
