@@ -1,7 +1,7 @@
 """The disk cache: object code and plans under the names of what they were made from.
 
-An entry is `KIND/KEY`; its file is a mark, the SHA-256 of the payload, and the payload. Nothing is loaded that does not verify, or that
-another user owns or may write to; whatever goes wrong counts as a miss, and is told once.
+An entry is `KIND/KEY`; its file is a mark, the SHA-256 of the payload, and the payload. Nothing is loaded that does
+not verify, or that another user owns or may write to; whatever goes wrong counts as a miss, and is told once.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def _sources(package: Path) -> list[tuple[Path, os.stat_result]]:
 
 
 def _version_file(package: str) -> str:
-    """The text of a package's version file. importlib.metadata would be slower, and importing the package far slower."""
+    """The text of a package's version file: importlib.metadata is slower, and importing the package far slower."""
     spec = PathFinder.find_spec(package)
     for origin in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("_version.py", "version.py"):

@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
-"""Object code to callable addresses, by llvmlite alone: a warm start reads its kernels from the cache and needs no Numba."""
+"""Object code to callable addresses, by llvmlite alone: a warm start has its kernels in the cache and needs no Numba."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +15,8 @@ class Loader:
     def __init__(self, objects: Mapping[str, bytes]):
         """Load objects by the names of the functions they define.
 
-        Raises CompileError when an object is damaged, needs a symbol that is not on the allow-list, defines a name that another one defines
-        or not the name it is given by, or is for a CPU level that this machine cannot run.
+        Raises CompileError when an object is damaged, needs a symbol that is not on the allow-list, defines a name
+        that another one defines or not the name it is given by, or is for a CPU level that this machine cannot run.
         """
         import llvmlite.binding as llvm
 
@@ -26,7 +26,8 @@ class Loader:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        # llvmlite's memory manager keeps the sections of an object within reach of each other, as its small code model needs.
+        # llvmlite's memory manager keeps the sections of an object within reach of each other, as its small code
+        # model needs.
         self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
         for data in objects.values():
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
@@ -49,7 +50,7 @@ class Loader:
         self._names |= symbols.defined
 
     def address(self, name: str) -> int:
-        """The address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for a name that was not loaded."""
+        """The address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for a name not loaded."""
         if name not in self._addresses:
             if name not in self._names:  # the engine would end the process
                 raise CompileError(f"no kernel {name!r} was loaded")

@@ -2,8 +2,9 @@
 # pyright: reportMissingTypeStubs=false
 """Kernel source to object code.
 
-Numba parses, types and lowers the source (`graphc.simd.binding`); its LLVM module is optimised here, once, and turned into an object by a
-TargetMachine of our own: so a forced CPU level really is that level, and an aarch64 object can be looked at on an x86 machine.
+Numba parses, types and lowers the source (`graphc.simd.binding`); its LLVM module is optimised here, once, and turned
+into an object by a TargetMachine of our own: so a forced CPU level really is that level, and an aarch64 object can be
+looked at on an x86 machine.
 """
 
 import functools
@@ -29,9 +30,9 @@ _REASONS = (
 def compile_kernel(source: str, name: str, level: Level, natives: Natives | None = None) -> bytes:
     """Compile a kernel's source to an object that defines `void NAME(int64 args, int64 thread, int64 threads)`.
 
-    `natives` are Python functions that the source may call by these names: they are compiled by Numba (nopython, NumPy's error model), take
-    the dialect's scalars and C-contiguous arrays made by `view_KIND(address, dim, ...)`, and must neither allocate, raise nor print.
-    Raises CompileError, with the line of the source where it can be told.
+    `natives` are Python functions that the source may call by these names: they are compiled by Numba (nopython,
+    NumPy's error model), take the dialect's scalars and C-contiguous arrays made by `view_KIND(address, dim, ...)`,
+    and must neither allocate, raise nor print. Raises CompileError, with the line of the source where it can be told.
     """
     module, machine = _optimised(source, name, level, natives)
     data: bytes = machine.emit_object(module)

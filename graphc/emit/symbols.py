@@ -1,6 +1,7 @@
-"""What an object file says of itself: its symbols, and the CPU level it was made for. Read from the ELF bytes, with no library.
+"""What an object file says of itself: its symbols, and the CPU level it was made for (read from the ELF bytes).
 
-MCJIT resolves a symbol that it cannot find to address 0 and says nothing, so every object is checked before it is stored or loaded.
+MCJIT resolves a symbol that it cannot find to address 0 and says nothing, so every object is checked before it is
+stored or loaded.
 """
 
 import struct
@@ -8,8 +9,8 @@ from dataclasses import dataclass
 
 from graphc.errors import CompileError
 
-# What LLVM itself calls for (memory), floor division and remainder of floats (fmod is exact, so no formula will do), and
-# the runtime's two system calls. The linker's own name is resolved by the loader.
+# What LLVM itself calls for (memory), floor division and remainder of floats (fmod is exact, so no formula will do),
+# and the runtime's two system calls. The linker's own name is resolved by the loader.
 ALLOWED = frozenset({
     "memcpy",
     "memmove",

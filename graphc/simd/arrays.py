@@ -1,6 +1,7 @@
 """The dialect's arithmetic on NumPy scalars and arrays: the twin of `graphc.simd.emitter`.
 
-Its methods are the emitter's, and NumPy supplies the operators. A fused multiply-add is computed exactly, because an emitted one is.
+Its methods are the emitter's, and NumPy supplies the operators. A fused multiply-add is computed exactly, because an
+emitted one is.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _round_to_odd(a: Array, b: Array) -> Array:
-    """The sum a + b in float64, an inexact one with its last bit set, so that rounding it once more is not rounding twice."""
+    """The sum in float64, an inexact one with its last bit set: rounding it once more is then not rounding twice."""
     total, error = _two_sum(a, b)
     bits = np.asarray(total).view(np.int64)
     even = (error != 0) & (bits & 1 == 0) & np.isfinite(total)
@@ -42,8 +43,8 @@ def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
 def fused(a: Array, b: Array, c: Array) -> Array:
     """Compute a * b + c with one rounding.
 
-    In float64 by the algorithm of Boldo and Melquiond (Emulation of FMA and correctly rounded sums, 2008), which is exact
-    while the product and its error neither overflow nor underflow; outside of that, with two roundings.
+    In float64 by the algorithm of Boldo and Melquiond (Emulation of FMA and correctly rounded sums, 2008), which is
+    exact while the product and its error neither overflow nor underflow; outside of that, with two roundings.
     """
     dtype = a.dtype
     if dtype == np.float32:

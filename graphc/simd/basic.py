@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from graphc.simd.kinds import B, FLOATS, I64, INTEGERS, KINDS, LANES, NUMBERS, UNSIGNED, VECTORS, SimdType
+from graphc.simd.kinds import FLOATS, I64, INTEGERS, KINDS, LANES, NUMBERS, UNSIGNED, VECTORS, B, SimdType
 from graphc.simd.record import Rule, comparison, define, define_operator, equal, numbers, require
 
 # A formula's first parameter is `Emitter | Arrays` and its values are theirs; the union says less than Any, since no

@@ -1,9 +1,9 @@
 # pyright: basic
-"""The dialect bound to Numba: a typing and a target context that know the records of the dialect, `range`, and nothing else.
+"""The dialect bound to Numba: a typing and a target context that know the dialect's records, `range`, and little else.
 
-Numba's own CPU contexts register thousands of templates and would type `int32 + int32` as int64; these resolve a call in one dictionary
-look-up, by the record's rule, and lower it by the record's builder. Numba still parses the source, builds its IR, infers the types and
-lowers it; its optimiser and code generator never run.
+Numba's own CPU contexts register thousands of templates and would type `int32 + int32` as int64; these resolve a call
+in one dictionary look-up, by the record's rule, and lower it by the record's builder. Numba still parses the source,
+builds its IR, infers the types and lowers it; its optimiser and code generator never run.
 """
 
 import functools
@@ -43,7 +43,6 @@ class Native:
 @functools.cache
 def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[Function | Native], Any]]:
     """Numba's type of each dialect type, the reverse, and the type of a dialect function."""
-    import llvmlite.ir
     from numba.core import types, typing
     from numba.core.datamodel import register_default
     from numba.core.datamodel.models import OpaqueModel, PrimitiveModel
@@ -123,10 +122,12 @@ def _typing_context() -> Any:
                 return func.get_call_type(self, args, kws)
             return super().resolve_function_type(func, args, kws)
 
-        def unify_types(self, *typelist: Any) -> Any:
+        def unify_pairs(self, first: Any, second: Any) -> Any:
             # Numba would make a float64 of a variable that is once an int64 and once a float32; the twin would not.
-            plain = {types.unliteral(one) for one in typelist}
-            return plain.pop() if len(plain) == 1 else None
+            if types.undefined in (first, second) or types.unknown in (first, second):
+                return super().unify_pairs(first, second)
+            plain = types.unliteral(first)
+            return plain if plain == types.unliteral(second) else None
 
     context = KernelTyping()
     context.refresh()
@@ -228,7 +229,7 @@ def _array(context: Any, builder: Any, array_type: Any, address: Value, shape: t
 
 
 def _call_native(context: Any, builder: Any, native: Native, signature: Any, arguments: Any) -> Any:
-    """Call a user's function; where it would raise, call a symbol that does not exist, so that the check of symbols finds it."""
+    """Call a user's function; where it would raise, call a symbol that does not exist, which the symbol check finds."""
     import llvmlite.ir as ir
 
     descriptor = native.compiled(tuple(signature.args)).fndesc

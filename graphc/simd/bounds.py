@@ -36,8 +36,9 @@ def buffers(
 ) -> Iterator[None]:
     """Allow the twins to touch these (address, bytes, writable) spans, and no other memory, inside the block.
 
-    The row of arguments and the status block are spans like any other. `kernels` gives the addresses that `call_kernel` may call a meaning.
-    Blocks nest; overflow warnings are silenced inside, since emitted code gives none.
+    The row of arguments and the status block are spans like any other. `kernels` gives the addresses that
+    `call_kernel` may call a meaning. Blocks nest; overflow warnings are silenced inside, since emitted code gives
+    none.
     """
     added = [_Buffer(int(address), int(nbytes), writable) for address, nbytes, writable in spans]
     before = len(_registered)

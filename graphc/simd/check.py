@@ -1,4 +1,4 @@
-"""Range checks of indices read from data: the first bad one is recorded in the status block, and the kernel goes on at index 0."""
+"""Range checks of indices read from data: the first bad one is recorded, and the kernel goes on with index 0."""
 
 from typing import Any
 

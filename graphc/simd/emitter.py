@@ -2,9 +2,9 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 """The dialect's arithmetic on LLVM values: the half of a formula's two meanings that becomes machine code.
 
-`Emitter` and `graphc.simd.arrays.Arrays` have the same methods, and `Value` the same operators as a NumPy array, so that a formula
-written once (`graphc.simd.formulas`, `graphc.simd.philox`) runs on both. Neither emits fast-math flags: a NaN stays a NaN, and no
-multiply and add is fused that the formula did not fuse, so both give the same bits.
+`Emitter` and `graphc.simd.arrays.Arrays` have the same methods, and `Value` the same operators as a NumPy array, so
+that a formula written once (`graphc.simd.formulas`, `graphc.simd.philox`) runs on both. Neither emits fast-math
+flags: a NaN stays a NaN, and no multiply and add is fused that the formula did not fuse, so both give the same bits.
 """
 
 import functools
@@ -105,7 +105,6 @@ def _vector_constant(kind: SimdType, text: str, numbers: tuple[float, ...]) -> A
     return ir.Constant(llvm_type(kind), lanes if len(lanes) == kind.lanes else lanes * kind.lanes)
 
 
-
 class Emitter:
     """Arithmetic that appends LLVM instructions at a builder's position, for one CPU level."""
 
@@ -130,9 +129,9 @@ class Emitter:
 
     def constant(self, kind: SimdType, number: float | list[int]) -> Value:
         """A scalar, a splat, or (from a list) a vector known at compile time."""
-        if kind.lanes == 1:
-            llvm = self.llvm_type(kind)
-            return Value(self, kind, self.ir.Constant(llvm, float(number) if kind.is_float else int(number)))  # type: ignore[arg-type]
+        if kind.lanes == 1 and not isinstance(number, list):
+            exact = float(number) if kind.is_float else int(number)
+            return Value(self, kind, self.ir.Constant(self.llvm_type(kind), exact))
         numbers = tuple(number) if isinstance(number, list) else (number,)
         # By its text, because 0.0 and -0.0 are equal.
         return Value(self, kind, _vector_constant(kind, repr(numbers), numbers))
@@ -168,7 +167,7 @@ class Emitter:
     # Conversions
 
     def convert(self, x: Value, kind: str) -> Value:
-        """Convert to another kind: float to integer truncates and saturates, NaN to 0; integers wrap; to b is x != 0."""
+        """Convert to another kind: float to integer truncates and saturates (NaN to 0), integers wrap, b is x != 0."""
         source, target = x.type, x.type.of(kind)
         if source == target:
             return x
@@ -332,4 +331,3 @@ class Emitter:
         align = self.ir.Constant(self.ir.IntType(32), kind.itemsize)
         arguments = [*before, align, *after]
         return self.builder.call(self.declare(full, result, [one.type for one in arguments]), arguments)
-

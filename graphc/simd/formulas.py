@@ -1,6 +1,7 @@
-"""exp, expm1, log, log1p, tanh and sigmoid, each written once: compiled through `Emitter`, run as its own twin through `Arrays`.
+"""exp, expm1, log, log1p, tanh and sigmoid, each written once for `Emitter` (compiled) and `Arrays` (its own twin).
 
-Errors are measured in `tests/simd/test_accuracy.py`. Infinities, NaN, signed zeros and denormals come out as in C's libm.
+Errors are measured in `tests/simd/test_accuracy.py`. Infinities, NaN, signed zeros and denormals come out as in C's
+libm.
 """
 
 import math
@@ -184,7 +185,7 @@ def expm1(m: Arithmetic, x: Number) -> Number:
 
 
 def tanh(m: Arithmetic, x: Number) -> Number:
-    """x + x^3 P(x^2) / Q(x^2) near 0 (Cephes), and 1 - 2 / (e^(2|x|) + 1) beyond; one division serves both."""
+    """X + x^3 P(x^2) / Q(x^2) near 0 (Cephes), and 1 - 2 / (e^(2|x|) + 1) beyond; one division serves both."""
     kind = m.type_of(x)
     form = _FORMATS[kind.kind]
     one = m.constant(kind, 1.0)
@@ -203,9 +204,9 @@ def tanh(m: Arithmetic, x: Number) -> Number:
 
 
 def sigmoid(m: Arithmetic, x: Number) -> Number:
-    """1 / (1 + e^-x), as b - b q: q = e / (1 + e), b = 1 or (for negative x) e, with e = e^-|x|, so that nothing overflows.
+    """1 / (1 + e^-x), as b - b q: q = e / (1 + e), b = 1 or (for negative x) e, with e = e^-|x|.
 
-    The quotient is only the smaller term, so its rounding weighs little.
+    Nothing overflows, and the quotient is only the smaller term, so its rounding weighs little.
     """
     kind = m.type_of(x)
     form = _FORMATS[kind.kind]
@@ -240,7 +241,7 @@ def _log_parts(m: Arithmetic, x: Number, form: _Format) -> tuple[Number, Number]
 
 
 def _log_sum(m: Arithmetic, e: Number, f: Number, form: _Format, correction: Number | None = None) -> Number:
-    """e ln 2 + log(1 + f) + correction, the small terms first."""
+    """E ln 2 + log(1 + f) + correction, the small terms first."""
     kind = m.type_of(f)
     high, low = m.constant(kind, form.ln2_high), m.constant(kind, form.ln2_low)
     half_square = m.constant(kind, 0.5) * f * f

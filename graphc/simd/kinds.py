@@ -1,7 +1,7 @@
 """The types of the SIMD dialect: a kind of number and how many of them stand side by side.
 
-Vectors are logical: `f32x16` exists on every machine, and LLVM spreads it over the registers that the CPU has. So a reduction
-tree, and with it every bit of a result, does not depend on the CPU.
+Vectors are logical: `f32x16` exists on every machine, and LLVM spreads it over the registers that the CPU has. So a
+reduction tree, and with it every bit of a result, does not depend on the CPU.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,9 @@ def _word(emitter: Emitter, args: Value, index: Value) -> Value:
     return emitter.load(I64, args + index * emitter.constant(I64, 8), None)
 
 
-define("store", _store_rule, lambda emitter, value, address, mask=None: emitter.store(value, address, mask), _store_twin)
+define(
+    "store", _store_rule, lambda emitter, value, address, mask=None: emitter.store(value, address, mask), _store_twin
+)
 
 
 def _scalars(count: int, result: SimdType | None = I64) -> Rule:
@@ -154,7 +156,10 @@ def _compare_exchange_twin(arrays: Arrays, address: Any, expected: Any, new: Any
 define("atomic_add", _scalars(2), _atomic_add, _atomic_add_twin)
 define("atomic_load", _scalars(1), _atomic_load, lambda arrays, address: read(I64, int(address)))
 define(
-    "atomic_store", _scalars(2, None), _atomic_store, lambda arrays, address, value: write(int(address), np.int64(value))
+    "atomic_store",
+    _scalars(2, None),
+    _atomic_store,
+    lambda arrays, address, value: write(int(address), np.int64(value)),
 )
 define("compare_exchange", _scalars(3), compare_exchange, _compare_exchange_twin)
 

@@ -1,7 +1,8 @@
 """One record for each function of the dialect: its name, type rule, LLVM builder and NumPy twin.
 
-A builder is called with the emitter and the argument values; most builders are formulas over the arithmetic that `Emitter` and `Arrays`
-share, and then the builder is its own twin. `graphc.simd.binding` binds every record to Numba, `graphc.simd.twin` to Python.
+A builder is called with the emitter and the argument values; most builders are formulas over the arithmetic that
+`Emitter` and `Arrays` share, and then the builder is its own twin. `graphc.simd.binding` binds every record to Numba,
+`graphc.simd.twin` to Python.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ Rule = Callable[..., Result]
 class Function:
     """A function of the dialect.
 
-    `rule` maps argument types to the result's type (None: no result) and raises TypeError. `build` and `twin` take an `Emitter` or an
-    `Arrays`, then the arguments.
+    `rule` maps argument types to the result's type (None: no result) and raises TypeError. `build` and `twin` take an
+    `Emitter` or an `Arrays`, then the arguments.
     """
 
     name: str
@@ -44,7 +45,11 @@ OPERATORS: dict[Callable[..., Any], Function] = {}
 
 
 def define(
-    name: str, rule: Rule, build: Callable[..., Any], twin: Callable[..., Any] | None = None, *operators: Callable[..., Any]
+    name: str,
+    rule: Rule,
+    build: Callable[..., Any],
+    twin: Callable[..., Any] | None = None,
+    *operators: Callable[..., Any],
 ) -> Function:
     """Add a function (and the Python operators that mean it) to the dialect; a formula is its own twin."""
     function = Function(name, rule, build, twin or build)

@@ -1,0 +1,39 @@
+import numpy as np
+
+SOURCE = """
+def kernel(args, thread, threads):
+    i = load_i64x8(word(args, 1))
+    m = load_bx8(word(args, 2))
+    store(check_index(i, word(args, 3), args, 11, m), word(args, 4))
+    store(check_index(load_i64(word(args, 5)), word(args, 3), args, 12), word(args, 6))
+"""
+
+
+def both(kernels, level, index, mask, scalar, size=10):
+    results = []
+    for runner in (lambda words: kernels.run(SOURCE, words, level), lambda words: kernels.run_twin(SOURCE, words)):
+        status, out, one = np.zeros(4, np.int64), np.full(8, 77), np.full(1, 77)
+        runner([status, np.array(index), np.array(mask), size, out, np.array([scalar]), one])
+        results.append((status.tolist(), out.tolist(), one.tolist()))
+    assert results[0] == results[1]
+    return results[0]
+
+
+def test_negative_indexes_wrap_once(kernels, level):
+    status, out, one = both(kernels, level, [0, 9, -1, -10, 5, 3, 2, 1], [True] * 8, -3)
+    assert status == [0, 0, 0, 0]
+    assert out == [0, 9, 9, 0, 5, 3, 2, 1]
+    assert one == [7]
+
+
+def test_first_error_stays(kernels, level):
+    status, out, one = both(kernels, level, [0, 9, 10, -11, 5, 3, 2, 1], [True] * 8, 99)
+    assert status == [1, 11, 10, 10]
+    assert out == [0, 9, 0, 0, 5, 3, 2, 1]
+    assert one == [0]
+
+
+def test_inactive_lanes_do_not_count(kernels, level):
+    status, out, _ = both(kernels, level, [99, 9, 10, -11, 5, 3, 2, 1], [False, True, False, False] + [True] * 4, -11)
+    assert status == [1, 12, -11, 10]
+    assert out[:4] == [0, 9, 0, 0]
