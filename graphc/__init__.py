@@ -1,6 +1,7 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
 from graphc.compiler import Executable, compile
+from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
 from graphc.dtypes import (
     DType,
@@ -32,33 +33,37 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
-from graphc.ops.contraction import conv2d, einsum, matmul
-from graphc.ops.elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    divide,
+from graphc.ops.comparison import (
     equal,
-    exp,
-    floor,
-    floor_divide,
     greater,
     greater_equal,
     isfinite,
     isnan,
     less,
     less_equal,
-    log,
     logical_and,
     logical_not,
     logical_or,
     logical_xor,
+    not_equal,
+    where,
+)
+from graphc.ops.contraction import conv2d, einsum, matmul
+from graphc.ops.control import cond, item, map, scan
+from graphc.ops.elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    divide,
+    exp,
+    floor,
+    floor_divide,
+    log,
     maximum,
     minimum,
     multiply,
     negative,
-    not_equal,
     power,
     relu,
     remainder,
@@ -69,8 +74,8 @@ from graphc.ops.elementwise import (
     square,
     subtract,
     tanh,
-    where,
 )
+from graphc.ops.gradient_control import stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
 from graphc.ops.movement import (
     broadcast_to,

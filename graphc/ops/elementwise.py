@@ -6,14 +6,13 @@ Ties: maximum and minimum give each operand half, as torch.maximum; relu'(0) = a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from graphc.dtypes import DType, as_dtype, bool_, default_dtype, promote
+from graphc.dtypes import DType, as_dtype, default_dtype, promote
 from graphc.errors import DTypeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make
@@ -208,7 +207,7 @@ class Relu(Elementwise):
         return np.maximum(x, np.zeros((), x.dtype))
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
-        return where(node.inputs[0] > 0, flow, 0)
+        return call("where", node.inputs[0] > 0, flow, 0)
 
     def scalar(self, *values: Expr) -> Expr:
         return expr.apply("maximum", values[0], expr.const(0, values[0].dtype))
@@ -219,7 +218,8 @@ class _Extremum(Elementwise):
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         mine, other = node.inputs[position], node.inputs[1 - position]
-        return where(mine == other, flow * 0.5, where(call(self.wins, mine, other), flow, 0))
+        won = call("where", call(self.wins, mine, other), flow, 0)
+        return call("where", mine == other, flow * 0.5, won)
 
 
 class Maximum(_Extremum):
@@ -291,128 +291,6 @@ class ShiftRight(Elementwise):
     function = "shift_right"
     accepts = "u"
     meaning = np.right_shift
-
-
-class _Comparison(Elementwise):
-    accepts = "fiub"
-
-    def result_dtype(self, dtype: DType) -> DType:
-        return bool_
-
-    def scalar(self, *values: Expr) -> Expr:
-        return expr.apply(self.function, *values, dtype=bool_)
-
-
-class Equal(_Comparison):
-    """x == y."""
-
-    name = "equal"
-    function = "eq"
-    meaning = np.equal
-
-
-class NotEqual(_Comparison):
-    """x != y."""
-
-    name = "not_equal"
-    function = "ne"
-    meaning = np.not_equal
-
-
-class Less(_Comparison):
-    """x < y."""
-
-    name = "less"
-    function = "lt"
-    meaning = np.less
-
-
-class LessEqual(_Comparison):
-    """x <= y."""
-
-    name = "less_equal"
-    function = "le"
-    meaning = np.less_equal
-
-
-class Greater(_Comparison):
-    """x > y."""
-
-    name = "greater"
-    function = "gt"
-    meaning = np.greater
-
-
-class GreaterEqual(_Comparison):
-    """x >= y."""
-
-    name = "greater_equal"
-    function = "ge"
-    meaning = np.greater_equal
-
-
-class IsNan(_Comparison):
-    """Whether x is no number."""
-
-    name = "isnan"
-    accepts = "f"
-    meaning = np.isnan
-
-    def scalar(self, *values: Expr) -> Expr:
-        return expr.apply("ne", values[0], values[0], dtype=bool_)
-
-
-class LogicalAnd(Elementwise):
-    """Both are true."""
-
-    name = "logical_and"
-    function = "and"
-    accepts = "b"
-    meaning = np.logical_and
-
-
-class LogicalOr(Elementwise):
-    """At least one is true."""
-
-    name = "logical_or"
-    function = "or"
-    accepts = "b"
-    meaning = np.logical_or
-
-
-class LogicalXor(Elementwise):
-    """Exactly one is true."""
-
-    name = "logical_xor"
-    function = "xor"
-    accepts = "b"
-    meaning = np.logical_xor
-
-
-class LogicalNot(Elementwise):
-    """It is false."""
-
-    name = "logical_not"
-    function = "not"
-    accepts = "b"
-    meaning = np.logical_not
-
-
-class Where(Elementwise):
-    """The second operand where the first is true, else the third."""
-
-    name = "where"
-    function = "select"
-    meaning = np.where
-
-    def infer(self, condition: TensorType, *branches: TensorType) -> TensorType:
-        demand(condition, "b", "where's condition")
-        type = same(*branches, what=self.name)
-        same(condition, TensorType(type.shape, bool_), what=self.name)
-        return type
-
-    def derivative(self, node: Node, position: int, flow: Node) -> Node:
-        return where(node.inputs[0], flow, 0) if position == 1 else where(node.inputs[0], 0, flow)
 
 
 @dataclass(frozen=True)
@@ -549,18 +427,6 @@ def floor(x: Any) -> Node:
     return make(Floor(), floating(x))
 
 
-@builder("isnan")
-def isnan(x: Any) -> Node:
-    """Return whether x is no number."""
-    return make(IsNan(), floating(x))
-
-
-@builder("isfinite")
-def isfinite(x: Any) -> Node:
-    """Return whether x is neither infinite nor NaN."""
-    return less(abs(floating(x)), math.inf)
-
-
 @builder("square")
 def square(x: Any) -> Node:
     """Return x * x."""
@@ -609,79 +475,6 @@ def _integer_power(node: Node, exponent: int) -> Node:
         exponent >>= 1
         node = node * node if exponent else node
     return expand(as_node(1, node.dtype), node.shape) if result is None else result
-
-
-@builder("equal")
-def equal(x: Any, y: Any) -> Node:
-    """Return x == y, elementwise."""
-    return make(Equal(), *aligned(x, y))
-
-
-@builder("not_equal")
-def not_equal(x: Any, y: Any) -> Node:
-    """Return x != y, elementwise."""
-    return make(NotEqual(), *aligned(x, y))
-
-
-@builder("less")
-def less(x: Any, y: Any) -> Node:
-    """Return x < y, elementwise."""
-    return make(Less(), *aligned(x, y))
-
-
-@builder("less_equal")
-def less_equal(x: Any, y: Any) -> Node:
-    """Return x <= y, elementwise."""
-    return make(LessEqual(), *aligned(x, y))
-
-
-@builder("greater")
-def greater(x: Any, y: Any) -> Node:
-    """Return x > y, elementwise."""
-    return make(Greater(), *aligned(x, y))
-
-
-@builder("greater_equal")
-def greater_equal(x: Any, y: Any) -> Node:
-    """Return x >= y, elementwise."""
-    return make(GreaterEqual(), *aligned(x, y))
-
-
-@builder("logical_and")
-def logical_and(x: Any, y: Any) -> Node:
-    """Return whether both are true."""
-    return make(LogicalAnd(), *broadcasted(_truth(x), _truth(y)))
-
-
-@builder("logical_or")
-def logical_or(x: Any, y: Any) -> Node:
-    """Return whether at least one is true."""
-    return make(LogicalOr(), *broadcasted(_truth(x), _truth(y)))
-
-
-@builder("logical_xor")
-def logical_xor(x: Any, y: Any) -> Node:
-    """Return whether exactly one is true."""
-    return make(LogicalXor(), *broadcasted(_truth(x), _truth(y)))
-
-
-@builder("logical_not")
-def logical_not(x: Any) -> Node:
-    """Return whether it is false."""
-    return make(LogicalNot(), _truth(x))
-
-
-def _truth(x: Any) -> Node:
-    node = as_node(x)
-    if node.dtype is not bool_:
-        raise DTypeError(f"expected booleans, got {node.type}; compare first, as in x != 0")
-    return node
-
-
-@builder("where")
-def where(condition: Any, x: Any, y: Any) -> Node:
-    """Return x where the condition is true, else y, elementwise."""
-    return make(Where(), *broadcasted(_truth(condition), *promoted(x, y)))
 
 
 @builder("astype")

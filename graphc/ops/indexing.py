@@ -19,7 +19,7 @@ from graphc.graph.node import Node, builder, make, require
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
-from graphc.ops.elementwise import where
+from graphc.ops.comparison import where
 from graphc.ops.movement import expand_dims, moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, expand, normalize_axis
 from graphc.ops.positions import arange

@@ -16,6 +16,7 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, call, constant, make
 from graphc.graph.op import Op
 from graphc.ops import elementwise as e
+from graphc.ops.comparison import LogicalAnd, LogicalNot, LogicalOr, Where
 from graphc.ops.control import Cond
 from graphc.ops.movement import BroadcastTo
 from graphc.ops.nested import Item, enclose
@@ -105,7 +106,7 @@ def _where(node: Node) -> Node | None:
     chosen = uniform(condition)
     if chosen is not None:
         return yes if chosen else no
-    return call("where", condition.inputs[0], no, yes) if isinstance(condition.op, e.LogicalNot) else None
+    return call("where", condition.inputs[0], no, yes) if isinstance(condition.op, LogicalNot) else None
 
 
 def _logical(absorbing: bool) -> Rule:
@@ -220,10 +221,10 @@ RULES: dict[type[Op], tuple[Rule, ...]] = {
     e.Multiply: (_multiply,),
     e.Divide: (_divide,),
     e.Negative: (_negative,),
-    e.Where: (_where,),
-    e.LogicalAnd: (_logical(False),),
-    e.LogicalOr: (_logical(True),),
-    e.LogicalNot: (_twice,),
+    Where: (_where,),
+    LogicalAnd: (_logical(False),),
+    LogicalOr: (_logical(True),),
+    LogicalNot: (_twice,),
     e.Maximum: (_idempotent,),
     e.Minimum: (_idempotent,),
     e.Astype: (_astype,),
