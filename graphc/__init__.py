@@ -50,6 +50,7 @@ from graphc.ops.comparison import (
 )
 from graphc.ops.contraction import conv2d, einsum, matmul
 from graphc.ops.control import cond, item, map, scan
+from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
 from graphc.ops.elementwise import (
     abs,
     add,
@@ -82,18 +83,13 @@ from graphc.ops.movement import (
     concat,
     expand_dims,
     flip,
-    full,
     matrix_transpose,
     moveaxis,
-    ones,
-    ones_like,
     pad,
     permute_dims,
     reshape,
     squeeze,
     stack,
-    zeros,
-    zeros_like,
 )
 from graphc.ops.native import argsort, native, sort
 from graphc.ops.positions import arange, eye, size, tril, triu

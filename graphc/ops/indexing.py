@@ -1,6 +1,6 @@
-"""Indices read from data: take, its adjoint scatter_add, one_hot, and what is made of them.
+"""Indexing: by brackets, and by indices read from data: take, its adjoint scatter_add, one_hot, and what is made of them.
 
-Every such index is range-checked; negative ones count from the end, once, as in NumPy.
+Every index that is read is range-checked; negative ones count from the end, once, as in NumPy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim
+from graphc.dims import Dim, DimExpr
 from graphc.dtypes import as_dtype, bool_, default_dtype, int64
 from graphc.errors import IndexOutOfRangeError, ShapeError
 from graphc.graph import bodies
@@ -20,7 +20,7 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
 from graphc.ops.comparison import where
-from graphc.ops.movement import expand_dims, moveaxis, permute_dims, reshape
+from graphc.ops.movement import Slice, expand_dims, moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, expand, normalize_axis
 from graphc.ops.positions import arange
 from graphc.ops.positions import size as size_of
@@ -231,3 +231,81 @@ def repeat(x: Any, repeats: int, axis: int) -> Node:
     wider = expand_dims(node, at + 1)
     shape = (*node.shape[: at + 1], repeats, *node.shape[at + 1 :])
     return reshape(expand(wider, shape), (*node.shape[:at], node.shape[at] * repeats, *node.shape[at + 1 :]))
+
+
+@builder("getitem")
+def getitem(x: Node, key: Any) -> Node:
+    """Index as NumPy does: integers, slices, `...` and None; one array or node of integers takes along its axis."""
+    keys: list[Any] = list(key) if isinstance(key, tuple) else [key]  # pyright: ignore[reportUnknownArgumentType]
+    given = sum(item is not None and item is not Ellipsis for item in keys)
+    dots = [k for k, item in enumerate(keys) if item is Ellipsis]
+    if given > x.ndim or len(dots) > 1:
+        raise ShapeError(
+            f"too many indices ({given}) for {x.type}" if given > x.ndim else "more than one ... in an index"
+        )
+    at = dots[0] if dots else len(keys)
+    keys[at : at + 1] = [slice(None)] * (x.ndim - given)
+    start: list[Dim] = []
+    size: list[Dim] = []
+    step: list[int] = []
+    shape: list[Dim] = []
+    gathers: list[tuple[int, Any]] = []
+    axis = 0
+    for item in keys:
+        if item is None:
+            shape.append(1)
+            continue
+        extent = x.shape[axis]
+        axis += 1
+        if isinstance(item, slice):
+            first, count, stride = slice_bounds(item, extent)
+        elif isinstance(item, DimExpr) or (
+            hasattr(item, "__index__") and not isinstance(item, Node | bool | np.ndarray)
+        ):
+            first, count, stride = _single(item, extent), 1, 1
+        else:
+            first, count, stride = 0, extent, 1
+            gathers.append((len(shape), item))
+        start.append(first)
+        size.append(count)
+        step.append(stride)
+        if isinstance(item, slice) or (gathers and gathers[-1][1] is item):
+            shape.append(count)
+    whole = all(a == 0 and s == 1 and n == m for a, s, n, m in zip(start, step, size, x.shape, strict=True))
+    result = x if whole else make(Slice(tuple(start), tuple(size), tuple(step)), x)
+    result = reshape(result, tuple(shape))
+    if len(gathers) > 1:
+        raise ShapeError("one index array at a time: take along one axis, then along the next")
+    for position, item in gathers:
+        result = take(result, item, position)
+    return result
+
+
+def _single(item: Any, extent: Dim) -> Dim:
+    at: Dim = item if isinstance(item, DimExpr) else item.__index__()
+    if isinstance(at, int) and isinstance(extent, int) and not -extent <= at < extent:
+        raise ShapeError(f"index {at} is outside an axis of size {extent}")
+    return at + extent if isinstance(at, int) and at < 0 else at
+
+
+def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
+    """Return start, size and step of a Python slice on an axis.
+
+    On a symbolic axis nothing is clipped: the bounds must lie within the axis, which becomes a requirement. So x[1:] has
+    size n - 1, and not max(n - 1, 0).
+    """
+    step = 1 if key.step is None else int(key.step)
+    if step == 0:
+        raise ShapeError("a slice's step must not be 0")
+    if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
+        found = range(*key.indices(extent))
+        return (found.start if len(found) else 0), len(found), step
+    start = (0 if step > 0 else extent - 1) if key.start is None else _bound(key.start, extent)
+    stop = (extent if step > 0 else -1) if key.stop is None else _bound(key.stop, extent)
+    distance = stop - start if step > 0 else start - stop
+    return start, dims.floordiv(distance + abs(step) - 1, abs(step)), step
+
+
+def _bound(bound: Any, extent: Dim) -> Dim:
+    at: Dim = bound if isinstance(bound, DimExpr) else bound.__index__()
+    return at + extent if isinstance(at, int) and at < 0 else at

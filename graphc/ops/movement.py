@@ -14,14 +14,14 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, DimExpr
-from graphc.dtypes import as_dtype, bool_, default_dtype
+from graphc.dtypes import bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
-from graphc.graph.node import Node, builder, call, constant, make, require
+from graphc.graph.node import Node, builder, call, make, require
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim, as_shape, shape_text
 from graphc.loops import expr
-from graphc.ops.operands import as_node, cast, expand, normalize_axes, normalize_axis, promoted
+from graphc.ops.operands import as_node, expand, normalize_axes, normalize_axis, promoted
 
 
 class Movement(Op):
@@ -214,9 +214,9 @@ class Slice(Movement):
             start[k] = start[k] + self.step[k] * (self.size[k] - 1)
         for extent, first, size, step in zip(node.inputs[0].shape, start, self.size, self.step, strict=True):
             low.append(first)
-            high.append(extent - first - _dilated(size, _magnitude(step) - 1))
+            high.append(extent - first - _dilated(size, abs(step) - 1))
         cotangent = flip(cotangent, backward) if backward else cotangent
-        return (make(Pad(tuple(low), tuple(high), tuple(_magnitude(step) - 1 for step in self.step)), cotangent),)
+        return (make(Pad(tuple(low), tuple(high), tuple(abs(step) - 1 for step in self.step)), cotangent),)
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         assert batched[0] is not None
@@ -285,11 +285,6 @@ def _dilated(size: Dim, between: int) -> Dim:
     return size + between * dims.maximum(size - 1, 0) if between else size
 
 
-def _magnitude(number: int) -> int:
-    """Return the absolute value of a step."""
-    return -number if number < 0 else number
-
-
 @dataclass(frozen=True)
 class Concat(Op):
     """The operands one after another along an axis."""
@@ -325,7 +320,7 @@ class Concat(Op):
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node:
         pairs = zip(tangents, node.inputs, strict=True)
-        return make(self, *(zeros_like(x) if t is None else t for t, x in pairs))
+        return make(self, *(call("zeros_like", x) if t is None else t for t, x in pairs))
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         size = next(operand.shape[0] for operand in batched if operand is not None)
@@ -477,112 +472,3 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     nodes = promoted(*arrays)
     at = normalize_axis(axis, nodes[0].ndim + 1)
     return concat([expand_dims(node, at) for node in nodes], at)
-
-
-@builder("zeros")
-def zeros(shape: object, dtype: object = None) -> Node:
-    """Return zeros of a shape."""
-    return full(shape, 0, default_dtype() if dtype is None else dtype)
-
-
-@builder("ones")
-def ones(shape: object, dtype: object = None) -> Node:
-    """Return ones of a shape."""
-    return full(shape, 1, default_dtype() if dtype is None else dtype)
-
-
-@builder("full")
-def full(shape: object, value: Any, dtype: object = None) -> Node:
-    """Return a shape filled with one number, or with a node of no dimensions."""
-    node = value if isinstance(value, Node) else constant(value, dtype)
-    return broadcast_to(node if dtype is None else cast(node, as_dtype(dtype)), shape)
-
-
-@builder("zeros_like")
-def zeros_like(x: Node) -> Node:
-    """Return zeros of x's shape and dtype."""
-    return zeros(x.shape, x.dtype)
-
-
-@builder("ones_like")
-def ones_like(x: Node) -> Node:
-    """Return ones of x's shape and dtype."""
-    return ones(x.shape, x.dtype)
-
-
-@builder("getitem")
-def getitem(x: Node, key: Any) -> Node:
-    """Index as NumPy does: integers, slices, `...` and None; one array or node of integers takes along its axis."""
-    keys: list[Any] = list(key) if isinstance(key, tuple) else [key]  # pyright: ignore[reportUnknownArgumentType]
-    given = sum(item is not None and item is not Ellipsis for item in keys)
-    dots = [k for k, item in enumerate(keys) if item is Ellipsis]
-    if given > x.ndim or len(dots) > 1:
-        raise ShapeError(
-            f"too many indices ({given}) for {x.type}" if given > x.ndim else "more than one ... in an index"
-        )
-    at = dots[0] if dots else len(keys)
-    keys[at : at + 1] = [slice(None)] * (x.ndim - given)
-    start: list[Dim] = []
-    size: list[Dim] = []
-    step: list[int] = []
-    shape: list[Dim] = []
-    gathers: list[tuple[int, Any]] = []
-    axis = 0
-    for item in keys:
-        if item is None:
-            shape.append(1)
-            continue
-        extent = x.shape[axis]
-        axis += 1
-        if isinstance(item, slice):
-            first, count, stride = slice_bounds(item, extent)
-        elif isinstance(item, DimExpr) or (
-            hasattr(item, "__index__") and not isinstance(item, Node | bool | np.ndarray)
-        ):
-            first, count, stride = _single(item, extent), 1, 1
-        else:
-            first, count, stride = 0, extent, 1
-            gathers.append((len(shape), item))
-        start.append(first)
-        size.append(count)
-        step.append(stride)
-        if isinstance(item, slice) or (gathers and gathers[-1][1] is item):
-            shape.append(count)
-    whole = all(a == 0 and s == 1 and n == m for a, s, n, m in zip(start, step, size, x.shape, strict=True))
-    result = x if whole else make(Slice(tuple(start), tuple(size), tuple(step)), x)
-    result = reshape(result, tuple(shape))
-    if len(gathers) > 1:
-        raise ShapeError("one index array at a time: take along one axis, then along the next")
-    for position, item in gathers:
-        result = call("take", result, item, position)
-    return result
-
-
-def _single(item: Any, extent: Dim) -> Dim:
-    at: Dim = item if isinstance(item, DimExpr) else item.__index__()
-    if isinstance(at, int) and isinstance(extent, int) and not -extent <= at < extent:
-        raise ShapeError(f"index {at} is outside an axis of size {extent}")
-    return at + extent if isinstance(at, int) and at < 0 else at
-
-
-def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
-    """Return start, size and step of a Python slice on an axis.
-
-    On a symbolic axis nothing is clipped: the bounds must lie within the axis, which becomes a requirement. So x[1:] has
-    size n - 1, and not max(n - 1, 0).
-    """
-    step = 1 if key.step is None else int(key.step)
-    if step == 0:
-        raise ShapeError("a slice's step must not be 0")
-    if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
-        found = range(*key.indices(extent))
-        return (found.start if len(found) else 0), len(found), step
-    start = (0 if step > 0 else extent - 1) if key.start is None else _bound(key.start, extent)
-    stop = (extent if step > 0 else -1) if key.stop is None else _bound(key.stop, extent)
-    distance = stop - start if step > 0 else start - stop
-    return start, dims.floordiv(distance + _magnitude(step) - 1, _magnitude(step)), step
-
-
-def _bound(bound: Any, extent: Dim) -> Dim:
-    at: Dim = bound if isinstance(bound, DimExpr) else bound.__index__()
-    return at + extent if isinstance(at, int) and at < 0 else at
