@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
-"""Object code to callable addresses, by llvmlite alone: a warm start has its kernels in the cache and needs no Numba."""
+"""Object code to callable addresses, by llvmlite alone: a warm start has its kernels in the cache, without Numba."""
 
 from collections.abc import Mapping
 from typing import Any

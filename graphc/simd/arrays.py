@@ -1,3 +1,4 @@
+# pyright: reportUnknownVariableType=false
 """The dialect's arithmetic on NumPy scalars and arrays: the twin of `graphc.simd.emitter`.
 
 Its methods are the emitter's, and NumPy supplies the operators. A fused multiply-add is computed exactly, because an

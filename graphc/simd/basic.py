@@ -1,3 +1,6 @@
+# The tables below hold lambdas, whose parameters cannot be annotated.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 """Conversions, splats, operators, selection, integer division, shifts and reductions of the dialect."""
 
 import operator

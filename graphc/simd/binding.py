@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportArgumentType=false
 """The dialect bound to Numba: a typing and a target context that know the dialect's records, `range`, and little else.
 
 Numba's own CPU contexts register thousands of templates and would type `int32 + int32` as int64; these resolve a call

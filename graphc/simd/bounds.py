@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ _kernels: dict[int, Callable[[int, int, int], None]] = {}
 @contextlib.contextmanager
 def buffers(
     spans: Iterable[tuple[int, int, bool]], kernels: dict[int, Callable[[int, int, int], None]] | None = None
-) -> Iterator[None]:
+) -> Generator[None]:
     """Allow the twins to touch these (address, bytes, writable) spans, and no other memory, inside the block.
 
     The row of arguments and the status block are spans like any other. `kernels` gives the addresses that

@@ -1,3 +1,4 @@
+# pyright: reportUnusedImport=false
 """The whole dialect: importing this module defines every function."""
 
 import graphc.simd.basic

@@ -1,3 +1,4 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 """The CPU levels that graphc emits code for, and the choice of one for this machine."""
 
 import functools

@@ -1,3 +1,4 @@
+# pyright: reportUnusedImport=false, reportUnknownVariableType=false
 """The dialect in plain Python: what the source of a kernel means when it is run without being compiled.
 
     with twin.buffers([(address, nbytes, True), ...]):
