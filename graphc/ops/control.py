@@ -79,7 +79,7 @@ class Cond(Nested):
 
         if batched[0] is None:
             return _choose(node, yes, no, repeated, list(pairs.values()))
-        # Each example chooses for itself: both branches are computed, and an element is taken from the one that was chosen.
+        # Each example chooses for itself: both branches are computed, and each element is taken from the chosen one.
         operands = {**dict(zip(self.then.inputs, node.inputs[1:], strict=True)), **dict(pairs.values())}
         results: list[Node] = []
         for k, output in enumerate(self.then.outputs):
@@ -95,7 +95,7 @@ class Cond(Nested):
 def branches(
     condition: Node, then: Sequence[Node], otherwise: Sequence[Node], operands: Sequence[tuple[Node, Node]]
 ) -> Node:
-    """Return a cond of these outputs; `operands` are pairs of placeholder and operand, left out where neither branch reads them."""
+    """Return a cond of these outputs on pairs of placeholder and operand, less those that neither branch reads."""
     read = needed(operands, (*then, *otherwise))
     inputs = tuple(inner for inner, _ in read)
     op = Cond(Graph(inputs, tuple(then)), Graph(inputs, tuple(otherwise)))
@@ -133,7 +133,8 @@ def cond(condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any]
     """Return what `then(*operands)` returns where `condition` (a boolean scalar) holds, else `otherwise(*operands)`.
 
     Only the chosen branch runs. Both return the same nesting of tuples, lists and dicts of nodes, of equal shapes and
-    dtypes, and may read nodes from outside; what they build is inside. Raises GraphError or ShapeError where they differ.
+    dtypes, and may read nodes from outside; what they build is inside. Raises GraphError, ShapeError or DTypeError
+    where they differ.
     """
     start = trace_start()
     yes, no = then(*operands), otherwise(*operands)

@@ -91,8 +91,8 @@ def stop_gradient(x: Node) -> Node:
 def with_update(x: Node, updates: Mapping[Node, Node]) -> Node:
     """Return x, carrying updates of states that a training step makes if it needs this node.
 
-    updates: {Parameter or State: its new value, of the same shape and dtype}. A step compiled with `training` collects them; any
-    other drops them. Two for one state are chained in the order of construction: the second reads what the first wrote.
+    updates: {Parameter or State: its new value, of the same shape and dtype}. What is compiled for training collects
+    them; any other compilation drops them. Two for one state are chained in the order of construction: the second reads what the first wrote.
     """
     for target, new in updates.items():
         if not isinstance(target, Stored):

@@ -1,7 +1,7 @@
 """What ops with inner graphs share: closing a traced function over what it reads, `item`, and the loop index.
 
-A function is traced once, on placeholders. What it made is cut where it leaves the trace: the nodes there become operands
-of the op and placeholders of the inner graph. Constants, and views (which cost nothing where they are read), stay inside.
+A function is traced once, on placeholders. What it made is cut where it leaves the trace: the nodes there become
+operands of the op and placeholders of the inner graph. Constants, and views (free where they are read), stay inside.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
 
 
 def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[tuple[Node, Node]]:
+    """Return the pairs of placeholder and operand whose placeholder the outputs need."""
     return [pair for pair, need in zip(pairs, used([inner for inner, _ in pairs], outputs), strict=True) if need]
 
 

@@ -131,8 +131,8 @@ class Scan(Nested):
             Carry(inner, or_zeros(finals[k], inner.tensor), or_zeros(shares[k], inner.tensor))
             for k, inner in flowing.items()
         ]
-        for k, share in to_shared.items():
-            # The sum enters linearly, so no derivative reads its history, which would be as many copies as there are steps.
+        for share in to_shared.values():
+            # The sum enters linearly, so no derivative reads its history: a copy of it for every step.
             total = placeholder(share.type)
             carries.append(Carry(total, zeros(share.tensor), total + share, keep=False))
         backward = assemble(
@@ -281,8 +281,8 @@ def scan(
 ) -> tuple[Any, Any]:
     """Run `step` along the leading axis of `xs`, handing a carry on; return the last carry and the stacked results.
 
-    step: (carry, x) -> (new carry, result), each any nesting of tuples, lists and dicts of nodes. It is traced once; it may
-    read nodes from outside. The carry keeps the shapes and dtypes of `init`.
+    step: (carry, x) -> (new carry, result), each any nesting of tuples, lists and dicts of nodes. It is traced once; it
+    may read nodes from outside. The carry keeps the shapes and dtypes of `init`.
     xs: arrays of one leading size, or None with `length` (an integer, a symbol's name or a dim).
     reverse: walk from the last position to the first; result t still stands at position t.
     Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.

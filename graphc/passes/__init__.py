@@ -46,15 +46,15 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 )
 
 
-def run_passes(graph: Graph, training: bool = False, between: Callable[[Graph], object] | None = None) -> Graph:
+def run_passes(graph: Graph, training: bool = False, check: Callable[[Graph], object] | None = None) -> Graph:
     """Return the graph as the scheduler wants it: updates collected, the phase folded, then every pass in order.
 
-    training: whether updates that the graph carries are made, and what `graphc.training()` is. `between` is called with
+    training: whether updates that the graph carries are made, and what `graphc.training()` is. `check` is called with
     the graph after each step (a verifier, in tests).
     """
     steps = (lambda g: collect_updates(g, training), lambda g: fold_phase(g, training), *PASSES)
     for step in steps:
         graph = step(graph)
-        if between is not None:
-            between(graph)
+        if check is not None:
+            check(graph)
     return graph

@@ -28,7 +28,7 @@ def uniform(node: Node) -> Any:
 
 
 def _repeated_number(node: Node) -> Node | None:
-    """A moved number is the number, repeated."""
+    """Return the number, repeated, for a number that is moved."""
     value = uniform(node)
     source = node.inputs[0]
     if value is None or (isinstance(node.op, BroadcastTo) and not source.shape and isinstance(source.op, Constant)):
@@ -65,8 +65,16 @@ def _reshape_reshape(node: Node) -> Node | None:
     return call("reshape", x.inputs[0], node.shape) if isinstance(x.op, Reshape) else None
 
 
+def _reshape_broadcast(node: Node) -> Node | None:
+    """Repeat a scalar to the new shape at once."""
+    (x,) = node.inputs
+    if isinstance(x.op, BroadcastTo) and not x.inputs[0].shape:
+        return call("broadcast_to", x.inputs[0], node.shape)
+    return None
+
+
 def _reshape_permute(node: Node) -> Node | None:
-    """A transpose that moves only axes of size 1 is a reshape."""
+    """Return a reshape for a transpose that moves only axes of size 1."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, PermuteDims)
     moved = [axis for axis in op.axes if x.shape[axis] != 1]
@@ -97,7 +105,7 @@ def _slice_slice(node: Node) -> Node | None:
 
 
 def _slice_pad(node: Node) -> Node | None:
-    """A slice of what was padded: of the operand where it keeps inside, fill values where it misses it."""
+    """Slice the operand of a pad where the slice keeps inside it; return fill values where it misses it."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Slice)
     if not isinstance(x.op, Pad) or any(size == 0 for size in op.size):
@@ -166,7 +174,7 @@ def _pad_pad(node: Node) -> Node | None:
 
 
 def _sum_trivial(node: Node) -> Node | None:
-    """A sum over nothing, or over axes of size 1."""
+    """Leave out axes of size 1."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Sum)
     if not op.axes:
@@ -190,7 +198,7 @@ def _sum_sum(node: Node) -> Node | None:
 
 
 def _sum_moved(node: Node) -> Node | None:
-    """A sum over all elements does not care where they stand."""
+    """Sum over all elements wherever they stand."""
     (x,) = node.inputs
     if node.shape or not isinstance(x.op, PermuteDims | Reshape):
         return None
@@ -198,7 +206,7 @@ def _sum_moved(node: Node) -> Node | None:
 
 
 def _sum_broadcast(node: Node) -> Node | None:
-    """A sum over repeated elements is a multiple."""
+    """Multiply instead of summing repeated elements."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Sum)
     if not isinstance(x.op, BroadcastTo):
@@ -224,7 +232,7 @@ def _sum_broadcast(node: Node) -> Node | None:
 Rule = Callable[[Node], "Node | None"]
 RULES: dict[type[Op], tuple[Rule, ...]] = {
     BroadcastTo: (_unmoved, _repeated_number, _broadcast_broadcast),
-    Reshape: (_unmoved, _repeated_number, _reshape_reshape),
+    Reshape: (_unmoved, _repeated_number, _reshape_reshape, _reshape_broadcast),
     PermuteDims: (_unmoved, _repeated_number, _permute_permute, _reshape_permute),
     Slice: (_unmoved, _slice_slice, _slice_pad, _slice_concat, _slice_broadcast),
     Pad: (_unmoved, _pad_pad),

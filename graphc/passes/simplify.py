@@ -18,6 +18,7 @@ from graphc.graph.op import Op
 from graphc.ops import elementwise as e
 from graphc.ops.comparison import LogicalAnd, LogicalNot, LogicalOr, Where
 from graphc.ops.control import Cond
+from graphc.ops.gradient_control import StopGradient
 from graphc.ops.movement import BroadcastTo
 from graphc.ops.nested import Item, enclose
 from graphc.ops.scan import Scan
@@ -129,6 +130,11 @@ def _twice(node: Node) -> Node | None:
     return inner.inputs[0] if type(inner.op) is type(node.op) else None
 
 
+def _first(node: Node) -> Node:
+    """Return the operand: what derivatives are, is settled before the passes run."""
+    return node.inputs[0]
+
+
 def _idempotent(node: Node) -> Node | None:
     """Return x for f(x, x) = x."""
     return node.inputs[0] if node.inputs[0] is node.inputs[1] else None
@@ -140,8 +146,8 @@ def _astype(node: Node) -> Node | None:
         return x
     if isinstance(x.op, e.Astype):
         source = x.inputs[0]
-        # The middle type may be skipped if it holds every value of the source, and converts to the last as the source does:
-        # integers wrap and floats saturate; NumPy calls int64 -> float64 safe, which it is not.
+        # The middle type may be skipped if it holds every value of the source, and converts to the last as the source
+        # does: integers wrap and floats saturate. NumPy calls int64 -> float64 safe, which it is not.
         holds = np.can_cast(source.dtype.numpy, x.dtype.numpy, "safe") and source.dtype.name != "int64"
         if holds and (node.dtype.is_float or x.dtype.is_float == source.dtype.is_float):
             return call("astype", source, node.dtype)
@@ -149,7 +155,7 @@ def _astype(node: Node) -> Node | None:
 
 
 def _item(node: Node) -> Node | None:
-    """A branch whose condition is known is the branch; a carry that no step changes is its initial value."""
+    """Return the branch of a known condition, and the initial value of a carry that no step changes."""
     several, op = node.inputs[0], node.op
     assert isinstance(op, Item)
     if isinstance(several.op, Cond):
@@ -228,6 +234,7 @@ RULES: dict[type[Op], tuple[Rule, ...]] = {
     e.Maximum: (_idempotent,),
     e.Minimum: (_idempotent,),
     e.Astype: (_astype,),
+    StopGradient: (_first,),
     Item: (_item,),
     Scan: (_known_operands,),
     Cond: (_known_operands,),

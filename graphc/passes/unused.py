@@ -20,7 +20,7 @@ from graphc.ops.scan import Scan
 
 @dataclass(frozen=True)
 class _Reduced:
-    """What a node with several results becomes: its op, its operands before the pass, and where each kept result stands."""
+    """What a node with several results becomes: op, operands before the pass, and where each kept result stands."""
 
     op: Op
     operands: tuple[Node, ...]
