@@ -1,0 +1,206 @@
+"""Nodes: identity, operators, misuse, leaves, origins, weak scalars."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.graph.node import BUILDERS, here, made_at, make
+from graphc.graph.op import Op
+
+
+def line():
+    return inspect.currentframe().f_back.f_lineno
+
+
+def x32(*shape, name="x"):
+    return graphc.input(name, shape)
+
+
+def test_equality_builds_and_identity_hashes():
+    x = x32(3)
+    assert (x == x).dtype is graphc.bool_
+    assert {x: 1}[x] == 1
+    assert len({x, x32(3)}) == 2
+
+
+@pytest.mark.parametrize(
+    "use", [bool, float, int, len, list, np.asarray, np.exp, lambda x: 1 in x, lambda x: [1, 2][x]]
+)
+def test_misuse_raises_with_advice(use):
+    with pytest.raises(TypeError) as caught:
+        use(x32(3))
+    assert isinstance(caught.value, graphc.NodeUseError) or use is np.exp
+
+
+def test_arrays_yield_to_nodes():
+    x = x32(3)
+    assert (np.ones(3, "float32") * x).op.name == "multiply"
+    assert (np.float32(2) - x).op.name == "subtract"
+    assert (np.ones((2, 3), "float32") @ x).shape == (2,)
+
+
+def test_python_scalars_are_weak():
+    x, k, b = x32(2), graphc.input("k", (2,), "int32"), graphc.input("b", (2,), "bool")
+    assert (x + 1.5).dtype is graphc.float32
+    assert (k + 1).dtype is graphc.int32
+    assert (k + 1.5).dtype is graphc.float32
+    assert (k / 2).dtype is graphc.float32
+    assert (b + 1).dtype is graphc.int64
+    assert (k + x).dtype is graphc.float32
+    assert (graphc.input("y", (), "float64") * 0.1).dtype is graphc.float64
+    with pytest.raises(graphc.DTypeError, match="does not fit"):
+        graphc.input("u", (2,), "uint8") + 300
+
+
+def test_a_float64_array_warns_once_at_its_line():
+    x = x32(2)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            y = x * np.ones(2)
+    assert y.dtype is graphc.float64
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert seen[0].category is graphc.GraphcWarning
+
+
+def test_origin_is_the_users_line():
+    x = x32(3)
+    y = graphc.softmax(x)
+    wanted = line() - 1
+    assert (y.origin.file, y.origin.line) == (__file__, wanted)
+    assert str(y.origin) == f"test_node.py:{wanted}"
+    assert all(operand.origin.line == wanted for operand in y.inputs)
+    with made_at(x.origin):
+        assert here() == x.origin
+        assert (x + 1).origin == x.origin
+
+
+def test_errors_name_line_expected_got_and_operands():
+    x = graphc.input("left", (3,))
+    made = line() - 1
+    y = graphc.parameter(np.zeros(4, "float32"), "weights")
+    with pytest.raises(graphc.ShapeError) as caught:
+        x + y
+    text = str(caught.value)
+    assert "[3] and [4]" in text
+    assert f"in add at test_node.py:{line() - 3}" in text
+    assert f"operand 0: float32[3] made by input 'left' at test_node.py:{made}" in text
+    assert "operand 1: float32[4] made by parameter 'weights'" in text
+    assert isinstance(caught.value, ValueError)
+    assert text.count("operand 0") == 1
+
+
+def test_parameters_are_aligned_and_set_in_place():
+    p = graphc.parameter(np.arange(6.0).reshape(2, 3).T, "p")
+    storage = p.value
+    assert storage.flags.c_contiguous
+    assert storage.ctypes.data % 64 == 0
+    assert (p.dtype, p.shape, p.name) == (graphc.float64, (3, 2), "p")
+    p.set(np.ones((3, 2)))
+    assert p.value is storage
+    assert storage.sum() == 6
+    with pytest.raises(ValueError, match="expected shape"):
+        p.set(np.ones(3))
+    with pytest.raises(ValueError, match="expected float64"):
+        p.set(np.ones((3, 2), complex))
+
+
+def test_default_dtype():
+    try:
+        graphc.set_default_dtype("float64")
+        assert graphc.constant(1.5).dtype is graphc.float64
+        assert x32(2).dtype is graphc.float64
+    finally:
+        graphc.set_default_dtype("float32")
+    assert graphc.constant([1.5, 2]).dtype is graphc.float32
+    assert graphc.constant(np.ones(2)).dtype is graphc.float64
+    assert graphc.constant(3).dtype is graphc.int64
+    with pytest.raises(TypeError):
+        graphc.constant(np.ones(2, "complex64"))
+    with pytest.raises(graphc.GraphcError):
+        graphc.constant(np.array([object()]))
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2.5,), ("not a name",), (None,), (True,)])
+def test_bad_shapes(shape):
+    with pytest.raises(graphc.ShapeError):
+        graphc.input("x", shape)
+
+
+def test_constants_of_equal_bytes_are_equal_ops():
+    a, b = graphc.constant([0.0, 1.0]), graphc.constant([0.0, 1.0])
+    assert a.op == b.op
+    assert hash(a.op) == hash(b.op)
+    assert a.op != graphc.constant([-0.0, 1.0]).op
+    assert a.op != graphc.constant([0, 1]).op
+
+
+def test_ops_of_equal_attributes_are_equal():
+    x = x32(2, 3)
+    assert x.sum(0).op == x.sum(0).op
+    assert x.sum(0).op != x.sum(1).op
+    assert x.max(0).op != x.sum(0).op
+    assert isinstance(x.sum(0).op, Op)
+
+
+def test_indexing_builds_slices_of_symbolic_size():
+    x = graphc.input("x", ("n", 4))
+    n = graphc.symbol("n")
+    assert x[1:].shape == (n - 1, 4)
+    assert x[:-2].shape == (n - 2, 4)
+    assert x[::-1].shape == (n, 4)
+    assert x[0].shape == (4,)
+    assert x[..., None, 0].shape == (n, 1)
+    assert (x[1:] - x[:-1]).shape == (n - 1, 4)
+    assert [str(r) for r in x[:10].requirements] == ["n - 1 >= 9"]
+    array = np.arange(28.0, dtype="float32").reshape(7, 4)
+    for key in (np.s_[1:], np.s_[:-2], np.s_[::-1], np.s_[::-2, 1], np.s_[5:1:-2], np.s_[3:3], np.s_[-1], np.s_[1::3]):
+        np.testing.assert_array_equal(x[key].eval({x: array}), array[key])
+    with pytest.raises(graphc.ShapeError, match="one index array"):
+        x[np.array([0]), np.array([1])]
+    with pytest.raises(graphc.CallError, match="n - 1 >= 9"):
+        x[:10].eval({x: array})
+
+
+def test_empty_slices_of_symbolic_axes():
+    x = graphc.input("x", ("n",))
+    empty = np.zeros(0, "float32")
+    assert x[::-1].eval({x: empty}).shape == (0,)
+    assert x[1:].eval({x: np.ones(1, "float32")}).shape == (0,)
+    with pytest.raises(graphc.CallError):
+        x[1:].eval({x: empty})
+
+
+def test_a_symbol_never_broadcasts_as_one_but_may_be_required_equal():
+    x, y = graphc.input("x", ("n", 3)), graphc.input("y", ("m", 3))
+    total = x + y
+    assert total.shape == (graphc.symbol("n"), 3)
+    ones = np.ones((2, 3), "float32")
+    assert total.eval({x: ones, y: ones}).sum() == 12
+    with pytest.raises(graphc.CallError, match="m == n"):
+        total.eval({x: ones, y: ones[:1]})
+
+
+def test_reshape_with_a_symbol():
+    x = graphc.input("x", ("n", 4))
+    assert x.reshape(-1).shape == (4 * graphc.symbol("n"),)
+    assert x.reshape(-1, 2).shape == (2 * graphc.symbol("n"), 2)
+    grouped = x.reshape(-1, 8)
+    array = np.arange(24, dtype="float32").reshape(6, 4)
+    np.testing.assert_array_equal(grouped.eval({x: array}), array.reshape(-1, 8))
+    with pytest.raises(graphc.CallError):
+        grouped.eval({x: array[:5]})
+
+
+def test_builders_are_registered_under_their_names():
+    assert {"add", "sum", "getitem", "broadcast_to", "astype", "take", "evaluate"} <= BUILDERS.keys()
+    assert graphc.add.__name__ == "add"
+
+
+def test_make_infers():
+    x = x32(2, 3)
+    assert make(x.sum(0).op, x).shape == (3,)
