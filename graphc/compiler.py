@@ -78,7 +78,7 @@ def compile(
     flat: list[Node] = []
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
-    graph = run_passes(graph, training=is_training, between=verify if os.environ.get("GRAPHC_VERIFY") else None)
+    graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     _check_inputs(graph)
     level = host_level()
     plan = _plan_cached(graph, level)
@@ -160,7 +160,7 @@ def _flatten(outputs: Any, flat: list[Node]) -> Structure:
 
 def _with_steps(graph: Graph) -> Graph:
     """Give a graph that draws random numbers a step count of its own."""
-    if random.STEP not in graph.states:
+    if random.STEP not in set(graph.states):
         return graph
     own = state(random.STEP.value * 0, "step")
     graph = graph.rebuild({random.STEP: own})

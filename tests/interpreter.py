@@ -32,7 +32,9 @@ class Guarded:
 
     def array(self, dtype, shape):
         count = int(np.prod(shape))
-        raw = (ctypes.c_char * max(self.nbytes, 1)).from_address(self.address) if self.nbytes else b""
+        if not count:
+            return np.empty(shape, dtype)
+        raw = (ctypes.c_char * self.nbytes).from_address(self.address)
         return np.frombuffer(raw, dtype, count).reshape(shape)
 
 

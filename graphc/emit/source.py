@@ -52,6 +52,8 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
             _write_scatter(kernel, writer, body)
         case Call():
             _write_call(kernel, writer, body)
+    if not body.lines:
+        body.add("return")  # an array without elements
     symbols = sorted(_symbols(kernel))
     words: list[int | str] = [*arguments.names, *symbols]
     head = [f"    {arguments.names.get(w, w) if isinstance(w, int) else w} = word(args, {k})" for k, w in enumerate(words, 1)]

@@ -52,7 +52,9 @@ class Block:
         return block
 
     def close(self, block: Block, head: str | None = None) -> None:
-        """Take over the lines of an inner block, under the head of its loop or condition."""
+        """Take over the lines of an inner block, under the head of its loop or condition; nothing if there are none."""
+        if not block.lines:
+            return
         if head is not None:
             self.add(head)
         self.lines += block.lines

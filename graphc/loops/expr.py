@@ -37,7 +37,7 @@ class Expr:
     def of(cls: type[E], *values: Any) -> E:
         """Return the one expression of this class with these fields."""
         # 0.0 == -0.0 and True == 1 in Python, but they are different constants: repr keeps them apart.
-        key = (cls, *(v if isinstance(v, tuple | Expr | DType | DimExpr | str) else repr(v) for v in values))
+        key = (cls, *(repr(v) if isinstance(v, int | float) else v for v in values))
         found = cls._table.get(key)
         if found is None:
             found = cls(*values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node
-from graphc.ops.elementwise import where
+from graphc.ops.comparison import where
 from graphc.ops.indexing import one_hot
 from graphc.ops.reduction import logsumexp, mean
 from graphc.ops.reduction import sum as sum_

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphc.errors import GraphError
 from graphc.graph.node import Node
 from graphc.nn.module import Module
-from graphc.ops.elementwise import where
+from graphc.ops.comparison import where
 from graphc.ops.gradient_control import training as training_phase
 from graphc.ops.operands import as_node, expand
 from graphc.ops.random import uniform

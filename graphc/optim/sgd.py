@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from graphc.errors import GraphError
 from graphc.graph.node import Node
-from graphc.ops.elementwise import where
+from graphc.ops.comparison import where
 from graphc.ops.operands import expand
 from graphc.optim.optimizer import Optimizer
 

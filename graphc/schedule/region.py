@@ -27,7 +27,7 @@ from graphc.schedule.natives import native_name
 from graphc.schedule.units import Unit, map_unit, tile_unit
 
 
-@dataclass
+@dataclass(eq=False)
 class Root:
     """A value that a kernel stores: `expression` over `axes`, into a buffer."""
 
@@ -46,7 +46,7 @@ class Root:
         return flat_offset([DimExpr.of(a) for a in self.axes], [a.extent for a in self.axes])
 
 
-@dataclass
+@dataclass(eq=False)
 class Region:
     """One graph being scheduled into a draft.
 

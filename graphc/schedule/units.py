@@ -16,7 +16,7 @@ MOST_PARTS = 256
 WINDOW = 64
 
 
-@dataclass
+@dataclass(eq=False)
 class Unit:
     """One kernel, or the steps of one loop or branch. `late`: it replaces what others must have read before."""
 

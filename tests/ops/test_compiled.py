@@ -30,7 +30,7 @@ def graph_of(row, floating):
     outputs = [row.build(*inputs)]
     wrt = [node for node in inputs if node.dtype.is_float]
     if row.derivable and wrt and outputs[0].dtype.is_float:
-        weights = np.random.default_rng(5).uniform(0.5, 1.5, outputs[0].shape).astype(floating)
+        weights = np.random.default_rng(5).uniform(0.5, 1.5, outputs[0].shape).astype(outputs[0].dtype.numpy)
         first = grad(graphc.sum(outputs[0] * weights), wrt, disconnected="zeros")
         outputs += first
         total = graphc.sum(first[0] * np.asarray(0.5, floating))
