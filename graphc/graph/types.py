@@ -86,6 +86,8 @@ def resize(value: Any, sizes: dict[Atom, Dim]) -> Any:
             return dims.Axis(name, dims.substitute(extent, sizes))
         case TensorType(shape, dtype):
             return TensorType(tuple(dims.substitute(dim, sizes) for dim in shape), dtype)
+        case TupleType(items):
+            return TupleType(tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items))
         case tuple():
             new = tuple(resize(item, sizes) for item in value)  # pyright: ignore[reportUnknownVariableType]
             return new if any(a is not b for a, b in zip(new, value, strict=True)) else value  # pyright: ignore

@@ -78,7 +78,9 @@ class Cond(Nested):
             return expand(branch.outputs[k], (size, *branch.outputs[k].shape))
 
         if batched[0] is None:
-            return _choose(node, yes, no, repeated, list(pairs.values()))
+            # Results that are equal for all examples are repeated: this node itself still needs one example's operands.
+            full = [or_else(new, repeated, self.then, k) for k, new in enumerate(yes)]
+            return _choose(node, full, no, repeated, list(pairs.values()))
         # Each example chooses for itself: both branches are computed, and each element is taken from the chosen one.
         operands = {**dict(zip(self.then.inputs, node.inputs[1:], strict=True)), **dict(pairs.values())}
         results: list[Node] = []

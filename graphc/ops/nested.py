@@ -148,7 +148,7 @@ _index: ContextVar[Node | None] = ContextVar("_index", default=None)
 
 
 def loop_index() -> Node | None:
-    """Return the number of the present step of the loop being traced (int64, unique in nested loops); None outside."""
+    """Return the number of the present step of the loop being traced (uint32, unique in nested loops); None outside."""
     return _index.get()
 
 

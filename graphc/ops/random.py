@@ -25,7 +25,6 @@ from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise, ShiftRight, exp
 from graphc.ops.nested import loop_index
-from graphc.ops.nested import loop_index
 from graphc.ops.operands import as_node, as_optional_dtype, cast, expand, floating
 
 SEED = state(np.uint32(0), "seed")

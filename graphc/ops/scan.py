@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.chain import batch, forward, reverse
 from graphc.dims import Dim
-from graphc.dtypes import int64
+from graphc.dtypes import uint32
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
@@ -220,9 +220,11 @@ class Scan(Nested):
         ]
         results = [old if new is None else new for old, new in zip(part.results, outputs[first:], strict=True)]
         many = assemble(carries, slices, shared, results, self.length, self.reverse)
-        finals = (item(many, k) if outer in inner else None for k, outer in enumerate(part.carries))
+        # What is equal for all examples is repeated: the results of this node itself still need one example's operands.
+        finals = (item(many, k) if outer in inner else repeat(item(many, k), size) for k, outer in enumerate(part.carries))
         stacked = (
-            None if new is None else swap_leading(item(many, first + k)) for k, new in enumerate(outputs[first:])
+            repeat(item(many, first + k), size) if new is None else swap_leading(item(many, first + k))
+            for k, new in enumerate(outputs[first:])
         )
         return (*finals, *stacked)
 
@@ -270,6 +272,11 @@ def or_zeros(node: Node | None, type: TensorType) -> Node:
     return zeros(type) if node is None else node
 
 
+def repeat(node: Node, size: Dim) -> Node:
+    """Return the node with a new leading axis along which it does not change."""
+    return expand(node, (size, *node.shape))
+
+
 def swap_leading(node: Node) -> Node:
     """Exchange the first two axes: batch and time."""
     return call("permute_dims", node, (1, 0, *range(2, node.ndim)))
@@ -298,7 +305,7 @@ def scan(
 
     carries = [placeholder(node.type) for node in initial]
     slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
-    start, index = trace_start(), placeholder(TensorType((), int64))
+    start, index = trace_start(), placeholder(TensorType((), uint32))
     with inside_loop(index):
         returned = step(rebuild(init, carries), rebuild(xs, slices))
     if not isinstance(returned, tuple) or len(returned) != 2:
@@ -338,5 +345,5 @@ def map(function: Callable[[Any], Any], xs: Any) -> Any:
 def _numbers(length: Dim) -> Node:
     """Return the loop index at each step: distinct over all steps of the enclosing loops too, below 2**32 of them."""
     outer = loop_index()
-    numbers = call("arange", length)
-    return numbers if outer is None else outer * call("size", length) + numbers
+    numbers = call("arange", length, dtype="uint32")
+    return numbers if outer is None else outer * call("size", length, dtype="uint32") + numbers
