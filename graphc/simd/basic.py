@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.simd.kinds import FLOATS, I64, INTEGERS, KINDS, LANES, NUMBERS, UNSIGNED, VECTORS, B, SimdType
-from graphc.simd.record import Rule, comparison, define, define_operator, equal, numbers, require
+from graphc.simd.record import Result, Rule, comparison, define, define_operator, equal, numbers, require
 
 # A formula's first parameter is `Emitter | Arrays` and its values are theirs; the union says less than Any, since no
 # method of one accepts the values of the other.
@@ -63,6 +63,16 @@ def _define_tail(lanes: int) -> None:
 
 
 # Operators
+
+
+def scalars_only(rule: Rule) -> Rule:
+    """The rule of augmented assignment, which in the twin would change a vector under all of its names."""
+
+    def scalar(*types: SimdType) -> Result:
+        require(all(one.lanes == 1 for one in types), "scalars; for vectors write a = a + b")
+        return rule(*types)
+
+    return scalar
 
 
 def _bound(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -273,7 +283,8 @@ def _define_all() -> None:
         for kind in ("i64", "i32"):
             _define_iota(SimdType(kind, lanes))
     for symbol, rule, operators in _SYMBOLS:
-        define_operator(symbol, rule, _bound(operators[0]), *operators)
+        define_operator(symbol, rule, _bound(operators[0]), operators[0])
+        define_operator(f"{symbol}=", scalars_only(rule), _bound(operators[0]), *operators[1:])
     define_operator("not", numbers(1, "b"), lambda arithmetic, x: ~x, operator.not_)
     define_operator("bool", lambda x: B, lambda arithmetic, x: arithmetic.convert(x, "b"), bool)
 
@@ -285,10 +296,10 @@ def _define_all() -> None:
     define("minimum", numbers(2, *NUMBERS), minimum, None, min)
     define("select", _select_rule, lambda arithmetic, mask, a, b: arithmetic.select(mask, a, b))
     define("logical_not", numbers(1, "b"), lambda arithmetic, x: ~x)
-    define("floordiv", numbers(2, *NUMBERS), floordiv, None, operator.floordiv, operator.ifloordiv)
-    define("remainder", numbers(2, *NUMBERS), remainder, None, operator.mod, operator.imod)
-    define("shift_left", _shift_rule, _shift(left=True), None, operator.lshift, operator.ilshift)
-    define("shift_right", _shift_rule, _shift(left=False), None, operator.rshift, operator.irshift)
+    define("floordiv", numbers(2, *NUMBERS), floordiv, None, operator.floordiv)
+    define("remainder", numbers(2, *NUMBERS), remainder, None, operator.mod)
+    define("shift_left", _shift_rule, _shift(left=True), None, operator.lshift)
+    define("shift_right", _shift_rule, _shift(left=False), None, operator.rshift)
 
     _define_reduction("add", lambda arithmetic, a, b: a + b, *NUMBERS)
     _define_reduction("multiply", lambda arithmetic, a, b: a * b, *NUMBERS)

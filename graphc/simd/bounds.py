@@ -53,6 +53,11 @@ def buffers(
             _kernels.pop(address, None)
 
 
+def silent() -> bool:
+    """Whether a block of `buffers` is open, which silences NumPy's warnings."""
+    return bool(_registered)
+
+
 def kernel_at(address: int) -> Callable[[int, int, int], None]:
     """The function that `call_kernel` finds at an address; raises OutOfBounds if none was registered."""
     if address not in _kernels:
@@ -84,7 +89,7 @@ def read(kind: SimdType, address: int) -> Any:
     """A contiguous load, checked."""
     _check(address, kind.nbytes, write=False)
     stored = kind.of("u8") if kind.kind == "b" else kind
-    lanes = np.frombuffer(_span(address, kind.nbytes), stored.dtype).copy()
+    lanes = np.frombuffer(ctypes.string_at(address, kind.nbytes), stored.dtype)
     lanes = lanes != 0 if kind.kind == "b" else lanes
     return lanes if kind.lanes > 1 else lanes[0]
 

@@ -4,6 +4,7 @@ Vectors are logical: `f32x16` exists on every machine, and LLVM spreads it over 
 reduction tree, and with it every bit of a result, does not depend on the CPU.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,4 +98,9 @@ VECTORS = tuple(SimdType(kind, lanes) for kind in KINDS for lanes in LANES)
 
 def type_of(value: Any) -> SimdType:
     """The dialect's type of a NumPy scalar or one-dimensional array."""
-    return SimdType(_KIND_OF_DTYPE[value.dtype], value.shape[0] if value.ndim else 1)
+    return _type(value.dtype, value.size)
+
+
+@functools.cache
+def _type(dtype: np.dtype[Any], lanes: int) -> SimdType:
+    return SimdType(_KIND_OF_DTYPE[dtype], lanes)

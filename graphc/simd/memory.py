@@ -15,6 +15,14 @@ from graphc.simd.kinds import I64, KINDS, SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.record import Rule, addresses, define, mask_of, require
 
 
+def _active_run(mask: Any) -> slice | None:
+    """The active lanes, if they are neighbours: the twin then makes one access of them."""
+    active = np.flatnonzero(mask)
+    if active.size and active[-1] - active[0] + 1 == active.size:
+        return slice(int(active[0]), int(active[-1]) + 1)
+    return None
+
+
 def _lane_addresses(address: Any, kind: SimdType) -> Any:
     return int(address) + np.arange(kind.lanes) * kind.itemsize
 
@@ -31,7 +39,12 @@ def _define_load(kind: SimdType) -> None:
     def twin(arrays: Arrays, address: Any, mask: Any = None) -> Any:
         if mask is None:
             return read(kind, int(address))
-        return read_lanes(kind, _lane_addresses(address, kind), mask)
+        run = _active_run(mask)
+        if run is None:
+            return read_lanes(kind, _lane_addresses(address, kind), mask)
+        result = np.zeros(kind.lanes, kind.dtype)
+        result[run] = read(kind.wide(run.stop - run.start), int(address) + run.start * kind.itemsize)
+        return result
 
     define(f"load_{kind}", rule, build, twin)
 
@@ -68,8 +81,9 @@ def _store_rule(value: SimdType, address: SimdType, *masks: SimdType) -> None:
 
 
 def _store_twin(arrays: Arrays, value: Any, address: Any, mask: Any = None) -> None:
-    if mask is None:
-        write(int(address), value)
+    run = slice(0, None) if mask is None else _active_run(mask)
+    if run is not None:
+        write(int(address) + run.start * value.itemsize, value[run] if value.ndim else value)
     else:
         write_lanes(_lane_addresses(address, arrays.type_of(value)), value, mask)
 

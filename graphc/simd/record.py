@@ -5,6 +5,7 @@ A builder is called with the emitter and the argument values; most builders are 
 `graphc.simd.twin` to Python.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,10 +35,15 @@ class Function:
     def infer(self, *types: SimdType) -> Result:
         """The result's type; raises TypeError naming this function and its argument types."""
         try:
-            return self.rule(*types)
+            return _inferred(self.rule, types)
         except TypeError as error:
             given = ", ".join(str(one) for one in types)
             raise TypeError(f"{self.name}({given}): {error}") from None
+
+
+@functools.cache
+def _inferred(rule: Rule, types: tuple[SimdType, ...]) -> Result:
+    return rule(*types)
 
 
 FUNCTIONS: dict[str, Function] = {}

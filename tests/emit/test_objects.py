@@ -82,6 +82,7 @@ def test_native_that_needs_python_is_refused_with_the_reason(native, reason):
         (["z = exp(word(args, 0))"], r"line 2: z = exp.*\n.*exp\(i64\): expected one of f32, f64"),
         (["z = i32(1) + 1"], r"\(i32, i64\): expected arguments of one type"),
         (["z = nothing(1)"], "nothing"),
+        (["z = f32x16(1.0)", "z += z"], "for vectors write a = a"),
         (["z = load_f32x16(args, tail_bx8(1))"], "at most one mask, bx16"),
         (["a = 0", "for i in range(3):", "    a = a + 1", "    a = f32(1.0)"], "unify"),
         (["a = [1, 2]"], "outside of the dialect"),
