@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
 class Node(Operators):
-    """One use of an op: its value, once the graph runs. Compared by identity. `serial` counts nodes as they are made."""
+    """One use of an op: its value, once the graph runs; compared by identity. `serial` counts nodes as made."""
 
     op: Op
     inputs: tuple[Node, ...]

@@ -38,7 +38,7 @@ class Op:
     is_native: ClassVar[bool] = False
 
     def infer(self, *inputs: Any, **_: Any) -> Any:
-        """Return the type of the result; where the inputs do not fit, raise ShapeError or DTypeError or call `require`."""
+        """Return the type of the result; raise ShapeError or DTypeError, or call `require`, where inputs do not fit."""
         raise NotImplementedError(self.name)
 
     def numpy(self, *inputs: Any, **_: Any) -> Any:

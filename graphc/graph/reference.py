@@ -94,7 +94,7 @@ def _fits(result: Any, expected: TensorType, sizes: Mapping[str, int], node: Nod
 def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None) -> Any:
     """Return the values of nodes by the reference run: each op's NumPy definition, no compiler.
 
-    outputs: nodes in any nesting of tuples, lists and dicts; the result has it too. feeds: arrays for the inputs (or for
+    outputs: nodes in any nesting of tuples, lists and dicts; the result has it too. feeds: arrays for inputs (or for
     any nodes). Raises MissingInputError or CallError where they do not fit.
     """
     return rebuild(outputs, run(leaves(outputs), feeds or {}))

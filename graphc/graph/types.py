@@ -69,7 +69,7 @@ def as_dim(value: object) -> Dim:
             raise ShapeError(f"expected a dimension's name to be an identifier, got {value!r}")
         return dims.symbol(value)
     try:
-        number = value.__index__()  # type: ignore[union-attr]
+        number = int(value.__index__())  # type: ignore[attr-defined]
     except (AttributeError, TypeError):
         raise ShapeError(f"expected a dimension: an integer, a name or a dim; got {value!r}") from None
     if isinstance(value, bool) or number < 0:
@@ -87,7 +87,9 @@ def resize(value: Any, sizes: dict[Atom, Dim]) -> Any:
         case TensorType(shape, dtype):
             return TensorType(tuple(dims.substitute(dim, sizes) for dim in shape), dtype)
         case TupleType(items):
-            return TupleType(tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items))
+            return TupleType(
+                tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items)
+            )
         case tuple():
             new = tuple(resize(item, sizes) for item in value)  # pyright: ignore[reportUnknownVariableType]
             return new if any(a is not b for a, b in zip(new, value, strict=True)) else value  # pyright: ignore

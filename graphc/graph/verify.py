@@ -5,6 +5,8 @@ Run between passes in tests and under GRAPHC_VERIFY=1. It walks the graph once, 
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from graphc.errors import GraphcError, VerificationError
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
@@ -59,7 +61,7 @@ def _same(expected: NodeType, actual: NodeType) -> bool:
     return len(expected.items) == len(actual.items) and all(map(_same, expected.items, actual.items))
 
 
-def _fail(graph: Graph, node: Node, fault: str) -> None:
+def _fail(graph: Graph, node: Node, fault: str) -> NoReturn:
     fragment = Graph((), (node,), requirements=())
     lines = str(fragment).splitlines()
     shown = "\n".join(lines[-12:])

@@ -45,7 +45,7 @@ def dependents(roots: Iterable[Node], sources: Iterable[Node]) -> dict[Node, Non
 
 
 def rewrite(roots: Iterable[Node], visit: Callable[[Node], Node]) -> tuple[Node, ...]:
-    """Rebuild what the roots need, operands first: `visit` gets each node on new inputs and returns what replaces it."""
+    """Rebuild what the roots need, operands first: `visit` gets a node on new inputs and returns what replaces it."""
     kept = tuple(roots)
     done: dict[Node, Node] = {}
     for node in topological(kept):

@@ -129,7 +129,8 @@ class Where(Elementwise):
     function = "select"
     meaning = np.where
 
-    def infer(self, condition: TensorType, *branches: TensorType) -> TensorType:
+    def infer(self, *inputs: TensorType, **_: Any) -> TensorType:
+        condition, *branches = inputs
         demand(condition, "b", "where's condition")
         type = same(*branches, what=self.name)
         same(condition, TensorType(type.shape, bool_), what=self.name)

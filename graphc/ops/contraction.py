@@ -1,9 +1,11 @@
 """Contractions: bilinear sums whose operands and result are read and written through affine maps.
 
-One op covers matmul, batched matmul, einsum and convolution. Its derivatives are the same op with the roles of the three
-arrays exchanged, so they need no code of their own.
+One op covers matmul, batched matmul, einsum and convolution. Its derivatives are the same op with the roles of the
+three arrays exchanged, so they need no code of their own.
 """
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -151,7 +153,8 @@ def _by_einsum(op: Contract, left: Any, right: Any) -> Any:
 
 def _by_views(op: Contract, left: Any, right: Any) -> Any:
     """Contract through strided views of the operands, one dimension for each axis that a map mentions."""
-    result = np.zeros(op.shape, left.dtype)  # pyright: ignore[reportArgumentType]
+    shape: Any = op.shape
+    result = np.zeros(shape, left.dtype)
     if any(axis.extent == 0 for axis in op.domain):
         return result
     number = _letters(op.domain)
@@ -169,11 +172,11 @@ def _by_views(op: Contract, left: Any, right: Any) -> Any:
         [number[a] for a in kept if a not in missing],
         optimize=True,
     )
-    grid = np.indices([axis.extent for axis in kept], sparse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    at = dict(zip(kept, grid, strict=True))
-    where = tuple(np.asarray(values(index, at)) for index in op.out)  # pyright: ignore[reportArgumentType]
-    summed = np.expand_dims(summed, tuple(kept.index(axis) for axis in missing)) * np.asarray(repeats, left.dtype)
     full: Any = [axis.extent for axis in kept]
+    grid: Any = np.indices(full, sparse=True)
+    at: dict[Axis, Any] = dict(zip(kept, grid, strict=True))
+    where = tuple(np.asarray(values(index, at)) for index in op.out)
+    summed = np.expand_dims(summed, tuple(kept.index(axis) for axis in missing)) * np.asarray(repeats, left.dtype)
     np.add.at(result, where, np.broadcast_to(summed, full))
     return result
 
@@ -281,7 +284,7 @@ def einsum(subscripts: str, x: Any, y: Any) -> Node:
 def conv2d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Node:
     """Return the 2-D cross-correlation of images (N, H, W, C) with a kernel (KH, KW, C, O): shape (N, H', W', O).
 
-    stride, dilation: a number or a pair. padding: "valid", "same" (H' = ceil(H / stride), the odd element after), a number,
+    stride, dilation: a number or a pair. padding: "valid", "same" (H' = ceil(H / stride), the odd one after), a number,
     a pair, or ((top, bottom), (left, right)).
     """
     image, weight = promoted(x, kernel)
@@ -308,7 +311,7 @@ def conv2d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilatio
 
 
 def _two(value: Any, what: str) -> tuple[int, int]:
-    pair: Any = tuple(value) if isinstance(value, tuple | list) else (value, value)  # pyright: ignore
+    pair: Any = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
         raise ShapeError(f"conv2d: expected {what} to be 1 or more, or a pair of such, got {value!r}")
     return pair
@@ -324,8 +327,8 @@ def _margins(padding: Any, sizes: Sequence[Dim], reach: list[Dim], stride: tuple
             before = dims.floordiv(total, 2)
             result.append((before, total - before))
         return result
-    given: Any = tuple(padding) if isinstance(padding, tuple | list) else (padding, padding)  # pyright: ignore
-    pairs = [tuple(p) if isinstance(p, tuple | list) else (p, p) for p in given]  # pyright: ignore
+    given: Any = tuple(padding) if isinstance(padding, tuple | list) else (padding, padding)
+    pairs: list[Any] = [p if isinstance(p, tuple | list) else (p, p) for p in given]
     if len(pairs) != 2 or any(len(p) != 2 or any(not isinstance(v, int) or v < 0 for v in p) for p in pairs):
         raise ShapeError(f"conv2d: expected padding 'valid', 'same', a number, a pair or two pairs, got {padding!r}")
-    return pairs
+    return [(before, after) for before, after in pairs]

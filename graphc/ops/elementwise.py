@@ -4,6 +4,8 @@ So the Jacobian is diagonal, and one rule, `derivative`, serves both modes: it s
 Ties: maximum and minimum give each operand half, as torch.maximum; relu'(0) = abs'(0) = 0.
 """
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -31,7 +33,7 @@ class Elementwise(Op):
     function: ClassVar[str] = ""
     meaning: ClassVar[Callable[..., Any]]
 
-    def infer(self, *inputs: TensorType) -> TensorType:
+    def infer(self, *inputs: TensorType, **_: Any) -> TensorType:
         type = same(*inputs, what=self.name)
         demand(type, self.accepts, self.name)
         return TensorType(type.shape, self.result_dtype(type.dtype))
@@ -40,7 +42,7 @@ class Elementwise(Op):
         """Return the result's dtype."""
         return dtype
 
-    def numpy(self, *inputs: Any) -> Any:
+    def numpy(self, *inputs: Any, **_: Any) -> Any:
         return type(self).meaning(*inputs)
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node | None:
@@ -450,7 +452,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Node:
 
 
 @builder("power")
-def power(x: Any, exponent: float) -> Node:
+def power(x: Any, exponent: Any) -> Node:
     """Return x to a constant power: products for integers (x**2 is exactly x*x), exp(exponent * log(x)) otherwise."""
     if isinstance(exponent, Node) or not isinstance(exponent, int | float | np.integer | np.floating):
         raise DTypeError(

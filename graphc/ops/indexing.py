@@ -1,8 +1,10 @@
-"""Indexing: by brackets, and by indices read from data: take, its adjoint scatter_add, one_hot, and what is made of them.
+"""Indexing: by brackets, and by indices read from data: take, its adjoint scatter_add, one_hot, and their kin.
 
 Every index that is read is range-checked; negative ones count from the end, once, as in NumPy.
 """
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ from graphc.ops.positions import size as size_of
 
 
 def _wrapped(indices: Any, size: int, what: str) -> Any:
-    wrapped = np.where(indices < 0, indices.astype(np.int64) + size, indices)
-    outside = (wrapped < 0) | (wrapped >= size)
+    wrapped: Any = np.where(indices < 0, indices.astype(np.int64) + size, indices)
+    outside: Any = (wrapped < 0) | (wrapped >= size)
     if np.any(outside):
         raise IndexOutOfRangeError(f"{what}: index {indices[outside].flat[0]} is outside an axis of size {size}")
     return wrapped
@@ -173,7 +175,8 @@ class OneHot(Op):
 
     def numpy(self, indices: Any) -> Any:
         size: Any = self.size
-        return _wrapped(indices, size, self.name)[..., None] == np.arange(size)
+        positions: Any = np.arange(size)
+        return _wrapped(indices, size, self.name)[..., None] == positions
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
         return (None,)
@@ -193,7 +196,7 @@ class OneHot(Op):
 
 @builder("take")
 def take(x: Any, indices: Any, axis: int = 0) -> Node:
-    """Return the elements of an axis at integer indices; their dimensions take its place. Out of range raises IndexError."""
+    """Return elements of an axis at integer indices, whose dimensions take its place; out of range is an IndexError."""
     node = as_node(x)
     return make(Take(normalize_axis(axis, node.ndim)), node, as_node(indices))
 
@@ -236,7 +239,7 @@ def repeat(x: Any, repeats: int, axis: int) -> Node:
 @builder("getitem")
 def getitem(x: Node, key: Any) -> Node:
     """Index as NumPy does: integers, slices, `...` and None; one array or node of integers takes along its axis."""
-    keys: list[Any] = list(key) if isinstance(key, tuple) else [key]  # pyright: ignore[reportUnknownArgumentType]
+    keys: list[Any] = list(key) if isinstance(key, tuple) else [key]
     given = sum(item is not None and item is not Ellipsis for item in keys)
     dots = [k for k, item in enumerate(keys) if item is Ellipsis]
     if given > x.ndim or len(dots) > 1:
@@ -291,7 +294,7 @@ def _single(item: Any, extent: Dim) -> Dim:
 def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
     """Return start, size and step of a Python slice on an axis.
 
-    On a symbolic axis nothing is clipped: the bounds must lie within the axis, which becomes a requirement. So x[1:] has
+    On a symbolic axis nothing is clipped: the bounds must lie within it, which becomes a requirement. So x[1:] has
     size n - 1, and not max(n - 1, 0).
     """
     step = 1 if key.step is None else int(key.step)

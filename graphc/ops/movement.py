@@ -4,6 +4,8 @@ All are linear. Adjoint pairs: broadcast_to and sum, slice and pad, permute_dims
 concat and slices.
 """
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,7 +51,8 @@ class BroadcastTo(Movement):
         return TensorType(self.shape, x.dtype)
 
     def numpy(self, x: Any) -> Any:
-        return np.broadcast_to(x, self.shape)  # pyright: ignore[reportArgumentType]
+        shape: Any = self.shape
+        return np.broadcast_to(x, shape)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
         x = node.inputs[0]
@@ -84,7 +87,8 @@ class Reshape(Movement):
         return TensorType(self.shape, x.dtype)
 
     def numpy(self, x: Any) -> Any:
-        return np.reshape(x, self.shape)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        shape: Any = self.shape
+        return np.reshape(x, shape)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
         return (reshape(cotangent, node.inputs[0].shape),)
@@ -122,7 +126,7 @@ def _reshaped(at: tuple[DimExpr, ...], shape: tuple[Dim, ...], source: tuple[Dim
 
 
 def _matching_run(shape: tuple[Dim, ...], source: tuple[Dim, ...], i: int, j: int) -> tuple[int, int]:
-    """Return the ends of the shortest runs from i and j with equal products; the ends of both shapes if there is none."""
+    """Return the ends of the shortest runs from i and j with equal products; both shapes' ends if there is none."""
     ends = {dims.product(source[j:stop]): stop for stop in range(len(source), j, -1)}
     for stop in range(i + 1, len(shape) + 1):
         if (end := ends.get(dims.product(shape[i:stop]))) is not None:
@@ -436,10 +440,10 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     pairs: list[Any]
     if not isinstance(widths, tuple | list):
         pairs = [(widths, widths)] * node.ndim
-    elif len(widths) == 2 and not any(isinstance(w, tuple | list) for w in widths):  # pyright: ignore
-        pairs = [tuple(widths)] * node.ndim  # pyright: ignore[reportUnknownArgumentType]
+    elif len(widths) == 2 and not any(isinstance(w, tuple | list) for w in widths):
+        pairs = [tuple(widths)] * node.ndim
     else:
-        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]  # pyright: ignore[reportUnknownVariableType]
+        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
     low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
     return make(Pad(low, high, tuple(interior) if interior else (0,) * node.ndim, float(value)), node)
 

@@ -1,5 +1,7 @@
 """Functions over whole arrays that Numba compiles as they are: the user's own, and sorting."""
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -35,7 +37,8 @@ class Native(Op):
         return self.types[0] if len(self.types) == 1 else TupleType(self.types)
 
     def numpy(self, *inputs: Any) -> Any:
-        outputs = tuple(np.zeros(type.shape, type.dtype.numpy) for type in self.types)  # pyright: ignore
+        shapes: Any = [type.shape for type in self.types]
+        outputs = tuple(np.zeros(shape, type.dtype.numpy) for shape, type in zip(shapes, self.types, strict=True))
         self.function(*outputs, *(np.ascontiguousarray(array).reshape(array.shape) for array in inputs))
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -64,8 +67,8 @@ def native(
 ) -> Any:
     """Call a function of your own on whole arrays: `function(*outputs, *inputs)` fills outputs of these types.
 
-    It must compile under Numba without allocating, raising or printing. `vjp(node, cotangent)` returns a cotangent (a node
-    or None) for each input. With several types the result is a tuple of nodes.
+    It must compile under Numba without allocating, raising or printing. `vjp(node, cotangent)` returns a node or
+    None for each input. With several types the result is a tuple of nodes.
     """
     given = (types,) if isinstance(types, TensorType) else tuple(types)
     node = make(Native(function, given, vjp), *(as_node(value) for value in inputs))

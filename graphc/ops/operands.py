@@ -3,6 +3,8 @@
 Ops demand equal shapes and dtypes; the `astype` and `broadcast_to` nodes inserted here fuse away.
 """
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import warnings
@@ -116,7 +118,7 @@ def normalize_axes(axes: Any, rank: int) -> tuple[int, ...]:
     """Return sorted, distinct, non-negative axes; all of them for None."""
     if axes is None:
         return tuple(range(rank))
-    given = tuple(axes) if isinstance(axes, tuple | list) else (axes,)  # pyright: ignore[reportUnknownVariableType]
+    given: Any = axes if isinstance(axes, tuple | list) else (axes,)
     result = tuple(sorted(normalize_axis(axis, rank) for axis in given))
     if len(set(result)) != len(result):
         raise ShapeError(f"an axis is given twice: {axes}")

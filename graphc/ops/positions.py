@@ -1,5 +1,7 @@
 """Arrays made of index expressions: positions, sizes, ranges."""
 
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -32,9 +34,12 @@ class Positions(Op):
         return TensorType(self.shape, int64)
 
     def numpy(self) -> Any:
-        grids = np.indices(self.shape, sparse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        axes = {Axis(f"i{k}", size): grid for k, (size, grid) in enumerate(zip(self.shape, grids, strict=True))}
-        return np.broadcast_to(np.asarray(values(self.value, axes), np.int64), self.shape)  # pyright: ignore
+        shape: Any = self.shape
+        grids: Any = np.indices(shape, sparse=True)
+        axes: dict[Axis, Any] = {
+            Axis(f"i{k}", size): grid for k, (size, grid) in enumerate(zip(self.shape, grids, strict=True))
+        }
+        return np.broadcast_to(np.asarray(values(self.value, axes), np.int64), shape)
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         return node

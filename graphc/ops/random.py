@@ -36,7 +36,7 @@ _sites = 0
 
 
 def seed(number: int) -> None:
-    """Set the seed (0 to 2**32 - 1, 0 at the start) and count sites from 0 again, so that a program repeats its draws."""
+    """Set the seed (0 to 2**32 - 1, 0 at the start) and count sites from 0 again, so that a program repeats draws."""
     global _sites
     if not 0 <= number < 2**32:
         raise DTypeError(f"expected a seed from 0 to 2**32 - 1, got {number}")
@@ -148,7 +148,7 @@ def _floating(dtype: object) -> DType:
 
 
 def _fraction(words: Node, dtype: DType, drop: int, offset: float) -> Node:
-    """Return (words without their lowest bits + offset) as fractions of their range; dropping keeps the result below 1."""
+    """Return (words without their lowest bits + offset) as fractions of their range; dropping keeps it below 1."""
     if drop:
         words = make(ShiftRight(), words, expand(constant(drop, uint32), words.shape))
     number = cast(words, dtype)
@@ -273,10 +273,14 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 }
 
 
+def _call_numpy(name: str, *args: Any) -> Any:
+    return _NUMPY[name](*args)
+
+
 def quantile(p: Any) -> Any:
     """Return the normal distribution's quantile of an array of probabilities, by its definition in NumPy."""
     with np.errstate(all="ignore"):
-        return _quantile(p, lambda value: np.asarray(value, p.dtype), lambda name, *args: _NUMPY[name](*args))
+        return _quantile(p, lambda value: np.asarray(value, p.dtype), _call_numpy)
 
 
 class NormalQuantile(Elementwise):
