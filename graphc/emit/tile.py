@@ -14,58 +14,62 @@ from graphc.loops.kernels import ACCUMULATOR, Tile
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write a Tile kernel: threads share the blocks of rows."""
-    rows, vectors = kernel.shape
+    """Write a Tile kernel: threads share the blocks of rows.
+
+    The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
+    """
+    rows, lane = kernel.shape[0], kernel.lane
+    width = kernel.shape[1] * writer.lanes
     extent = writer.dim(kernel.row.extent, block)
     block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
-    start, stop = writer.split(total, block)
-    inner = block.inner(*kernel.outer)
-    flat = "piece // blocks"
-    inner.add(f"{kernel.row.name} = {rows} * (piece - {flat} * blocks)")
-    for axis in reversed(kernel.outer):
-        # The innermost outer axis runs fastest after the blocks.
-        size = factor(writer.dim(axis.extent, inner))
-        name = writer.fresh("rest")
-        inner.add(f"{name} = {flat}")
-        inner.add(f"{axis.name} = {name} % {size}")
-        flat = f"{name} // {size}"
-    sides: list[tuple[Block, str]] = []
-    even = isinstance(kernel.row.extent, int) and kernel.row.extent % rows == 0
-    if even:
-        _write_columns(kernel, writer, inner, full=True)
-    else:
-        for full, head in ((True, f"if {kernel.row.name} + {rows} <= {extent}:"), (False, "else:")):
-            side = inner.inner()
-            _write_columns(kernel, writer, side, full=full)
-            sides.append((side, head))
-        for side, head in sides:
-            inner.close(side, head)
-    block.close(inner, f"for piece in range({start}, {stop}):")
-
-
-def _write_columns(kernel: Tile, writer: Writer, block: Block, *, full: bool) -> None:
-    lane, width = kernel.lane, kernel.shape[1] * writer.lanes
-    if not full:
-        for t in range(kernel.shape[0]):
-            block.add(f"row{t} = min({kernel.row.name} + {t}, {writer.dim(kernel.row.extent, block)} - 1)")
-    extent = lane.extent
-    stop = writer.dim(extent, block)
-    if isinstance(extent, int):
-        whole, rest = str(extent - extent % width), extent % width != 0
+    span = writer.split(total, block)
+    stop = writer.dim(lane.extent, block)
+    if isinstance(lane.extent, int):
+        whole, rest = str(lane.extent - lane.extent % width), lane.extent % width != 0
     else:
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
     if whole != "0":
         inner = block.inner(lane, vector=lane)
-        _write_one(kernel, writer, inner, kernel.shape[1], full=full)
+        _write_rows(kernel, writer, inner, span, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = block.inner(lane, vector=lane, mask=mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_one(kernel, writer, inner, 1, full=full)
+        _write_rows(kernel, writer, inner, span, 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+
+
+def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:
+    """Write the loop over this thread's blocks of rows, for `vectors` vectors of lanes."""
+    rows, row = kernel.shape[0], kernel.row
+    extent = writer.dim(row.extent, block)
+    inner = block.inner(*kernel.outer)
+    flat = "piece"
+    if kernel.outer:
+        inner.add("position = piece // blocks")
+        inner.add(f"{row.name} = {rows} * (piece - position * blocks)")
+        flat = "position"
+    else:
+        inner.add(f"{row.name} = {rows} * piece")
+    for axis in reversed(kernel.outer):
+        size = factor(writer.dim(axis.extent, inner))
+        inner.add(f"{axis.name} = {flat} % {size}")
+        flat = f"{flat} // {size}"
+    if isinstance(row.extent, int) and row.extent % rows == 0:
+        _write_one(kernel, writer, inner, vectors, full=True)
+    else:
+        side = inner.inner()
+        _write_one(kernel, writer, side, vectors, full=True)
+        inner.close(side, f"if {row.name} + {rows} <= {extent}:")
+        side = inner.inner()
+        for t in range(rows):
+            side.add(f"row{t} = min({row.name} + {t}, {extent} - 1)")
+        _write_one(kernel, writer, side, vectors, full=False)
+        inner.close(side, "else:")
+    block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
 
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
@@ -98,9 +102,14 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
     writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
-    # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once.
-    column = Block(block.parent, block.bound, block.depth, block.vector, block.mask)
-    column.axis_names = {kernel.lane: f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name}
+    # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
+    # lane axis names the first vector, so nothing that uses it may be placed there.
+    top = block
+    while top.parent is not None:
+        top = top.parent
+    column = Block(top, block.bound, block.depth, block.vector, block.mask)
+    column.axis_names = {axis: axis.name for axis in kernel.outer}
+    column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
     for t in range(kernel.shape[0]):
         guarded = not full and t > 0
         cell = column.inner(kernel.row, depth=int(guarded))
