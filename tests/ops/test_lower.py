@@ -5,12 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+import graphc
 from graphc import dims
 from graphc.derivatives import grad
-from graphc.dims import Axis
+from graphc.dims import Axis, Symbol
 from graphc.graph import bodies, walk
 from graphc.graph.node import Constant
 from graphc.graph.reference import run
+from graphc.graph.types import TensorType
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce
 from tests.ops.catalogue import ROWS, Row, _philox_word
 
@@ -32,8 +34,9 @@ COMBINE = {"add": np.add, "maximum": np.maximum, "minimum": np.minimum, "and": n
 class Interpreter:
     """Runs one body on arrays, index by index."""
 
-    def __init__(self, operands):
+    def __init__(self, operands, sizes=None):
         self.operands = operands
+        self.sizes = sizes or {}
 
     def dim(self, dim, at):
         if isinstance(dim, int):
@@ -43,6 +46,8 @@ class Interpreter:
             for atom, power in monomial:
                 if isinstance(atom, Axis):
                     number = at[atom.name]
+                elif isinstance(atom, Symbol):
+                    number = self.sizes[atom.name]
                 elif isinstance(atom, Loaded):
                     number = int(self.value(atom.expr, at))
                 else:
@@ -97,7 +102,7 @@ class Interpreter:
                         np.flip(np.cumsum(np.flip(result, axis), axis), axis) if reverse else np.cumsum(result, axis)
                     )
             case bodies.Contract(domain, left, right, to):
-                for index in np.ndindex(*(axis.extent for axis in domain)):
+                for index in np.ndindex(*(self.dim(axis.extent, {}) for axis in domain)):
                     at = {a.name: i for a, i in zip(domain, index, strict=True)}
                     a, b, c = (tuple(self.dim(i, at) for i in each) for each in (left, right, to))
                     assert min((*a, *b, *c), default=0) >= 0
@@ -130,3 +135,42 @@ def test_lowering_means_what_numpy_means(row: Row):
             got = Interpreter([values[operand] for operand in node.inputs]).run(body, node.type)
         np.testing.assert_allclose(got, values[node], rtol=1e-12, atol=1e-12, err_msg=str(node))
         assert all(dims.axes(extent) == set() for extent in node.shape)
+
+
+SYMBOLIC = {
+    "broadcast": lambda x: x + x.sum(0),
+    "reshape": lambda x: x.reshape(-1, 12),
+    "reshape of two": lambda x: x.T.reshape(3, 2, -1),
+    "slice": lambda x: x[1:-1:2, ::-1],
+    "pad": lambda x: graphc.pad(x, ((1, 2), (0, 1)), interior=(1, 0)),
+    "concat": lambda x: graphc.concat([x, x[1:], x[:1]], 0),
+    "stack": lambda x: graphc.stack([x, 2 * x], 1),
+    "flip": lambda x: graphc.flip(x),
+    "mean": lambda x: x.mean(0),
+    "cumulative_sum": lambda x: graphc.cumulative_sum(x, 0, reverse=True),
+    "matmul": lambda x: x @ x.T,
+    "conv2d": lambda x: graphc.conv2d(x.reshape(1, -1, 6, 1), graphc.ones((3, 2, 1, 2), x.dtype), 2, "same"),
+    "one_hot": lambda x: graphc.one_hot(graphc.arange("n"), "n", x.dtype) @ x,
+    "take": lambda x: x[graphc.arange("n") - 1],
+    "sort": lambda x: graphc.sort(x, 0),
+    "tril": lambda x: graphc.tril(x @ x.T),
+    "softmax": lambda x: graphc.softmax(x, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYMBOLIC)
+@pytest.mark.parametrize("size", [2, 6, 7])
+def test_lowering_of_symbolic_sizes(name, size):
+    size = 6 if name == "reshape" else size
+    x = graphc.input("x", ("n", 6), "float64")
+    array = np.random.default_rng(0).normal(size=(size, 6))
+    output = SYMBOLIC[name](x)
+    nodes = walk.topological([output, grad((output * output).sum(), x)])
+    values = dict(zip(nodes, run(nodes, {x: array}), strict=True))
+    for node in nodes:
+        if node.is_leaf or isinstance(node.op, Constant):
+            continue
+        body = node.op.lower(node.type, *(operand.type for operand in node.inputs))
+        concrete = TensorType(values[node].shape, node.dtype)
+        got = Interpreter([values[operand] for operand in node.inputs], {"n": size}).run(body, concrete)
+        np.testing.assert_allclose(got, values[node], rtol=1e-12, atol=1e-12, err_msg=str(node))

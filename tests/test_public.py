@@ -1,0 +1,26 @@
+"""What `import graphc` gives, and what it must not cost."""
+
+import subprocess
+import sys
+
+import graphc
+
+
+def test_every_public_name_exists_once():
+    assert len(set(graphc.__all__)) == len(graphc.__all__)
+    assert all(hasattr(graphc, name) for name in graphc.__all__)
+
+
+def test_import_is_quick_and_brings_neither_numba_nor_networkx():
+    code = (
+        "import sys, time, numpy; start = time.perf_counter(); import graphc; took = time.perf_counter() - start;"
+        "print(took, [m for m in ('numba', 'llvmlite', 'networkx', 'scipy') if m in sys.modules])"
+    )
+    best = 9.0
+    for _ in range(3):
+        took, heavy = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split(" ", 1)
+        best = min(best, float(took))
+    assert heavy.strip() == "[]"
+    assert best < 0.3
