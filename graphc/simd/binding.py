@@ -15,6 +15,7 @@ from graphc.simd.dialect import FUNCTIONS, OPERATORS
 from graphc.simd.emitter import Emitter, Value, llvm_type
 from graphc.simd.kinds import SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.levels import Level
+from graphc.simd.ranges import lower_range, range_signature, range_types
 from graphc.simd.record import Function
 
 # Called where a user's function would raise; unless the optimiser shows that it never does, the name stays undefined.
@@ -110,7 +111,12 @@ def _typing_context() -> Any:
     _, _, function_type = _numba_types()
 
     class KernelTyping(BaseContext):
+        def _load_builtins(self) -> None:
+            """Nothing: instantiating Numba's templates would import its NumPy support, and SciPy with it."""
+
         def resolve_value_type(self, val: Any) -> Any:
+            if val is range:
+                return range_types().function
             try:
                 record = val if isinstance(val, Function | Native) else OPERATORS.get(val)
             except TypeError:  # not hashable
@@ -118,9 +124,9 @@ def _typing_context() -> Any:
             return super().resolve_value_type(val) if record is None else function_type(record)
 
         def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
-            if isinstance(func, types.Callable) and hasattr(func, "function"):
+            if isinstance(func, types.Callable):
                 return func.get_call_type(self, args, kws)
-            return super().resolve_function_type(func, args, kws)
+            return range_signature(func, args) or super().resolve_function_type(func, args, kws)
 
         def unify_pairs(self, first: Any, second: Any) -> Any:
             # Numba would make a float64 of a variable that is once an int64 and once a float32; the twin would not.
@@ -129,9 +135,7 @@ def _typing_context() -> Any:
             plain = types.unliteral(first)
             return plain if plain == types.unliteral(second) else None
 
-    context = KernelTyping()
-    context.refresh()
-    return context
+    return KernelTyping()
 
 
 @functools.cache
@@ -150,8 +154,8 @@ def _target_context(level: Level) -> Any:
     class KernelTarget(BaseContext):
         allow_dynamic_globals = False
 
-        def load_additional_registries(self) -> None:
-            from numba.cpython import builtins, numbers, rangeobj  # noqa: F401  (fill the builtin registry)
+        def refresh(self) -> None:
+            """Nothing: Numba's implementations are not wanted."""
 
         def codegen(self) -> None:
             return None
@@ -165,7 +169,7 @@ def _target_context(level: Level) -> Any:
             return CPUCallConv(self)
 
         def get_constant_generic(self, builder: Any, ty: Any, val: Any) -> Any:
-            if isinstance(ty, types.Callable):
+            if isinstance(ty, types.Callable | types.NoneType):
                 return self.get_dummy_value()
             plain = constants.get(types.unliteral(ty))
             return super().get_constant_generic(builder, ty, val) if plain is None else ir.Constant(plain, val)
@@ -179,6 +183,8 @@ def _target_context(level: Level) -> Any:
             record = getattr(fn, "function", None)
             if isinstance(record, Native):
                 return lambda builder, args, location=None: _call_native(self, builder, record, sig, args)
+            if fn in ("getiter", "iternext", range_types().function):
+                return lambda builder, args, location=None: lower_range(self, fn, builder, args)
             if not isinstance(record, Function):
                 return super().get_function(fn, sig, _firstcall)
 
@@ -199,9 +205,7 @@ def _target_context(level: Level) -> Any:
         def post_lowering(self, mod: Any, library: Any) -> None:
             pass
 
-    context = KernelTarget(_typing_context(), "cpu")
-    context.refresh()
-    return context
+    return KernelTarget(_typing_context(), "cpu")
 
 
 def _array(context: Any, builder: Any, array_type: Any, address: Value, shape: tuple[Value, ...]) -> Any:
