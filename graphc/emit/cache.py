@@ -24,7 +24,7 @@ _warned: list[str] = []
 
 
 def folder() -> Path:
-    """The cache's folder: `$GRAPHC_CACHE`, else `graphc` in the platform's folder for a user's caches."""
+    """Return the cache's folder: `$GRAPHC_CACHE`, else `graphc` in the platform's folder for a user's caches."""
     chosen = os.environ.get("GRAPHC_CACHE")
     if chosen:
         return Path(chosen)
@@ -36,7 +36,7 @@ def folder() -> Path:
 
 
 def path_of(kind: str, key: str) -> Path:
-    """The file of an entry, whether it exists or not."""
+    """Return the file of an entry, whether it exists or not."""
     if kind not in KINDS or not key.isalnum():
         raise ValueError(f"no cache entry {kind!r}/{key!r}: kinds are {', '.join(KINDS)}, keys are letters and digits")
     return folder() / kind / key
@@ -44,7 +44,7 @@ def path_of(kind: str, key: str) -> Path:
 
 @functools.cache
 def environment() -> str:
-    """What all cached code depends on: graphc's own files, Numba, llvmlite, Python and the machine."""
+    """Return what all cached code depends on: graphc's own files, Numba, llvmlite, Python and the machine."""
     package = Path(__file__).parent.parent
     stamps = [f"{path.relative_to(package)} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(package)]
     versions = [_version_file(name) for name in ("numba", "llvmlite", "numpy")]
@@ -56,7 +56,7 @@ def _sources(package: Path) -> list[tuple[Path, os.stat_result]]:
 
 
 def _version_file(package: str) -> str:
-    """The text of a package's version file: importlib.metadata is slower, and importing the package far slower."""
+    """Return the text of a package's version file: importlib.metadata is slower, importing the package far slower."""
     spec = PathFinder.find_spec(package)
     for origin in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("_version.py", "version.py"):
@@ -66,7 +66,7 @@ def _version_file(package: str) -> str:
 
 
 def key_of(level: str, *parts: str | bytes) -> str:
-    """The key of what is made from these parts for a CPU level, by this graphc on these versions of its tools."""
+    """Return the key of what is made from these parts for a CPU level, by this graphc with its tools' versions."""
     digest = hashlib.sha256()
     for part in (environment(), level, *parts):
         data = part.encode() if isinstance(part, str) else part
@@ -96,7 +96,7 @@ def _distrusted_folders(kind: str) -> str:
 
 
 def read(kind: str, key: str) -> bytes | None:
-    """The payload of an entry, or None if there is none that can be trusted."""
+    """Return the payload of an entry, or None if there is none that can be trusted."""
     try:
         path = path_of(kind, key)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))

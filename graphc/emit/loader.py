@@ -50,7 +50,7 @@ class Loader:
         self._names |= symbols.defined
 
     def address(self, name: str) -> int:
-        """The address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for a name not loaded."""
+        """Return the address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for another name."""
         if name not in self._addresses:
             if name not in self._names:  # the engine would end the process
                 raise CompileError(f"no kernel {name!r} was loaded")

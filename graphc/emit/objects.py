@@ -43,7 +43,7 @@ def compile_kernel(source: str, name: str, level: Level, natives: Natives | None
 
 
 def assembly(source: str, name: str, level: Level, natives: Natives | None = None) -> str:
-    """The assembly of the same object, for reading."""
+    """Return the assembly of the same object, for reading."""
     module, machine = _optimised(source, name, level, natives)
     return str(machine.emit_assembly(module))
 
@@ -87,7 +87,7 @@ def _optimised(source: str, name: str, level: Level, natives: Natives | None) ->
 
 
 def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
-    """The module with the bitcode of its natives, everything but the kernel internal."""
+    """Return the module with the bitcode of its natives, everything but the kernel internal."""
     import llvmlite.binding as llvm
 
     kernel.module.add_named_metadata("llvm.ident", [LEVEL_MARK + level.name])
@@ -112,7 +112,7 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
 
 
 def _rtlib_flag() -> list[Any]:
-    """The flag that sends the calls LLVM itself makes (memset, fmod) through the table, too."""
+    """Return the flag that sends the calls LLVM itself makes (memset, fmod) through the table, too."""
     import llvmlite.ir as ir
 
     number = ir.IntType(32)
@@ -138,7 +138,7 @@ def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelMo
 
 
 def _first_cause(message: str) -> str:
-    """The lines of Numba's message that say something to the reader of a kernel."""
+    """Return the lines of Numba's message that say something to the reader of a kernel."""
     noise = ("Failed in nopython", "During:", "File ", "<source missing", "- Resolution failure", "There are ")
     lines = [line.strip() for line in message.splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith(noise))

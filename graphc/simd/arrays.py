@@ -15,14 +15,14 @@ Array = Any  # a NumPy scalar or a one-dimensional array
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """The rounded sum and its error (Knuth)."""
+    """Return the rounded sum and its error (Knuth)."""
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
 
 
 def _round_to_odd(a: Array, b: Array) -> Array:
-    """The sum in float64, an inexact one with its last bit set: rounding it once more is then not rounding twice."""
+    """Return the sum in float64, an inexact one with its last bit set: rounding it again is then harmless."""
     total, error = _two_sum(a, b)
     bits = np.asarray(total).view(np.int64)
     even = (error != 0) & (bits & 1 == 0) & np.isfinite(total)
@@ -31,7 +31,7 @@ def _round_to_odd(a: Array, b: Array) -> Array:
 
 
 def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """The rounded product and its error (Dekker, Veltkamp)."""
+    """Return the rounded product and its error (Dekker, Veltkamp)."""
     product = a * b
     scaled = 134217729.0 * a
     a_high = scaled - (scaled - a)

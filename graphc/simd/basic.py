@@ -66,7 +66,7 @@ def _define_tail(lanes: int) -> None:
 
 
 def scalars_only(rule: Rule) -> Rule:
-    """The rule of augmented assignment, which in the twin would change a vector under all of its names."""
+    """Return the rule of augmented assignment, which in the twin would change a vector under all of its names."""
 
     def scalar(*types: SimdType) -> Result:
         require(all(one.lanes == 1 for one in types), "scalars; for vectors write a = a + b")
@@ -102,13 +102,13 @@ _SYMBOLS: tuple[tuple[str, Rule, tuple[Callable[..., Any], ...]], ...] = (
 
 
 def maximum(arithmetic: Arithmetic, a: Number, b: Number) -> Number:
-    """The larger; a NaN if either is one; b if they are equal (signed zeros included)."""
+    """Return the larger; a NaN if either is one; b if they are equal (signed zeros included)."""
     larger = arithmetic.select(a > b, a, b)
     return arithmetic.select(a != a, a, larger) if arithmetic.type_of(a).is_float else larger
 
 
 def minimum(arithmetic: Arithmetic, a: Number, b: Number) -> Number:
-    """The smaller; a NaN if either is one; b if they are equal."""
+    """Return the smaller; a NaN if either is one; b if they are equal."""
     smaller = arithmetic.select(a < b, a, b)
     return arithmetic.select(a != a, a, smaller) if arithmetic.type_of(a).is_float else smaller
 
@@ -210,7 +210,7 @@ def _shift(left: bool) -> Callable[..., Any]:
 
 
 def fold(combine: Callable[[Number, Number], Number], arithmetic: Arithmetic, x: Number) -> Number:
-    """The fixed binary tree: the first half of the lanes with the second, until one is left."""
+    """Return the fixed binary tree: the first half of the lanes with the second, until one is left."""
     lanes = arithmetic.type_of(x).lanes
     while lanes > 1:
         lanes //= 2
@@ -254,7 +254,7 @@ def _argmax_rule(values: SimdType, indexes: SimdType) -> SimdType:
 
 
 def argmax(arithmetic: Arithmetic, values: Number, indexes: Number) -> Number:
-    """The index of the largest value: a NaN before any number, the smallest index among equals."""
+    """Return the index of the largest value: a NaN before any number, the smallest index among equals."""
     lanes = arithmetic.type_of(values).lanes
     while lanes > 1:
         lanes //= 2

@@ -37,7 +37,7 @@ class Native:
         return self.dispatcher.overloads[types]
 
     def texts(self) -> list[str]:
-        """The LLVM modules of what was compiled."""
+        """Return the LLVM modules of what was compiled."""
         return [one.library.get_llvm_str() for one in self.dispatcher.overloads.values()]
 
 
@@ -270,7 +270,7 @@ def _lower_class() -> Any:
 
     class KernelLower(Lower):
         def emit_environment_object(self) -> None:
-            """A kernel has no Python environment."""
+            """Return a kernel has no Python environment."""
 
         def pre_block(self, block: Any) -> None:
             """Nothing: Numba looks for try blocks here, instruction by instruction."""

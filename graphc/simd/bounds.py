@@ -59,7 +59,7 @@ def silent() -> bool:
 
 
 def kernel_at(address: int) -> Callable[[int, int, int], None]:
-    """The function that `call_kernel` finds at an address; raises OutOfBounds if none was registered."""
+    """Return the function that `call_kernel` finds at an address; raises OutOfBounds if none was registered."""
     if address not in _kernels:
         raise OutOfBounds(f"call of address {address:#x}, where no kernel is registered")
     return _kernels[address]
@@ -86,7 +86,7 @@ def _span(address: int, nbytes: int) -> Any:
 
 
 def read(kind: SimdType, address: int) -> Any:
-    """A contiguous load, checked."""
+    """Return a contiguous load, checked."""
     _check(address, kind.nbytes, write=False)
     stored = kind.of("u8") if kind.kind == "b" else kind
     lanes = np.frombuffer(ctypes.string_at(address, kind.nbytes), stored.dtype)
@@ -95,7 +95,7 @@ def read(kind: SimdType, address: int) -> Any:
 
 
 def view(kind: SimdType, address: int, shape: tuple[int, ...]) -> Any:
-    """An array over registered memory; it can be written to if the buffer can."""
+    """Return an array over registered memory; it can be written to if the buffer can."""
     nbytes = kind.itemsize * math.prod(shape)
     try:
         _check(address, nbytes, write=True)
@@ -109,7 +109,7 @@ def view(kind: SimdType, address: int, shape: tuple[int, ...]) -> Any:
 
 
 def write(address: int, value: Any) -> None:
-    """A contiguous store, checked."""
+    """Return a contiguous store, checked."""
     data = np.ascontiguousarray(value)
     _check(address, data.nbytes, write=True)
     np.frombuffer(_span(address, data.nbytes), data.dtype)[...] = data.reshape(-1)

@@ -23,7 +23,7 @@ def _rule(index: SimdType, size: SimdType, args: SimdType, site: SimdType, *mask
 
 
 def _wrapped(m: Any, index: Any, size: Any, mask: Any) -> tuple[Any, Any, Any]:
-    """The index to use, whether it is bad (by lane), and whether any is."""
+    """Return the index to use, whether it is bad (by lane), and whether any is."""
     kind: SimdType = m.type_of(index)
     zero = m.constant(kind, 0)
     sizes = size if kind.lanes == 1 else m.splat(size, kind.lanes)

@@ -88,7 +88,7 @@ class Value:
 
 @functools.cache
 def llvm_type(kind: SimdType) -> Any:
-    """The LLVM type of a value (booleans are one bit)."""
+    """Return the LLVM type of a value (booleans are one bit)."""
     import llvmlite.ir as ir
 
     element = {"f32": ir.FloatType, "f64": ir.DoubleType}.get(kind.kind)
@@ -98,7 +98,7 @@ def llvm_type(kind: SimdType) -> Any:
 
 @functools.lru_cache(4096)
 def _vector_constant(kind: SimdType, text: str, numbers: tuple[float, ...]) -> Any:
-    """A vector of one number or of as many as there are lanes, kept: llvmlite takes long to make and to print one."""
+    """Return a vector of one number or of as many as lanes, kept: llvmlite is slow to make and to print one."""
     import llvmlite.ir as ir
 
     lanes = [float(one) if kind.is_float else int(one) for one in numbers]
@@ -118,7 +118,7 @@ class Emitter:
     # Types and constants
 
     def llvm_type(self, kind: SimdType) -> Any:
-        """The LLVM type of a value (booleans are one bit)."""
+        """Return the LLVM type of a value (booleans are one bit)."""
         return llvm_type(kind)
 
     def value(self, kind: SimdType, ir: Any) -> Value:
@@ -128,7 +128,7 @@ class Emitter:
         return x.type
 
     def constant(self, kind: SimdType, number: float | list[int]) -> Value:
-        """A scalar, a splat, or (from a list) a vector known at compile time."""
+        """Return a scalar, a splat, or (from a list) a vector known at compile time."""
         if kind.lanes == 1 and not isinstance(number, list):
             exact = float(number) if kind.is_float else int(number)
             return Value(self, kind, self.ir.Constant(self.llvm_type(kind), exact))
@@ -137,7 +137,7 @@ class Emitter:
         return Value(self, kind, _vector_constant(kind, repr(numbers), numbers))
 
     def known(self, x: Value) -> int | None:
-        """The integer that x is at compile time, if it is one."""
+        """Return the integer that x is at compile time, if it is one."""
         constant = isinstance(x.ir, self.ir.Constant) and isinstance(x.ir.constant, int)
         return int(x.ir.constant) if constant else None
 
@@ -153,7 +153,7 @@ class Emitter:
         return Value(self, kind, self.builder.shuffle_vector(first, nothing, zeros))
 
     def lanes(self, x: Value, indexes: list[int]) -> Value:
-        """The vector (or scalar, of one index) of the lanes with these numbers."""
+        """Return the vector (or scalar, of one index) of the lanes with these numbers."""
         index = self.ir.IntType(32)
         if len(indexes) == 1:
             return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, self.ir.Constant(index, indexes[0])))
@@ -206,7 +206,7 @@ class Emitter:
         return self.select(below, self.constant(target, lowest), result) if target.is_signed else result
 
     def bits(self, x: Value, kind: str) -> Value:
-        """The same bits read as another kind of the same width."""
+        """Return the same bits read as another kind of the same width."""
         target = x.type.of(kind)
         return Value(self, target, self.builder.bitcast(x.ir, self.llvm_type(target)))
 
@@ -221,7 +221,7 @@ class Emitter:
         return Value(self, mask.type.wide(1), self.builder.icmp_unsigned("!=", bits, self.ir.Constant(bits.type, 0)))
 
     def first_lane(self, x: Value, mask: Value) -> Value:
-        """The first lane of x whose mask is set (one is)."""
+        """Return the first lane of x whose mask is set (one is)."""
         set_bits = self._mask_bits(mask)
         function = self.declare(f"llvm.cttz.{set_bits.type}", set_bits.type, [set_bits.type, self.ir.IntType(1)])
         index = self.builder.call(function, [set_bits, self.ir.Constant(self.ir.IntType(1), 1)])
@@ -270,7 +270,7 @@ class Emitter:
         return Value(self, a.type, self.builder.select(mask.ir, a.ir, b.ir))
 
     def quotient(self, a: Value, b: Value) -> Value:
-        """The truncated integer quotient; b is not zero and the quotient does not overflow."""
+        """Return the truncated integer quotient; b is not zero and the quotient does not overflow."""
         return Value(self, a.type, (self.builder.sdiv if a.type.is_signed else self.builder.udiv)(a.ir, b.ir))
 
     def fmod(self, a: Value, b: Value) -> Value:
@@ -278,7 +278,7 @@ class Emitter:
         return Value(self, a.type, self.builder.frem(a.ir, b.ir))
 
     def shift_left(self, x: Value, count: Value) -> Value:
-        """The count is less than the width."""
+        """Return the count is less than the width."""
         return Value(self, x.type, self.builder.shl(x.ir, count.ir))
 
     def shift_right(self, x: Value, count: Value) -> Value:
@@ -291,7 +291,7 @@ class Emitter:
         return self.builder.inttoptr(address.ir, pointee.as_pointer())
 
     def memory_type(self, kind: SimdType) -> Any:
-        """The LLVM type in memory, where a boolean is a byte."""
+        """Return the LLVM type in memory, where a boolean is a byte."""
         return self.llvm_type(kind.of("u8") if kind.kind == "b" else kind)
 
     def load(self, kind: SimdType, address: Value, mask: Value | None) -> Value:

@@ -127,7 +127,7 @@ def _polynomial(m: Arithmetic, x: Number, coefficients: tuple[float, ...]) -> Nu
 
 
 def _reduced(m: Arithmetic, x: Number, form: _Format) -> tuple[Number, Number]:
-    """The integer k (as a float) nearest x / ln 2, and expm1 of what x is more than k ln 2."""
+    """Return the integer k (as a float) nearest x / ln 2, and expm1 of what x is more than k ln 2."""
     kind = m.type_of(x)
     rounder = m.constant(kind, form.rounder)
     k = m.fma(x, m.constant(kind, math.log2(math.e)), rounder) - rounder
@@ -221,7 +221,7 @@ def sigmoid(m: Arithmetic, x: Number) -> Number:
 
 
 def _log_parts(m: Arithmetic, x: Number, form: _Format) -> tuple[Number, Number]:
-    """The exponent e and f with x = 2^e (1 + f), 1 + f between sqrt(1/2) and sqrt(2)."""
+    """Return the exponent e and f with x = 2^e (1 + f), 1 + f between sqrt(1/2) and sqrt(2)."""
     kind: SimdType = m.type_of(x)
     integer = kind.of(form.integer)
     denormal = x < m.constant(kind, form.normal)
@@ -266,7 +266,7 @@ def _log_edges(m: Arithmetic, x: Number, result: Number) -> Number:
 
 
 def log(m: Arithmetic, x: Number) -> Number:
-    """The natural logarithm."""
+    """Return the natural logarithm."""
     form = _FORMATS[m.type_of(x).kind]
     e, f = _log_parts(m, x, form)
     return _log_edges(m, x, _log_sum(m, e, f, form))

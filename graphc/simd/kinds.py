@@ -70,11 +70,11 @@ class SimdType:
         return self.kind in SIGNED
 
     def of(self, kind: str) -> "SimdType":
-        """The type with as many lanes of another kind."""
+        """Return the type with as many lanes of another kind."""
         return SimdType(kind, self.lanes)
 
     def wide(self, lanes: int) -> "SimdType":
-        """The type with another number of lanes of this kind."""
+        """Return the type with another number of lanes of this kind."""
         return SimdType(self.kind, lanes)
 
 
@@ -97,7 +97,7 @@ VECTORS = tuple(SimdType(kind, lanes) for kind in KINDS for lanes in LANES)
 
 
 def type_of(value: Any) -> SimdType:
-    """The dialect's type of a NumPy scalar or one-dimensional array."""
+    """Return the dialect's type of a NumPy scalar or one-dimensional array."""
     return _type(value.dtype, value.size)
 
 

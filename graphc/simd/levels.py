@@ -44,7 +44,7 @@ _REQUIRED = {
 
 @functools.cache
 def supported_levels() -> tuple[str, ...]:
-    """The names of the levels whose code this machine can run, best first."""
+    """Return the names of the levels whose code this machine can run, best first."""
     import llvmlite.binding as llvm
 
     machine = llvm.get_process_triple().split("-")[0]
@@ -55,7 +55,7 @@ def supported_levels() -> tuple[str, ...]:
 
 
 def host_level() -> Level:
-    """The best level that this CPU supports, or the one that `GRAPHC_CPU` forces.
+    """Return the best level that this CPU supports, or the one that `GRAPHC_CPU` forces.
 
     Raises ValueError when GRAPHC_CPU is not the name of a level.
     """

@@ -16,7 +16,7 @@ from graphc.simd.record import Rule, addresses, define, mask_of, require
 
 
 def _active_run(mask: Any) -> slice | None:
-    """The active lanes, if they are neighbours: the twin then makes one access of them."""
+    """Return the active lanes, if they are neighbours: the twin then makes one access of them."""
     active = np.flatnonzero(mask)
     if active.size and active[-1] - active[0] + 1 == active.size:
         return slice(int(active[0]), int(active[-1]) + 1)

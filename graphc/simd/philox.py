@@ -44,7 +44,7 @@ def philox(m: Any, c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, which: 
 
 
 def _wide_product(m: Any, x: Any, factor: int) -> tuple[Any, Any]:
-    """The high and low words of a 64-bit product (which wraps into the sign; the shift and the cuts do not mind)."""
+    """Return the high and low words of a 64-bit product (it wraps into the sign; the cuts do not mind)."""
     kind: SimdType = m.type_of(x)
     wide = kind.of("i64")
     product = m.convert(x, "i64") * m.constant(wide, factor)

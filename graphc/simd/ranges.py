@@ -1,5 +1,5 @@
 # pyright: basic, reportPrivateImportUsage=false
-"""`for i in range(...)` in kernels: typed and lowered here, since Numba's own would load all of its NumPy support (half a second).
+"""`for i in range(...)` in kernels, typed and lowered here: Numba's own would load its NumPy support (half a second).
 
 A loop is a counter, a limit and a step, compared before each turn, which is the form that LLVM's loop passes know best.
 """
@@ -21,7 +21,7 @@ class RangeTypes:
 
 @functools.cache
 def range_types() -> RangeTypes:
-    """The types, with their LLVM representations registered."""
+    """Return the types, with their LLVM representations registered."""
     import llvmlite.ir as ir
     from numba.core import types, typing
     from numba.core.datamodel import register_default
@@ -61,7 +61,7 @@ def range_types() -> RangeTypes:
 
 
 def range_signature(name: Any, args: Any) -> Any:
-    """The signature of one of the steps into which Numba takes a for loop apart, or None."""
+    """Return the signature of one of the steps into which Numba takes a for loop apart, or None."""
     from numba.core import typing
 
     names = range_types()

@@ -33,7 +33,7 @@ class Function:
         return f"simd.{self.name}"
 
     def infer(self, *types: SimdType) -> Result:
-        """The result's type; raises TypeError naming this function and its argument types."""
+        """Return the result's type; raises TypeError naming this function and its argument types."""
         try:
             return _inferred(self.rule, types)
         except TypeError as error:

@@ -23,7 +23,7 @@ __all__ = ["OutOfBounds", "buffers", "namespace"]
 
 
 def _typed(value: Any) -> Any:
-    """A Python number as the dialect's scalar: int is i64 and wraps, float is f64, bool is b."""
+    """Return a Python number as the dialect's scalar: int is i64 and wraps, float is f64, bool is b."""
     if isinstance(value, np.generic | np.ndarray):
         return value
     if isinstance(value, bool):
@@ -51,6 +51,6 @@ def _callable(function: Function, arrays: Arrays) -> Callable[..., Any]:
 
 
 def namespace(has_fma: bool = True) -> dict[str, Any]:
-    """The dialect's names, as functions on NumPy scalars and arrays; `has_fma` as of the level to be imitated."""
+    """Return the dialect's names, as functions on NumPy scalars and arrays; `has_fma` as of the level imitated."""
     arrays = Arrays(has_fma)
     return {name: _callable(function, arrays) for name, function in FUNCTIONS.items()}
