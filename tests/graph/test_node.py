@@ -99,6 +99,7 @@ def test_parameters_are_aligned_and_set_in_place():
     storage = p.value
     assert storage.flags.c_contiguous
     assert storage.ctypes.data % 64 == 0
+    assert all(graphc.parameter(np.zeros(k)).value.ctypes.data % 64 == 0 for k in range(1, 40))
     assert (p.dtype, p.shape, p.name) == (graphc.float64, (3, 2), "p")
     p.set(np.ones((3, 2)))
     assert p.value is storage

@@ -54,3 +54,12 @@ def test_indices_are_checked(index):
     for node in (graphc.take(x, i), graphc.scatter_add(i, x[:1], 4), graphc.one_hot(i, 4)):
         with pytest.raises(IndexError, match=f"index {index} is outside an axis of size 4"):
             node.eval({x: np.ones((4, 2)), i: [index]})
+
+
+def test_an_index_out_of_range_in_a_batch_never_reaches_a_neighbour():
+    rows, i = graphc.input("rows", (2, 3, 4)), graphc.input("i", (2, 3), "int64")
+    scatter = graphc.vmap(lambda index, updates: graphc.scatter_add(index, updates, 4))(i, rows)
+    assert scatter.eval({rows: np.ones((2, 3, 4)), i: np.zeros((2, 3), int)}).shape == (2, 4, 4)
+    for bad in (4, -5):
+        with pytest.raises(IndexError):
+            scatter.eval({rows: np.ones((2, 3, 4)), i: [[0, 1, bad], [0, 1, 2]]})
