@@ -35,8 +35,11 @@ def as_node(value: Any, like: DType | None = None) -> Node:
 
 
 def is_weak(value: Any) -> bool:
-    """Whether a value is a Python number, which never widens an array's dtype within its kind."""
-    return isinstance(value, bool | int | float) and not isinstance(value, np.generic)
+    """Whether a value is a Python number, which never widens an array's dtype within its kind.
+
+    numpy.float64 is a Python float too, so that x / np.sqrt(n) keeps float32, as in PyTorch.
+    """
+    return isinstance(value, bool | int | float)
 
 
 def _fits(value: int | float, dtype: DType) -> bool:

@@ -45,6 +45,7 @@ def test_arrays_yield_to_nodes():
 def test_python_scalars_are_weak():
     x, k, b = x32(2), graphc.input("k", (2,), "int32"), graphc.input("b", (2,), "bool")
     assert (x + 1.5).dtype is graphc.float32
+    assert (x / np.sqrt(7.0)).dtype is graphc.float32
     assert (k + 1).dtype is graphc.int32
     assert (k + 1.5).dtype is graphc.float32
     assert (k / 2).dtype is graphc.float32
