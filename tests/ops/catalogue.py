@@ -26,7 +26,7 @@ KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "b": "bool"}
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand: values are drawn from [low, high), apart from each other by `gap` where an op is not smooth at ties."""
+    """One operand: values are drawn from [low, high), with a `gap` between them where an op has corners."""
 
     shape: tuple[int, ...]
     kind: str = "f"
