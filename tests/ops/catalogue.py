@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,6 @@ class Row:
     derivable: bool = True
     tolerance: float = 32.0
     batchable: bool = True
-    hard_tolerance: float | None = field(default=None)
 
     def draw(self, floating: str, seed: int = 0) -> list[np.ndarray]:
         generator = np.random.default_rng(seed)
