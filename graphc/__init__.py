@@ -33,6 +33,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
+from graphc.inspect import dump
 from graphc.ops.comparison import (
     equal,
     greater,

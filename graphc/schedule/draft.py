@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import linecache
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from graphc.dims import Axis, Dim, Requirement
 from graphc.dtypes import as_dtype
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
+from graphc.graph.origin import Origin
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
@@ -137,7 +139,12 @@ class Draft:
 
 
 def _comments(nodes: Sequence[Node]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{node.op.name}: {node.origin}" for node in nodes))
+    """Return the user's lines that a kernel came from, with the ops that each stands for."""
+    ops: dict[Origin, list[str]] = {}
+    for node in nodes:
+        ops.setdefault(node.origin, []).append(node.op.name)
+    lines = {origin: linecache.getline(origin.file, origin.line).strip() for origin in ops}
+    return tuple(f"{origin}: {lines[origin]}  [{', '.join(names)}]" for origin, names in ops.items())
 
 
 def _pieces(kernel: Kernel) -> Dim:

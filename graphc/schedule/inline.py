@@ -4,7 +4,8 @@ Every `Compute` node can be written into its consumers. It is stored instead whe
   - something needs it in memory: an output, an update that others read, an operand of a contraction, loop or user op;
   - writing it in would compute it more than once for each of its elements, and it is not cheap: it holds a reduction, or
     costs more than `CHEAP` operations;
-  - several consumers would repeat more than `REPEATED` operations, or the expression would grow beyond `LARGEST`.
+  - several consumers would repeat more than `REPEATED` operations, or the expression would grow beyond `LARGEST`;
+  - several consumers want what a contraction's epilogue makes: it is stored instead of the contraction.
 Cheap means: recomputing costs less than writing and reading back, about four vector operations an element each way.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
-from graphc.graph.bodies import Body, Compute
+from graphc.graph.bodies import Body, Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
@@ -57,6 +58,7 @@ class Inliner:
         """Store what several consumers would repeat at too high a cost, and what would make expressions too large."""
         parts: dict[Node, int] = {}
         members: dict[Node, frozenset[Node]] = {}
+        carriers: dict[Node, Node] = {}
         for node in self.order:
             body = self.bodies.get(node)
             if not isinstance(body, Compute):
@@ -70,9 +72,29 @@ class Inliner:
             self.cost[node] += sum(self.cost[i] for i in inlined if i.shape)
             if any(isinstance(e, Reduce) for e in own):
                 self.cost[node] = REDUCED
+            if (carrier := self._carrier(node, carriers, consumers)) is not None:
+                carriers[node] = carrier
             repeated = (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED
+            repeated |= node in carriers and consumers.get(node, 0) > 1
             if body.ordered or repeated or sum(parts[i] for i in members[node]) > LARGEST:
                 self.stored.add(node)
+
+    def _carrier(self, node: Node, carriers: Mapping[Node, Node], consumers: Mapping[Node, int]) -> Node | None:
+        """Return the contraction that only this node reads, element by element, directly or through others like it.
+
+        Such a node is made in the contraction's registers: if several consumers want it, storing it costs nothing, for
+        otherwise the contraction itself would be stored.
+        """
+        for operand in node.inputs:
+            source = carriers.get(operand, operand)
+            if consumers.get(operand, 0) == 1 and isinstance(self.bodies.get(source), Contract):
+                if self.is_inlined(operand) or source is operand:
+                    return source if node.shape == source.shape and not self._reduces(node) else None
+        return None
+
+    def _reduces(self, node: Node) -> bool:
+        body = self.bodies[node]
+        return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
 
     def store_repeated(self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool) -> None:
         """Store what the kernel of `root` would compute more often than once an element."""

@@ -1,0 +1,107 @@
+"""The printed form of kernels, Python-like: `for` lines for the axes, then what is stored where.
+
+    for i0 < batch; lanes i1 < 10:
+        a = max(k < 10: x[10 * i0 + k])
+        y[10 * i0 + i1] = exp(x[10 * i0 + i1] - a)
+
+A value that is used more than once has a name; everything else stands where it is used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from graphc import dims
+from graphc.dims import Atom, Axis, Dim, Symbol
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, children, walk
+from graphc.loops.kernels import ACCUMULATOR, Call, Kernel, Map, Scatter, Tile, expressions
+
+_INFIX = {
+    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
+    "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
+}  # fmt: skip
+
+
+class _Printer:
+    def __init__(self, kernel: Kernel, name_of: Callable[[int], str]) -> None:
+        self.name_of = name_of
+        self.names: dict[Expr, str] = {}
+        self.lines: list[str] = []
+        roots = expressions(kernel) if isinstance(kernel, Map | Tile) else []
+        self.uses = Counter(child for e in walk(*roots) for child in set(children(e)))
+
+    def value(self, expr: Expr) -> str:
+        if expr in self.names:
+            return self.names[expr]
+        text = self._text(expr)
+        if self.uses[expr] > 1 and isinstance(expr, Apply | Reduce | Check):
+            self.names[expr] = f"v{len(self.names)}"
+            self.lines.append(f"{self.names[expr]} = {text}")
+            return self.names[expr]
+        return text
+
+    def _text(self, expr: Expr) -> str:
+        match expr:
+            case Const(_, value):
+                return repr(value)
+            case Index(_, dim):
+                return self.dim(dim)
+            case Load(_, source, at, guard):
+                name = source if source == ACCUMULATOR else self.name_of(source)
+                place = f"[{', '.join(self.dim(d) for d in at)}]" if at else ""
+                return f"{name}{place}" + (f" if {self.value(guard)} else 0" if guard is not None else "")
+            case Apply(_, function, args) if function in _INFIX:
+                return f"({self.value(args[0])} {_INFIX[function]} {self.value(args[1])})"
+            case Apply(dtype, function, args):
+                named = dtype.name if function == "cast" else function
+                return f"{named}({', '.join(self.value(a) for a in args)})"
+            case Check(_, value, size, site, _):
+                return f"check({self.value(value)} < {self.dim(size)}, site {site})"
+            case Reduce(_, combiner, axes, value):
+                return f"{combiner}({', '.join(_range(a) for a in axes)}: {self.value(value)})"
+            case _:
+                raise AssertionError(expr)
+
+    def dim(self, dim: Dim) -> str:
+        return dims.render(dim, self._atom)
+
+    def _atom(self, atom: Atom) -> str:
+        match atom:
+            case Axis() | Symbol():
+                return atom.name
+            case Loaded(expr):
+                return self.value(expr)
+            case _:
+                raise AssertionError(atom)
+
+
+def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
+    """Return the printed form of a kernel; `name_of` names its buffers."""
+    printer = _Printer(kernel, name_of)
+    match kernel:
+        case Map(rows, lane, stores, ordered):
+            heads = [f"for {', '.join(_range(a) for a in rows)}"] if rows else []
+            heads += [f"lanes {_range(lane)}"] if lane else []
+            heads += [f"running {ordered[0]} over {_range(ordered[1])}{' reversed' if ordered[2] else ''}"] if ordered else []
+            head = "; ".join(heads) or "once"
+        case Tile(outer, row, lane, reduced, left, right, stores, shape):
+            heads = [f"for {', '.join(_range(a) for a in outer)}"] if outer else []
+            heads.append(f"tiles of {shape[0]} rows {_range(row)} x {shape[1]} vectors {_range(lane)}")
+            head = "; ".join(heads)
+            product = f"{printer.value(left)} * {printer.value(right)}"
+            printer.lines.append(f"{ACCUMULATOR} = add({', '.join(_range(a) for a in reduced)}: {product})")
+        case Scatter():
+            out, index, updates = (name_of(n) for n in (kernel.out, kernel.index, kernel.updates))
+            add = f"{out}[{index}[j], :{kernel.width}] += {updates}[j, :{kernel.width}]"
+            return f"scatter into {kernel.size} rows:\n    for j < {kernel.count}: {add}"
+        case Call(function, arrays):
+            return f"call {function}({', '.join(name_of(buffer) for buffer, _, _ in arrays)})"
+    for store in stores:
+        value = printer.value(store.value)
+        printer.lines.append(f"{name_of(store.buffer)}[{printer.dim(store.offset)}] = {value}")
+    return "\n".join([f"{head}:", *(f"    {line}" for line in printer.lines)])
+
+
+def _range(axis: Axis) -> str:
+    return f"{axis.name} < {axis.extent}"

@@ -1,0 +1,31 @@
+"""What all tests share: a cache folder of their own, and `--update-golden`."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything of graphc is imported: tests must neither use nor fill the user's cache.
+os.environ.setdefault("GRAPHC_CACHE", tempfile.mkdtemp(prefix="graphc-tests-"))
+os.environ.setdefault("GRAPHC_VERIFY", "1")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files and generated parts of the docs")
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with tests/golden/NAME, or write it there under --update-golden."""
+
+    def check(name, text):
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text(), f"{path.name} differs; if that is right, run pytest --update-golden"
+
+    return check
