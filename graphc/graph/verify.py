@@ -36,7 +36,7 @@ def _verify(graph: Graph, nested: bool) -> None:
             _fail(graph, node, "is read before it is made: the graph has a cycle")
         seen.add(node)
         if isinstance(node.op, Leaf):
-            allowed = node in inputs or (not nested and node.op.kind in (*STORED, "training"))
+            allowed = node in inputs or node.op.kind == "training" or (not nested and node.op.kind in STORED)
             if not allowed:
                 _fail(graph, node, "is a leaf that this graph does not know")
             continue

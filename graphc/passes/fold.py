@@ -6,11 +6,14 @@ as it is, while a folded one would be an array to store and to read.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Leaf, Node, constant
 from graphc.graph.types import TensorType
+from graphc.passes.movement import uniform
 from graphc.passes.rewriting import rewrite
 
 
@@ -23,13 +26,26 @@ def _fold(node: Node) -> Node:
     op, type = node.op, node.type
     if isinstance(op, Leaf | Constant) or not op.pure or not isinstance(type, TensorType) or node.requirements:
         return node
-    values = [x.op.value for x in node.inputs if isinstance(x.op, Constant)]
-    if len(values) < len(node.inputs) or not isinstance(type.size, int):
+    known = [x.op.value for x in node.inputs if isinstance(x.op, Constant)]
+    if (node.inputs and not known) or not isinstance(type.size, int):
         return node
-    if type.size > max(1, sum(value.size for value in values)):
+    if type.size > max(1, sum(value.size for value in known)):
+        return node
+    values = [_value(x) for x in node.inputs]
+    if any(value is None for value in values):
         return node
     with np.errstate(all="ignore"):
         try:
             return constant(op.numpy(*values))
         except (IndexError, ValueError):  # an index out of range: the run reports it, at the user's line
             return node
+
+
+def _value(node: Node) -> Any:
+    """Return the array that a node is known to be: a constant, or a repeated number beside one."""
+    if isinstance(node.op, Constant):
+        return node.op.value
+    number = uniform(node)
+    if number is None or not isinstance(node.tensor.size, int):
+        return None
+    return np.broadcast_to(np.asarray(number, node.dtype.numpy), node.shape)  # pyright: ignore[reportArgumentType]

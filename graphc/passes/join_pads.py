@@ -12,7 +12,7 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, call, made_at, make
 from graphc.ops.elementwise import Add
 from graphc.ops.movement import Pad
-from graphc.passes.rewriting import with_subgraphs
+from graphc.passes.rewriting import with_roots, with_subgraphs
 
 
 def join_pads(graph: Graph) -> Graph:
@@ -27,7 +27,7 @@ def join_pads(graph: Graph) -> Graph:
         if isinstance(node.op, Add) and (node in roots or not _is_inside(node, users)):
             with made_at(node.origin):
                 done[node] = _joined(node, users, roots, done)
-    return graph.with_roots(tuple(done[root] for root in graph.roots))
+    return with_roots(graph, tuple(done[root] for root in graph.roots))
 
 
 def _is_inside(node: Node, users: dict[Node, list[Node]]) -> bool:

@@ -12,7 +12,7 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node
 from graphc.ops.nested import Item, item
 from graphc.ops.scan import Carry, Scan, assemble
-from graphc.passes.rewriting import with_subgraphs
+from graphc.passes.rewriting import with_roots, with_subgraphs
 
 
 def merge_scans(graph: Graph) -> Graph:
@@ -117,7 +117,7 @@ def _rebuilt(graph: Graph, inner: dict[Graph, Graph], groups: dict[Node, list[No
         else:
             op = with_subgraphs(node.op, inner) if inner else None
             done[node] = node.on(tuple(done[operand] for operand in node.inputs), op)
-    return graph.with_roots(tuple(done[root] for root in graph.roots))
+    return with_roots(graph, tuple(done[root] for root in graph.roots))
 
 
 def _united(group: list[Node], done: dict[Node, Node]) -> tuple[Node, list[list[int]]]:

@@ -180,7 +180,7 @@ def _sum_trivial(node: Node) -> Node | None:
     if not op.axes:
         return x
     single = [axis for axis in op.axes if x.shape[axis] == 1]
-    if not single:
+    if not single or (not node.shape and len(single) < len(op.axes)):  # a full sum is left to `_sum_moved`
         return None
     rest = tuple(axis for axis in op.axes if axis not in single)
     less = call("reshape", x, tuple(size for k, size in enumerate(x.shape) if k not in single))

@@ -11,6 +11,9 @@ from dataclasses import replace
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, made_at
 from graphc.graph.op import Op
+from graphc.ops.nested import Nested
+
+LIMIT = 100
 
 
 def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
@@ -21,6 +24,7 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
     """
     done: dict[Node, Node] = {}
     graphs: dict[Graph, Graph] = {}
+    rounds: dict[Node, int] = {}  # how often a node was replaced; two rules that undo each other must not hang
     # Each entry: a node, and what stands for it once that is done.
     stack: list[tuple[Node, Node | None]] = [(root, None) for root in reversed(graph.roots)]
     while stack:
@@ -32,24 +36,37 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
             stack.pop()
             done[node] = done[instead]
             continue
-        inner = [sub for _, sub in subgraphs(node.op)]
+        inner = [sub for _, sub in subgraphs(node.op)] if isinstance(node.op, Nested) else []
         pending = [x for x in (*node.inputs, *(root for sub in inner for root in sub.outputs)) if x not in done]
         if pending:
             stack.extend((x, None) for x in reversed(pending))
             continue
         for sub in inner:
-            graphs.setdefault(sub, sub.with_roots(tuple(done[root] for root in sub.outputs)))
-        rebuilt = node.on(tuple(done[x] for x in node.inputs), with_subgraphs(node.op, graphs))
+            graphs.setdefault(sub, with_roots(sub, tuple(done[root] for root in sub.outputs)))
+        rebuilt = node.on(tuple(done[x] for x in node.inputs), with_subgraphs(node.op, graphs) if inner else None)
         with made_at(node.origin):
             new = rule(rebuilt)
-        if new is rebuilt or new.type != node.type:
+        if new is rebuilt or new.type != node.type or rounds.get(node, 0) >= LIMIT:
             done[node] = done[rebuilt] = rebuilt
         elif new in done:
             done[node] = done[new]
         else:
+            rounds[new] = rounds.get(node, 0) + 1
             stack[-1] = (node, new)
             stack.append((new, None))
-    return graph.with_roots(tuple(done[root] for root in graph.roots))
+    return with_roots(graph, tuple(done[root] for root in graph.roots))
+
+
+def with_roots(graph: Graph, roots: tuple[Node, ...]) -> Graph:
+    """Return the graph with other outputs and updates, its requirements joined by what new nodes say of the same sizes."""
+    new = graph.with_roots(roots)
+    if new is graph:
+        return graph
+    known = dict.fromkeys(graph.requirements or ())
+    found = dict.fromkeys(r for node in new.nodes() for r in node.requirements)
+    if found.keys() <= known.keys():
+        return new
+    return Graph(new.inputs, new.outputs, new.updates, tuple({**known, **found}))
 
 
 def with_subgraphs(op: Op, graphs: dict[Graph, Graph]) -> Op:

@@ -16,6 +16,7 @@ from graphc.graph.types import TupleType
 from graphc.ops.control import Cond
 from graphc.ops.nested import Item, item
 from graphc.ops.scan import Scan
+from graphc.passes.rewriting import with_roots
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def drop_unused(graph: Graph) -> Graph:
             done[node] = node.on(tuple(done[operand] for operand in plan.operands), plan.op)
         elif all(operand in done for operand in node.inputs):
             done[node] = node.on(tuple(done[operand] for operand in node.inputs))
-    return graph.with_roots(tuple(done[root] for root in graph.roots))
+    return with_roots(graph, tuple(done[root] for root in graph.roots))
 
 
 def _plans(graph: Graph) -> dict[Node, _Reduced]:

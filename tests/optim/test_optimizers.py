@@ -1,0 +1,115 @@
+"""Optimizers against the same rules written in NumPy, step by step."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import optim
+from graphc.errors import GraphError
+
+START = np.array([1.0, -2.0, 0.5])
+
+
+def run(optimizer, steps=6, dtype="float64"):
+    """Values of a parameter under updates of sum(p**4) / 4, whose gradient is p**3."""
+    p = graphc.parameter(START.astype(dtype), "p")
+    updates = optimizer.minimize((p * p * p * p).sum() * 0.25, [p])
+    path = []
+    for _ in range(steps):
+        for leaf, value in zip(updates, graphc.evaluate(list(updates.values())), strict=True):
+            leaf.set(value)
+        path.append(p.value.copy())
+    return np.array(path), updates
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.3},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    ],
+)
+def test_sgd(options):
+    got, _ = run(optim.SGD(0.1, **options))
+    momentum, decay, dampening = (options.get(k, 0.0) for k in ("momentum", "weight_decay", "dampening"))
+    p, buffer = START.copy(), None
+    for row in got:
+        g = p**3 + decay * p
+        if momentum:
+            buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
+            g = g + momentum * buffer if options.get("nesterov") else buffer
+        p = p - 0.1 * g
+        np.testing.assert_allclose(row, p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"betas": (0.8, 0.99), "eps": 1e-3}, {"weight_decay": 0.1}, {"betas": (0.0, 0.9)}])
+def test_adam(options):
+    got, _ = run(optim.Adam(0.05, **options))
+    (b1, b2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
+    p, m, v = START.copy(), 0.0, 0.0
+    for t, row in enumerate(got, 1):
+        g = p**3 + options.get("weight_decay", 0.0) * p
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        p = p - 0.05 / (1 - b1**t) * m / (np.sqrt(v) / np.sqrt(1 - b2**t) + eps)
+        np.testing.assert_allclose(row, p, rtol=1e-10)
+
+
+def test_float32_parameters_stay_float32_and_follow_float64_closely():
+    for make in (lambda: optim.Adam(0.05), lambda: optim.SGD(0.05, momentum=0.9)):
+        single, updates = run(make(), dtype="float32")
+        np.testing.assert_allclose(single, run(make())[0], rtol=2e-6)
+        assert all(leaf.type == value.type for leaf, value in updates.items())
+
+
+def test_rate_and_count_are_read_and_set_while_running():
+    adam = optim.Adam(0.1)
+    p = graphc.parameter(START)
+    updates = adam.apply({p: graphc.constant(np.ones(3))})
+    assert adam.step_count.value == 0
+    adam.step_count.set(9)
+    adam.learning_rate.set(0.0)
+    values = dict(zip(updates, graphc.evaluate(list(updates.values())), strict=True))
+    assert values[adam.step_count] == 10
+    np.testing.assert_array_equal(values[p], START)
+
+
+def test_minimize_finds_the_parameters_and_joins_with_other_updates():
+    a, b, s = graphc.parameter(1.0), graphc.parameter(2.0), graphc.state(3.0)
+    sgd = optim.SGD(0.1)
+    updates = sgd.minimize(a * b + s) | {s: s + 1.0}
+    assert set(updates) == {a, b, s, sgd.step_count}
+    with pytest.raises(GraphError, match="no parameter"):
+        optim.SGD(0.1).minimize(s * 2.0)
+    with pytest.raises(GraphError, match="another type"):
+        sgd.apply({a: graphc.constant(np.ones(2, "f"))})
+
+
+def test_saving_and_loading():
+    first, second = optim.Adam(0.1), optim.Adam(0.2)
+    for optimizer in (first, second):
+        p = graphc.parameter(START)
+        optimizer.apply({p: p})
+    first.slots_of(next(iter(first._slots)))["first"].set(np.arange(3.0))
+    second.load_state_dict(first.state_dict())
+    assert second.learning_rate.value == 0.1
+    np.testing.assert_array_equal(second.states["0.first"].value, np.arange(3.0))
+    with pytest.raises(GraphError, match="expected"):
+        second.load_state_dict({})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optim.SGD(-1.0),
+        lambda: optim.SGD(0.1, momentum=-1),
+        lambda: optim.SGD(0.1, nesterov=True),
+        lambda: optim.Adam(0.1, betas=(1.0, 0.9)),
+        lambda: optim.Adam(0.1, eps=-1),
+        lambda: optim.Adam(float("nan")),
+    ],
+)
+def test_bad_settings(make):
+    with pytest.raises(GraphError, match="expected|needs"):
+        make()
