@@ -86,10 +86,13 @@ def _too_large(nbytes: int, available: int | None) -> str:
 class Activation:
     """Frames for every thread, the table of external addresses, and the block that the native walk is started with."""
 
-    def __init__(self, binding: Binding, leaves: Sequence[Array], constants: Sequence[Array], sites: tuple[str, ...]):
+    def __init__(
+        self, binding: Binding, leaves: Sequence[Array], constants: Sequence[Array], sites: tuple[str, ...], code: object
+    ) -> None:
         self.binding = binding
         self.sites = sites
-        self._keep = (tuple(leaves), tuple(constants))
+        # Machine code and storage must live as long as something may run on them.
+        self._keep = (tuple(leaves), tuple(constants), code)
         line = LINE // 8
         stride = -(-len(binding.frame) // line) * line
         entries = -(-binding.entries // line) * line
@@ -192,10 +195,14 @@ class Activation:
         if self.binding.heavy:
             pool.wake(count - 1)
 
+    def reset(self) -> None:
+        """Make ready to start anew: instruction counters, status block and barrier."""
+        self._frames[:, 0] = 0
+        self._words[LINE // 8 : 4 * LINE // 8] = 0
+
     def _fail(self) -> None:
         code, site, index, size = (int(word) for word in self._status)
-        self._status[:] = 0
-        self._frames[:, 0] = 0
+        self.reset()
         where = self.sites[site] if 0 <= site < len(self.sites) else f"site {site}"
         if code == 1:
             raise IndexOutOfRangeError(f"index {index} is out of range for an axis of size {size}: {where}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -33,6 +35,7 @@ from graphc.runtime.arguments import (
     solve,
 )
 from graphc.runtime.binding import Binding
+from graphc.runtime.locks import LOADING
 from graphc.runtime.program import STEPS, Program, repeated
 from graphc.runtime.threads import thread_count
 from graphc.schedule.plan import Plan, calls
@@ -46,12 +49,11 @@ class Code:
     def __init__(self, objects: Callable[[], Mapping[str, bytes]]) -> None:
         self._objects = objects
         self._loader: Loader | None = None
-        self._lock = threading.Lock()
 
     def address(self, kernel: str) -> int:
         """Return where a kernel starts."""
         if self._loader is None:
-            with self._lock:
+            with LOADING:
                 if self._loader is None:
                     self._loader = Loader(self._objects())
         return self._loader.address(kernel)
@@ -249,7 +251,7 @@ class Executable:
         return sizes
 
     def _activation(self, bound: Bound) -> Activation:
-        return Activation(bound.binding, self._leaves, self._constants, self.plan.sites)
+        return Activation(bound.binding, self._leaves, self._constants, self.plan.sites, self._code)
 
     def _run(self, bound: Bound, addresses: list[int]) -> None:
         try:
@@ -294,13 +296,31 @@ class BoundCall:
         activation.place(self._arena.address)
         self._run = activation.run
         self._writes = writes
+        self._reset = activation.reset
         self._lock = threading.Lock()
+        _bound_calls.add(self)
+
+    def forget(self) -> None:
+        """In a child of fork: forget a run of another thread that the child does not have."""
+        self._lock = threading.Lock()
+        self._reset()
 
     def __call__(self) -> Any:
         """Run once on what the bound arrays hold now."""
         with self._lock:
             self._run(self._writes)
         return self.results
+
+
+_bound_calls: WeakSet[BoundCall] = WeakSet()
+
+
+def _after_fork() -> None:
+    for bound in _bound_calls:
+        bound.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check_leaves(plan: Plan, leaves: Sequence[Array]) -> list[Array]:

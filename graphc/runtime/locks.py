@@ -55,3 +55,7 @@ class ReadersWriterLock:
 
 LOCK = ReadersWriterLock()
 os.register_at_fork(after_in_child=LOCK.clear)
+
+# Held while machine code is made or loaded. A fork waits for it: a child must not inherit a compiler in mid-work.
+LOADING = threading.RLock()
+os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=LOADING.release)

@@ -23,6 +23,7 @@ from functools import cache
 
 from graphc.emit import build
 from graphc.emit.loader import Loader
+from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
 LINE = 128
@@ -205,7 +206,8 @@ class Walk:
 @cache
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
-    loader = Loader(build.objects(SOURCES, host_level(), {}))
+    with LOADING:
+        loader = Loader(build.objects(SOURCES, host_level(), {}))
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
     launch, serve = (kind(loader.address(name)) for name in ("graphc_launch", "graphc_serve"))
     return Walk(loader.address("graphc_walk"), launch, serve, loader)
