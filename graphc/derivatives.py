@@ -10,7 +10,8 @@ from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import walk
 from graphc.graph.node import Node, builder, call, constant, placeholder
 from graphc.graph.reference import evaluate
-from graphc.graph.structure import leaves, map_leaves, match, paths, rebuild
+from graphc.graph.structure import leaves, map_leaves, paths, rebuild
+from graphc.graph.structure import match as require_match
 from graphc.graph.types import TensorType
 
 __all__ = ["evaluate", "grad", "hessian", "hvp", "jacobian", "jvp", "substitute", "vjp", "vmap"]
@@ -35,9 +36,10 @@ def grad(output: Node, wrt: Any, cotangent: Any = None, disconnected: str = "err
 
 @builder("vjp")
 def vjp(outputs: Any, wrt: Any, cotangents: Any, disconnected: str = "error") -> Any:
-    """Return the sum over outputs of cotangent * d output / d wrt, in the structure of `wrt`: the vector-Jacobian product.
+    """Return the vector-Jacobian product: cotangent * d output / d wrt, summed over outputs, in the structure of `wrt`.
 
-    cotangents: as `outputs`, each of its output's shape and dtype, or None where one does not count. Other arguments: as in `grad`.
+    cotangents: as `outputs`, each of its output's shape and dtype, or None where one does not count.
+    wrt, disconnected: as in `grad`.
     """
     if disconnected not in ("error", "zeros"):
         raise GraphError(f'expected disconnected="error" or "zeros", got {disconnected!r}')
@@ -62,9 +64,9 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, disconnected: str = "error") ->
 
 @builder("jvp")
 def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
-    """Return the sum over wrt of d output / d wrt * tangent, in the structure of `outputs`: the Jacobian-vector product.
+    """Return the Jacobian-vector product: d output / d wrt * tangent, summed over wrt, in the structure of `outputs`.
 
-    tangents: as `wrt`, each of its shape and dtype, or None for zero. An output that does not depend on them gives zeros.
+    tangents: as `wrt`, each of its shape and dtype, or None for zero. An output that does not depend on them is zeros.
     """
     ends, sources = _nodes(outputs, "outputs"), _nodes(wrt, "wrt")
     for path, source in zip((path for path, _ in paths(wrt)), sources, strict=True):
@@ -84,8 +86,9 @@ def hvp(loss: Node, wrt: Any, vectors: Any) -> Any:
 
 @builder("jacobian")
 def jacobian(output: Node, wrt: Any) -> Any:
-    """Return d output / d wrt in the structure of `wrt`, each of shape (*output.shape, *wrt.shape); zeros if disconnected.
+    """Return d output / d wrt in the structure of `wrt`, each of shape (*output.shape, *wrt.shape).
 
+    Zeros where the output does not depend on one.
     One reverse walk, batched over the elements of the output.
     """
     sources = _nodes(wrt, "wrt")
@@ -100,7 +103,10 @@ def jacobian(output: Node, wrt: Any) -> Any:
 
 @builder("hessian")
 def hessian(loss: Node, wrt: Any) -> Any:
-    """Return the second derivatives of a scalar: for each of `wrt` a structure like `wrt`, of shape (*first, *second)."""
+    """Return the second derivatives of a scalar: for each of `wrt` a structure like `wrt`.
+
+    Each is of shape (*first.shape, *second.shape); zeros where the scalar does not depend on both.
+    """
     sources = _nodes(wrt, "wrt")
     gradients = grad(loss, sources, disconnected="zeros")
     blocks: list[list[Node]] = []
@@ -119,13 +125,14 @@ def hessian(loss: Node, wrt: Any) -> Any:
 def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
     """Return `function` of one example as a function of a batch of them.
 
-    in_axes: the axis that holds the examples, one for all arguments or one for each; None for an argument that is the same
-    for all examples. out_axes: where the results get it. Arguments and results are nodes in any nesting.
+    in_axes: the axis that holds the examples, one for all arguments or one for each; None for an argument that all
+    examples share. out_axes: where the results get it. Arguments and results are nodes in any nesting.
     """
 
     @builder(f"vmap({getattr(function, '__name__', 'function')})")
     def mapped(*arguments: Any) -> Any:
-        axes = in_axes if isinstance(in_axes, tuple | list) else [in_axes] * len(arguments)  # pyright: ignore[reportUnknownVariableType]
+        several = isinstance(in_axes, tuple | list)
+        axes: list[int | None] = list(in_axes) if several else [in_axes] * len(arguments)
         if len(axes) != len(arguments):  # pyright: ignore[reportUnknownArgumentType]
             raise GraphError(f"vmap: expected one of in_axes for each argument, got {in_axes} for {len(arguments)}")
         batched: dict[Node, Node] = {}
@@ -209,12 +216,15 @@ def _aligned(structure: Any, values: Any, what: str) -> list[Any]:
     """Return the entries of `values` at the leaves of `structure`; there, None is an entry."""
     if isinstance(structure, Node):
         return [values]
-    if isinstance(structure, Mapping) and isinstance(values, Mapping) and set(structure) == set(values):  # pyright: ignore
-        return [entry for key, inner in structure.items() for entry in _aligned(inner, values[key], what)]  # pyright: ignore
-    if isinstance(structure, tuple | list) and isinstance(values, tuple | list) and len(structure) == len(values):  # pyright: ignore
-        pairs = zip(structure, values, strict=True)  # pyright: ignore
-        return [entry for inner, value in pairs for entry in _aligned(inner, value, what)]  # pyright: ignore
-    return match(structure, values, what)
+    pairs: list[tuple[Any, Any]] = []
+    match structure, values:
+        case dict(), dict() if structure.keys() == values.keys():  # pyright: ignore[reportUnknownMemberType]
+            pairs = [(inner, values[key]) for key, inner in structure.items()]  # pyright: ignore
+        case ((tuple() | list()), (tuple() | list())) if len(structure) == len(values):  # pyright: ignore
+            pairs = list(zip(structure, values, strict=True))  # pyright: ignore
+        case _:
+            return require_match(structure, values, what)
+    return [entry for inner, value in pairs for entry in _aligned(inner, value, what)]
 
 
 def _demand_float(node: Node, what: str) -> None:

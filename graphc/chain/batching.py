@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any
 
 from graphc.graph.node import Node, made_at
 from graphc.graph.walk import dependents
 
-Batched: TypeAlias = "Node | tuple[Node | None, ...]"
-
 
 def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[Node | None]:
-    """Return each output with a leading batch axis, given nodes that have one; None where it is the same for all examples."""
-    known: dict[Node, Batched] = dict(batched)
+    """Return each output with a leading batch axis, given nodes that have one.
+
+    None stands for an output that is the same for all examples and needs none of the nodes in `batched`.
+    """
+    known: dict[Node, Any] = dict(batched)
     for node in dependents(outputs, batched):
         if node in known:
             continue
@@ -23,4 +24,4 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[Node | 
                 result = node.op.vmap(node, operands)
             if result is not None:
                 known[node] = result
-    return [known.get(output) for output in outputs]  # pyright: ignore[reportReturnType]
+    return [known.get(output) for output in outputs]

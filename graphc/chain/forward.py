@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any
 
 from graphc.graph.node import Node, call, made_at
 from graphc.graph.walk import dependents
-
-Tangent: TypeAlias = "Node | tuple[Node | None, ...]"
 
 
 def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node | None]) -> list[Node | None]:
     """Return sum over wrt of d output / d wrt * tangent, for each output; None where no path leads.
 
-    Where one of `wrt` is made from another, its tangent is added to what the other's brings: the transpose of `reverse`.
+    Where one of `wrt` is made from another, its tangent is added to what the other's brings: `reverse` transposed.
     """
-    known: dict[Node, Tangent] = {}
+    known: dict[Node, Any] = {}
     for node, tangent in zip(wrt, tangents, strict=True):
         if tangent is not None:
             known[node] = call("add", known[node], tangent) if node in known else tangent
@@ -30,4 +28,4 @@ def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Nod
                 tangent = call("add", given[node], tangent)
         if tangent is not None:
             known[node] = tangent
-    return [known.get(output) for output in outputs]  # pyright: ignore[reportReturnType]
+    return [known.get(output) for output in outputs]

@@ -57,7 +57,7 @@ def is_differentiable(node: Node) -> bool:
 
 
 def _total(terms: list[Cotangent]) -> Cotangent | None:
-    """The sum of what arrived at one node, in the order of arrival; tuples are added item by item."""
+    """Return the sum of what arrived at one node, in the order of arrival; tuples are added item by item."""
     if not isinstance(terms[0], tuple):
         total = terms[0]
         for term in terms[1:]:

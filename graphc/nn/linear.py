@@ -12,7 +12,8 @@ from graphc.ops.random import draw_uniform
 class Linear(Module):
     """x @ weight.T + bias over the last axis.
 
-    weight: (out_features, in_features); bias: (out_features,) or None. Both start uniform within 1 / sqrt(in_features), as in PyTorch.
+    weight: (out_features, in_features); bias: (out_features,) or None.
+    Both start uniform within 1 / sqrt(in_features), as in PyTorch.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: object = None) -> None:

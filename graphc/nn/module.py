@@ -86,7 +86,8 @@ class Module:
     def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> None:
         """Copy arrays into the parameters and states of these names.
 
-        Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or a shape differs.
+        Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or
+        a shape differs.
         """
         leaves = dict(self._leaves(""))
         missing, unknown = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())

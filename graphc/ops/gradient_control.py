@@ -24,7 +24,7 @@ _training = Node(Leaf("training"), (), TensorType((), bool_), Origin(__file__, 0
 class Identity(Op):
     """The first input, unchanged."""
 
-    def infer(self, value: TensorType, *others: TensorType) -> TensorType:
+    def infer(self, value: TensorType, *others: Any) -> TensorType:
         return value
 
     def numpy(self, value: Any, *others: Any) -> Any:
@@ -58,7 +58,8 @@ class WithUpdate(Identity):
     order: int
     name: ClassVar[str] = "with_update"
 
-    def infer(self, value: TensorType, target: TensorType, new: TensorType) -> TensorType:
+    def infer(self, value: TensorType, *others: TensorType) -> TensorType:
+        target, new = others
         if target.shape != new.shape:
             raise ShapeError(f"expected the update to have the shape of its target, {target}; got {new}")
         if target.dtype is not new.dtype:
@@ -92,7 +93,8 @@ def with_update(x: Node, updates: Mapping[Node, Node]) -> Node:
     """Return x, carrying updates of states that a training step makes if it needs this node.
 
     updates: {Parameter or State: its new value, of the same shape and dtype}. What is compiled for training collects
-    them; any other compilation drops them. Two for one state are chained in the order of construction: the second reads what the first wrote.
+    them; any other compilation drops them. Two for one state are chained in the order of
+    construction: the second reads what the first wrote.
     """
     for target, new in updates.items():
         if not isinstance(target, Stored):

@@ -6,7 +6,7 @@ operands of the op and placeholders of the inner graph. Constants, and views (fr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -43,12 +43,13 @@ class Item(Op):
     index: int
     name: ClassVar[str] = "item"
 
-    def infer(self, several: TupleType) -> TensorType:
+    def infer(self, several: Any) -> TensorType:
         if not isinstance(several, TupleType):
             raise GraphError(f"expected a node with several results, got {several}")
         if not 0 <= self.index < len(several.items):
             raise GraphError(f"result {self.index} does not exist: there are {len(several.items)}")
-        return several.items[self.index]
+        items: tuple[TensorType, ...] = several.items
+        return items[self.index]
 
     def numpy(self, several: tuple[Any, ...]) -> Any:
         return several[self.index]
@@ -153,7 +154,7 @@ def loop_index() -> Node | None:
 
 
 @contextmanager
-def inside_loop(index: Node) -> Iterator[None]:
+def inside_loop(index: Node) -> Generator[None]:
     """Make `index` the loop index of what is built in this block."""
     token = _index.set(index)
     try:

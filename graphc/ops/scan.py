@@ -1,8 +1,8 @@
 """Scan: a step graph run along an axis, and `map` built on it.
 
-A scan's derivatives are scans. They reuse the placeholders of the step, so a pass can unite what they have in common with
-the scan they come from. The reverse one walks time backwards, is fed the history of the carries (the value that entered
-each step) as a slice, and recomputes the rest of the step.
+A scan's derivatives are scans. They reuse the placeholders of the step, so a pass can unite what they have in common
+with the scan they come from. The reverse one walks time backwards, is fed the history of the carries (the value that
+entered each step) as a slice, and recomputes the rest of the step.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Scan(Nested):
         first, last = self.carries, self.carries + self.slices
         values, arrays, shared = list(inputs[:first]), inputs[first:last], inputs[last:]
         types = [node.tensor for node in self.step.outputs[first:]]
-        stacked = [np.empty((self.length, *type.shape), type.dtype.numpy) for type in types]
+        shapes: list[Any] = [(self.length, *type.shape) for type in types]
+        stacked: list[Any] = [np.empty(shape, type.dtype.numpy) for shape, type in zip(shapes, types, strict=True)]
         for time in reversed(range(self.length)) if self.reverse else range(self.length):
             feeds = (*values, *(array[time] for array in arrays), *shared)
             outputs = run(self.step.outputs, dict(zip(self.step.inputs, feeds, strict=True)))
@@ -172,7 +173,7 @@ class Scan(Nested):
         for k in moving:
             type = part.carries[k].tensor
             carries.append(Carry(inner[k], or_zeros(tangents[k], type), or_zeros(flows[k], type)))  # pyright: ignore
-        pairs = [None if t is None else (i, t) for i, t in zip(inner, tangents, strict=True)]
+        pairs = [None if t is None or i is None else (i, t) for i, t in zip(inner, tangents, strict=True)]
         stacked = [k for k in range(first, len(flows)) if flows[k] is not None]
         both = assemble(
             carries,
@@ -205,8 +206,9 @@ class Scan(Nested):
         carries: list[Carry] = []
         for k, outer in enumerate(part.carries):
             if outer in inner:
-                initial = expand(part.initial[k] if batched[k] is None else batched[k], inner[outer].shape)  # pyright: ignore
-                new = expand(part.new[k] if outputs[k] is None else outputs[k], inner[outer].shape)  # pyright: ignore
+                shape = inner[outer].shape
+                initial = expand(given if (given := batched[k]) is not None else part.initial[k], shape)
+                new = expand(after if (after := outputs[k]) is not None else part.new[k], shape)
                 carries.append(Carry(inner[outer], initial, new, keep=False))
             else:
                 carries.append(Carry(outer, part.initial[k], part.new[k], keep=False))
@@ -221,7 +223,7 @@ class Scan(Nested):
         results = [old if new is None else new for old, new in zip(part.results, outputs[first:], strict=True)]
         many = assemble(carries, slices, shared, results, self.length, self.reverse)
         # What is equal for all examples is repeated: the results of this node itself still need one example's operands.
-        finals = (item(many, k) if outer in inner else repeat(item(many, k), size) for k, outer in enumerate(part.carries))
+        finals = (item(many, k) if c in inner else repeat(item(many, k), size) for k, c in enumerate(part.carries))
         stacked = (
             repeat(item(many, first + k), size) if new is None else swap_leading(item(many, first + k))
             for k, new in enumerate(outputs[first:])
@@ -308,7 +310,7 @@ def scan(
     start, index = trace_start(), placeholder(TensorType((), uint32))
     with inside_loop(index):
         returned = step(rebuild(init, carries), rebuild(xs, slices))
-    if not isinstance(returned, tuple) or len(returned) != 2:
+    if not _is_pair(returned):
         raise GraphError(f"scan: expected the step to return (carry, result), got {type(returned).__name__}")
     new = match(init, returned[0], "scan: the carry that the step returns")
     new = [as_node(value, carry.dtype) for value, carry in zip(new, carries, strict=True)]
@@ -340,6 +342,10 @@ def scan(
 def map(function: Callable[[Any], Any], xs: Any) -> Any:
     """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results."""
     return scan(lambda _, x: (None, function(x)), None, xs)[1]
+
+
+def _is_pair(returned: Any) -> bool:
+    return isinstance(returned, tuple) and len(returned) == 2  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _numbers(length: Dim) -> Node:

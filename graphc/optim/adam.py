@@ -15,8 +15,8 @@ class Adam(Optimizer):
     """Steps scaled by running moments of the gradient.
 
     Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015.
-    As in PyTorch, epsilon is added to sqrt(second moment) / sqrt(its bias correction). weight_decay adds that multiple of
-    the parameter to the gradient.
+    As in PyTorch, epsilon is added to sqrt(second moment) / sqrt(its bias correction). weight_decay adds that multiple
+    of the parameter to the gradient.
     """
 
     slots = ("first", "second")

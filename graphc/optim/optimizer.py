@@ -47,7 +47,7 @@ class Optimizer:
     def apply(self, gradients: Mapping[Parameter, Node]) -> Updates:
         """Return the updates of one step with these gradients: {parameter, slot or count: its new value}."""
         for parameter, gradient in gradients.items():
-            if not isinstance(parameter, Parameter):
+            if not isinstance(parameter, Parameter):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise GraphError(f"expected a parameter to train, got {parameter!r}")
             if gradient.type != parameter.type:
                 raise GraphError(f"the gradient has another type: {gradient.describe()}\n  {parameter.describe()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from graphc.graph.graph import Graph
 from graphc.passes.absorb import absorb
@@ -52,8 +53,7 @@ def run_passes(graph: Graph, training: bool = False, check: Callable[[Graph], ob
     training: whether updates that the graph carries are made, and what `graphc.training()` is. `check` is called with
     the graph after each step (a verifier, in tests).
     """
-    steps = (lambda g: collect_updates(g, training), lambda g: fold_phase(g, training), *PASSES)
-    for step in steps:
+    for step in (partial(collect_updates, training=training), partial(fold_phase, training=training), *PASSES):
         graph = step(graph)
         if check is not None:
             check(graph)

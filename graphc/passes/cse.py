@@ -1,7 +1,7 @@
 """Common subexpressions: nodes with equal ops on the same operands become one, the first in topological order.
 
-Legal because ops are pure; what is not (random draws) is left alone. One table serves the graphs inside ops too: steps of
-two scans over the same placeholders come to share their nodes, which `merge_scans` looks for.
+Legal because ops are pure; what is not (random draws) is left alone. One table serves the graphs inside ops too: steps
+of two scans over the same placeholders come to share their nodes, which `merge_scans` looks for.
 """
 
 from __future__ import annotations

@@ -6,10 +6,13 @@ as it is, while a folded one would be an array to store and to read.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from graphc import dims
+from graphc.dims import DimExpr
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Leaf, Node, constant
 from graphc.graph.types import TensorType
@@ -26,6 +29,8 @@ def _fold(node: Node) -> Node:
     op, type = node.op, node.type
     if isinstance(op, Leaf | Constant) or not op.pure or not isinstance(type, TensorType) or node.requirements:
         return node
+    if not all(_is_known(getattr(op, field.name)) for field in fields(op)):
+        return node
     known = [x.op.value for x in node.inputs if isinstance(x.op, Constant)]
     if (node.inputs and not known) or not isinstance(type.size, int):
         return node
@@ -41,6 +46,19 @@ def _fold(node: Node) -> Node:
             return node
 
 
+def _is_known(attribute: Any) -> bool:
+    """Whether an attribute of an op holds no symbol."""
+    match attribute:
+        case DimExpr():
+            return not dims.symbols(attribute)
+        case dims.Axis(_, extent):
+            return isinstance(extent, int)
+        case tuple():
+            return all(map(_is_known, attribute))  # pyright: ignore[reportUnknownArgumentType]
+        case _:
+            return True
+
+
 def _value(node: Node) -> Any:
     """Return the array that a node is known to be: a constant, or a repeated number beside one."""
     if isinstance(node.op, Constant):
@@ -48,4 +66,5 @@ def _value(node: Node) -> Any:
     number = uniform(node)
     if number is None or not isinstance(node.tensor.size, int):
         return None
-    return np.broadcast_to(np.asarray(number, node.dtype.numpy), node.shape)  # pyright: ignore[reportArgumentType]
+    shape: Any = node.shape
+    return np.broadcast_to(np.asarray(number, node.dtype.numpy), shape)

@@ -1,9 +1,9 @@
 """Uniting scans that share placeholders: a scan and its forward derivative, or several reverse ones of one scan.
 
 Derivatives of a scan reuse its placeholders, so what they recompute of its step is the same nodes. One scan of both
-does that work once. Ordinary common subexpressions cannot see this, for a carry hides what enters it. Legal for scans of
-equal length and direction, neither of which needs the other, if each placeholder that they share has one role: a carry
-with one initial value and one next value, or a slice or shared operand with one array.
+does that work once. Ordinary common subexpressions cannot see this, for a carry hides what enters it. Legal for scans
+of equal length and direction, neither of which needs the other, if each placeholder that they share has one role: a
+carry with one initial value and one next value, or a slice or shared operand with one array.
 """
 
 from __future__ import annotations

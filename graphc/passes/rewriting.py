@@ -58,7 +58,7 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
 
 
 def with_roots(graph: Graph, roots: tuple[Node, ...]) -> Graph:
-    """Return the graph with other outputs and updates, its requirements joined by what new nodes say of the same sizes."""
+    """Return the graph with other outputs and updates, its requirements joined by those of new nodes."""
     new = graph.with_roots(roots)
     if new is graph:
         return graph

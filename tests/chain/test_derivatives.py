@@ -103,7 +103,7 @@ def test_derivatives_keep_the_origin_of_what_they_derive_from():
 
 def test_disconnected():
     other = graphc.parameter(np.ones(2), "other")
-    with pytest.raises(GraphError, match="does not depend on wrt\\['b'\\].*'other'") as caught:
+    with pytest.raises(GraphError, match=r"does not depend on wrt\['b'\].*'other'") as caught:
         graphc.grad(X.sum(), {"a": X, "b": other})
     assert "test_derivatives.py" in str(caught.value)
     np.testing.assert_array_equal(value(graphc.grad(X.sum(), other, disconnected="zeros")), [0, 0])
@@ -118,7 +118,7 @@ def test_a_state_stops_the_gradient_only_where_it_is_not_asked_for():
 
 
 def test_an_output_that_is_no_scalar_needs_a_cotangent():
-    with pytest.raises(GraphError, match="expected a scalar.*float64\\[3\\].*jacobian"):
+    with pytest.raises(GraphError, match=r"(?s)expected a scalar.*float64\[3\].*jacobian"):
         graphc.grad(X * 2.0, X)
     np.testing.assert_array_equal(value(graphc.grad(X * 2.0, X, cotangent=[1.0, 2.0, 3.0])), [2, 4, 6])
     with pytest.raises(ShapeError, match="cotangents"):

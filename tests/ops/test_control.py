@@ -1,5 +1,7 @@
 """scan, map and cond against the same step unrolled in a Python loop, and against NumPy loops."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -103,7 +105,7 @@ def both(name, reverse=False):
     step, init = STEPS[name]
     xs = graphc.input("xs", (LENGTH, 3), "float64")
     carry, results = graphc.scan(step, init, xs, reverse=reverse)
-    return xs, leaves(carry) + leaves(results), sum(unrolled(step, init, xs, LENGTH, reverse), [])
+    return xs, leaves(carry) + leaves(results), [*itertools.chain(*unrolled(step, init, xs, LENGTH, reverse))]
 
 
 def scalar(outputs):
@@ -167,7 +169,9 @@ def test_vmap_over_slices_and_closed_over_values(name, reverse):
     one, weight = graphc.input("one", (LENGTH, 3), "float64"), graphc.input("weight", (3,), "float64")
     single = leaves(run(one, weight))
     for k in range(5):
-        for a, b in zip(values, graphc.evaluate(single, {one: feeds[batch][k], weight: feeds[weights][k]}), strict=True):
+        for a, b in zip(
+            values, graphc.evaluate(single, {one: feeds[batch][k], weight: feeds[weights][k]}), strict=True
+        ):
             np.testing.assert_allclose(a[k], b, rtol=1e-10, atol=1e-12)
 
 
@@ -304,9 +308,7 @@ def test_nested_steps_draw_anew():
 
 def test_the_gradient_sees_the_draws_of_the_forward_pass():
     x = graphc.input("x", (), "float64")
-    last, noise = graphc.scan(
-        lambda c, _: ((lambda u: (c * u, u))(graphc.uniform((), dtype="float64"))), x, length=4
-    )
+    last, noise = graphc.scan(lambda c, _: (lambda u: (c * u, u))(graphc.uniform((), dtype="float64")), x, length=4)
     value, u, gradient = graphc.evaluate([last, noise, graphc.grad(last, x)], {x: 2.0})
     assert value == pytest.approx(2 * np.prod(u))
     assert gradient == pytest.approx(np.prod(u))

@@ -44,7 +44,9 @@ def test_sgd(options):
         np.testing.assert_allclose(row, p, rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"betas": (0.8, 0.99), "eps": 1e-3}, {"weight_decay": 0.1}, {"betas": (0.0, 0.9)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"betas": (0.8, 0.99), "eps": 1e-3}, {"weight_decay": 0.1}, {"betas": (0.0, 0.9)}]
+)
 def test_adam(options):
     got, _ = run(optim.Adam(0.05, **options))
     (b1, b2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
@@ -111,5 +113,5 @@ def test_saving_and_loading():
     ],
 )
 def test_bad_settings(make):
-    with pytest.raises(GraphError, match="expected|needs"):
+    with pytest.raises(GraphError, match=r"expected|needs"):
         make()

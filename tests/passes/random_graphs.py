@@ -63,9 +63,9 @@ class Builder:
         return self.node() / self.pick([1.0, 2.0, 3.0, -4.0, graphc.exp(graphc.tanh(self.node()))])
 
     def unary(self):
-        return self.pick([graphc.negative, graphc.negative, graphc.tanh, graphc.relu, graphc.sigmoid, graphc.stop_gradient])(
-            self.node()
-        )
+        return self.pick(
+            [graphc.negative, graphc.negative, graphc.tanh, graphc.relu, graphc.sigmoid, graphc.stop_gradient]
+        )(self.node())
 
     def where(self):
         a = self.node()
@@ -98,8 +98,17 @@ class Builder:
     def slice(self):
         a = self.node()
         key = tuple(
-            slice(None) if not isinstance(size, int) or size == 0 else self.pick(
-                [slice(None), slice(0, size - 1), slice(1, None), slice(None, None, 2), slice(None, None, -1), slice(0, 1)]
+            slice(None)
+            if not isinstance(size, int) or size == 0
+            else self.pick(
+                [
+                    slice(None),
+                    slice(0, size - 1),
+                    slice(1, None),
+                    slice(None, None, 2),
+                    slice(None, None, -1),
+                    slice(0, 1),
+                ]
             )
             for size in a.shape
         )
