@@ -87,7 +87,12 @@ class Activation:
     """Frames for every thread, the table of external addresses, and the block that the native walk is started with."""
 
     def __init__(
-        self, binding: Binding, leaves: Sequence[Array], constants: Sequence[Array], sites: tuple[str, ...], code: object
+        self,
+        binding: Binding,
+        leaves: Sequence[Array],
+        constants: Sequence[Array],
+        sites: tuple[str, ...],
+        code: object,
     ) -> None:
         self.binding = binding
         self.sites = sites

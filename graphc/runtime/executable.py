@@ -52,11 +52,10 @@ class Code:
 
     def address(self, kernel: str) -> int:
         """Return where a kernel starts."""
-        if self._loader is None:
-            with LOADING:
-                if self._loader is None:
-                    self._loader = Loader(self._objects())
-        return self._loader.address(kernel)
+        with LOADING:
+            if self._loader is None:
+                self._loader = Loader(self._objects())
+            return self._loader.address(kernel)
 
 
 class Bound:

@@ -208,6 +208,6 @@ def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
     with LOADING:
         loader = Loader(build.objects(SOURCES, host_level(), {}))
+        walk, launch, serve = (loader.address(name) for name in SOURCES)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    launch, serve = (kind(loader.address(name)) for name in ("graphc_launch", "graphc_serve"))
-    return Walk(loader.address("graphc_walk"), launch, serve, loader)
+    return Walk(walk, kind(launch), kind(serve), loader)

@@ -1,8 +1,10 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -136,20 +138,29 @@ def test_a_reader_never_sees_half_an_update():
     assert len(seen) > 2  # readers got their turns while writes went on
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def run_in_child(check):
+    """Fork; return the child's exit status: 0 if `check()` is true there, 1 if not, 2 if it raises, 14 if it hangs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn of threads, which is the point here
+        child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    status = 2
+    try:
+        signal.alarm(20)
+        status = 0 if check() else 1
+    finally:
+        os._exit(status)
+
+
 def test_after_fork():
     x = np.ones(N, np.float32)
     run, right = chain(work=10**7), expected(x)
     bound = run.bind(x)
     bound()
     for _ in range(5):
-        child = os.fork()
-        if child == 0:
-            good = all(np.array_equal(bound(), right) and np.array_equal(run(x), right) for _ in range(50))
-            os._exit(0 if good and ran(bound) == 2 else 1)
-        _, status = os.waitpid(child, 0)
-        assert status == 0
+        good = lambda: np.array_equal(bound(), right) and np.array_equal(run(x), right)  # noqa: E731
+        assert run_in_child(lambda good=good: all(good() for _ in range(50)) and ran(bound) == 2) == 0
         assert np.array_equal(run(x), right)
 
 
@@ -166,10 +177,7 @@ def test_fork_while_another_thread_runs():
     thread.start()
     try:
         for _ in range(20):
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if all(np.array_equal(run(x), right) for _ in range(20)) else 1)
-            assert os.waitpid(child, 0)[1] == 0
+            assert run_in_child(lambda: all(np.array_equal(run(x), right) for _ in range(20))) == 0
     finally:
         stop.set()
         thread.join()
