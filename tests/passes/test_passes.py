@@ -252,3 +252,34 @@ def test_fold_leaves_constants_read_at_symbolic_places():
     part = graphc.constant(np.arange(9.0))[X.shape[0] : X.shape[0] + 2]
     graph = after(part, fold)
     np.testing.assert_array_equal(graphc.evaluate(graph.outputs[0] + X.sum() * 0.0, {X: np.ones((3, 3))}), [3, 4])
+
+
+def test_a_tangent_made_from_the_scan_itself_keeps_the_scans_apart():
+    last, _ = rnn()
+    moved = graphc.jvp(last, Y, graphc.broadcast_to(last, (4, 3)))
+    graph = graphc.Graph((Y,), (last, moved))
+    after_all = run_passes(graph, check=verify)
+    assert len(scans(after_all)) == 2
+    data = np.random.default_rng(0).normal(size=(4, 3))
+    for a, b in zip(*(graphc.evaluate(list(g.outputs), {Y: data}) for g in (after_all, graph)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_one_step_on_other_operands_is_another_scan():
+    start = graphc.parameter(np.ones(3), "start")
+    last, _ = graphc.scan(lambda h, x: (graphc.tanh(h @ W + x), None), start, Y)
+    other = graphc.substitute(last, {start: start * 2.0})
+    third = graphc.substitute(last, {Y: Y * 2.0})
+    fourth = graphc.substitute(last, {W: W * 0.5})
+    graph = graphc.Graph((Y,), (last, other, third, fourth))
+    after_all = run_passes(graph, check=verify)
+    assert len(scans(after_all)) == 4
+    data = np.random.default_rng(0).normal(size=(4, 3))
+    for a, b in zip(*(graphc.evaluate(list(g.outputs), {Y: data}) for g in (after_all, graph)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_an_empty_sum_of_a_repeated_infinity_is_zero():
+    infinite = graphc.parameter(np.array([np.inf, -np.inf, np.nan]))
+    graph = after(graphc.broadcast_to(infinite, (0, 3)).sum(0), *PASSES)
+    np.testing.assert_array_equal(graphc.evaluate(graph.outputs[0]), 0)
