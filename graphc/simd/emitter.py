@@ -295,22 +295,49 @@ class Emitter:
         return self.llvm_type(kind.of("u8") if kind.kind == "b" else kind)
 
     def load(self, kind: SimdType, address: Value, mask: Value | None) -> Value:
-        stored = kind.of("u8") if kind.kind == "b" else kind
-        llvm = self.llvm_type(stored)
-        pointer = self.pointer(address, llvm)
+        llvm = self.memory_type(kind)
         if mask is None:
-            ir = self.builder.load(pointer, align=kind.itemsize)
+            ir = self.builder.load(self.pointer(address, llvm), align=kind.itemsize)
+        elif self.level.masks:
+            ir = self._masked("load", kind, llvm, [self.pointer(address, llvm)], [mask.ir, self.ir.Constant(llvm, None)])
         else:
-            ir = self._masked("load", kind, llvm, [pointer], [mask.ir, self.ir.Constant(llvm, None)])
-        return self.convert(Value(self, stored, ir), kind.kind)
+            steps = self.ir.Constant(self.llvm_type(kind.of("i64")), [n * kind.itemsize for n in range(kind.lanes)])
+            ir = self._each_lane(kind, self.splat(address, kind.lanes).ir, steps, mask)
+        return self.convert(self._loaded(kind, ir), kind.kind)
 
     def gather(self, kind: SimdType, base: Value, offsets: Value, mask: Value) -> Value:
-        stored = kind.of("u8") if kind.kind == "b" else kind
-        llvm = self.llvm_type(stored)
-        addresses = self.splat(base, kind.lanes) + offsets
-        pointers = self.builder.inttoptr(addresses.ir, self.ir.VectorType(llvm.element.as_pointer(), kind.lanes))
-        ir = self._masked("gather", kind, llvm, [pointers], [mask.ir, self.ir.Constant(llvm, None)])
-        return self.convert(Value(self, stored, ir), kind.kind)
+        llvm = self.memory_type(kind)
+        if self.level.masks:
+            addresses = self.splat(base, kind.lanes) + offsets
+            pointers = self.builder.inttoptr(addresses.ir, self.ir.VectorType(llvm.element.as_pointer(), kind.lanes))
+            ir = self._masked("gather", kind, llvm, [pointers], [mask.ir, self.ir.Constant(llvm, None)])
+        else:
+            ir = self._each_lane(kind, self.splat(base, kind.lanes).ir, offsets.ir, mask)
+        return self.convert(self._loaded(kind, ir), kind.kind)
+
+    def _loaded(self, kind: SimdType, ir: Any) -> Value:
+        return Value(self, kind.of("u8") if kind.kind == "b" else kind, ir)
+
+    def _each_lane(self, kind: SimdType, base: Any, offsets: Any, mask: Value) -> Any:
+        """Load the lanes one by one, inactive ones from a zero on the stack.
+
+        CPUs without mask registers have masked loads for some types only, and LLVM 22 gets the others wrong: of a masked
+        load wider than a register it reads the half whose mask it knows to be false. This has no branches, and reads
+        nothing but what it should.
+        """
+        word = self.llvm_type(SimdType("i64"))
+        with self.builder.goto_entry_block():
+            zero = self.builder.alloca(word)
+            self.builder.store(self.ir.Constant(word, 0), zero)
+        nowhere = self.splat(Value(self, SimdType("i64"), self.builder.ptrtoint(zero, word)), kind.lanes).ir
+        addresses = self.builder.select(mask.ir, self.builder.add(base, offsets), nowhere)
+        llvm = self.memory_type(kind)
+        result = self.ir.Constant(llvm, self.ir.Undefined)
+        for lane in range(kind.lanes):
+            index = self.ir.Constant(self.ir.IntType(32), lane)
+            pointer = self.builder.inttoptr(self.builder.extract_element(addresses, index), llvm.element.as_pointer())
+            result = self.builder.insert_element(result, self.builder.load(pointer, align=kind.itemsize), index)
+        return result
 
     def store(self, x: Value, address: Value, mask: Value | None) -> None:
         kind = x.type

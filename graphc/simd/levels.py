@@ -12,7 +12,8 @@ class Level:
     """A CPU level: what LLVM is told, and what the scheduler sizes its tiles by.
 
     `register_bits` and `registers` describe the vector registers. A level without `fma` also lacks a rounding
-    instruction (both came to x86 after SSE2): there `fma` is a multiply and an add, and `floor` is arithmetic.
+    instruction (both came to x86 after SSE2): there `fma` is a multiply and an add, and `floor` is arithmetic. `masks`: it
+    has mask registers, and with them masked loads of every type.
     """
 
     name: str
@@ -22,15 +23,16 @@ class Level:
     register_bits: int
     registers: int
     fma: bool
+    masks: bool
 
 
 _X86 = "x86_64-unknown-linux-gnu"
 _LEVELS = (
     # Without -prefer-256-bit LLVM would split 512-bit vectors on CPUs whose clocks once dropped under them.
-    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit", 512, 32, True),
-    Level("x86-64-v3", _X86, "x86-64-v3", "", 256, 16, True),
-    Level("x86-64", _X86, "x86-64", "", 128, 16, False),
-    Level("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32, True),
+    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit", 512, 32, True, True),
+    Level("x86-64-v3", _X86, "x86-64-v3", "", 256, 16, True, False),
+    Level("x86-64", _X86, "x86-64", "", 128, 16, False, False),
+    Level("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32, True, False),
 )
 LEVELS = {level.name: level for level in _LEVELS}
 
