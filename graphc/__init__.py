@@ -111,6 +111,7 @@ from graphc.ops.reduction import (
     var,
 )
 from graphc.ops.reduction import any_ as any
+from graphc.train import History, fit
 
 __all__ = [
     "CallError",
@@ -122,6 +123,7 @@ __all__ = [
     "GraphError",
     "GraphcError",
     "GraphcWarning",
+    "History",
     "IndexOutOfRangeError",
     "Input",
     "MissingInputError",
@@ -164,6 +166,7 @@ __all__ = [
     "flip",
     "float32",
     "float64",
+    "fit",
     "floor",
     "floor_divide",
     "full",

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class Activation:
         self._outcome = ctypes.c_int64.from_address(base + 8 * _OUTCOME)
         count = binding.entries - binding.inputs_at
         self._pack = Struct(f"{count}q").pack_into
-        self._late_bytes = memoryview(self._externals[self._late :]).cast("B") if count else bytearray()
+        self._late_bytes = memoryview(cast(Any, self._externals[self._late :])).cast("B") if count else bytearray()
         self._arena: Arena | None = None
         self._arena_address = -1
         self._pool: threads.Pool | None = None
@@ -186,6 +186,10 @@ class Activation:
     def threads_ran(self) -> int:
         """How many threads the last run had."""
         return int(self._words[_RAN])
+
+    def expect_all(self) -> None:
+        """Let no iteration count as done before the first run."""
+        self._frames[:, self.binding.counter] = self.binding.count
 
     def iterations_done(self) -> int:
         """Return how many iterations of the first loop are complete."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim, Symbol
+from graphc.dims import Atom, Dim, Symbol
 from graphc.dtypes import DType
 from graphc.errors import CallError, DTypeError, GraphcError, MissingInputError
 
@@ -58,7 +58,7 @@ def arrange(
     """Return the arguments by position, whether given by position, by name, or as one dict keyed by name or key."""
     if len(arguments) == 1 and isinstance(arguments[0], dict) and not named:
         position = {id(key): n for n, key in enumerate(keys)}
-        mapping: dict[Any, object] = arguments[0]
+        mapping = cast(dict[Any, object], arguments[0])
         by_name = {spec.name: n for n, spec in enumerate(specs)}
         found: dict[int, object] = {}
         for key, value in mapping.items():
@@ -160,8 +160,8 @@ def solve(specs: Sequence[InputSpec], shapes: Sequence[tuple[int, ...]]) -> dict
 def _determine(
     dim: Dim, name: str, size: int, sizes: dict[str, int], source: dict[str, str], item: tuple[InputSpec, int, Dim, int]
 ) -> bool:
-    known = {Symbol(symbol): number for symbol, number in sizes.items()}
-    slope, rest = dims.linear(dims.substitute(dim, dict(known)), Symbol(name))
+    known: dict[Atom, Dim] = {Symbol(symbol): number for symbol, number in sizes.items()}
+    slope, rest = dims.linear(dims.substitute(dim, known), Symbol(name))
     if not isinstance(slope, int) or not isinstance(rest, int) or not slope:
         return False
     number, remainder = divmod(size - rest, slope)
@@ -204,7 +204,7 @@ def check_outputs(
             continue
         if not isinstance(value, np.ndarray):
             raise CallError(f"out: expected an array for output {n}, got a {type(value).__name__}")
-        array: Array = value
+        array = cast(Array, value)
         if array.dtype != dtype.numpy or array.shape != shape:
             raise CallError(
                 f"out: output {n} is {dtype} {shape_text(shape)}, got {array.dtype} {shape_text(array.shape)}"
@@ -231,20 +231,21 @@ def flatten(structure: Structure, value: object, count: int) -> list[object]:
     """Return what `value`, of the same structure, holds for each output position (None where nothing)."""
     flat: list[object] = [None] * count
 
-    def visit(structure: Any, value: Any, path: str) -> None:
+    def visit(structure: Structure, value: Any, path: str) -> None:
         if value is None:
             return
         if isinstance(structure, int):
             flat[structure] = value
         elif isinstance(structure, dict):
-            if not isinstance(value, dict) or not value.keys() <= structure.keys():
+            if not isinstance(value, dict) or any(key not in structure for key in cast(dict[Any, Any], value)):
                 raise CallError(f"out{path}: expected a dict with the keys {list(structure)}")
             for key, part in structure.items():
-                visit(part, value.get(key), f"{path}[{key!r}]")
+                visit(part, cast(dict[Any, Any], value).get(key), f"{path}[{key!r}]")
         else:
-            if not isinstance(value, tuple | list) or len(value) != len(structure):
+            items = list(cast(Sequence[Any], value)) if isinstance(value, tuple | list) else []
+            if len(items) != len(structure) or not isinstance(value, tuple | list):
                 raise CallError(f"out{path}: expected {len(structure)} arrays in a {type(structure).__name__}")
-            for n, (part, item) in enumerate(zip(structure, value, strict=True)):
+            for n, (part, item) in enumerate(zip(structure, items, strict=True)):
                 visit(part, item, f"{path}[{n}]")
 
     visit(structure, value, "")

@@ -26,6 +26,8 @@ from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repe
 
 # Work of a plan below which sleeping threads are left alone: about 200 us, at eight scalar operations a nanosecond.
 WAKE_WORK = 1_600_000
+# What a barrier costs, with the caches that exchange lines after it: about 2 us.
+BARRIER_WORK = 40_000
 _ARENA, _STATUS, _FIRST = 0, 1, 2
 
 
@@ -61,6 +63,9 @@ def bind(
     """
     check_requirements(plan, sizes)
     layout, separations = assign_memory(plan, sizes, threads, paused)
+    if threads > 1 and _gain(layout.nodes, separations, sizes, threads) < 0:
+        threads = 1
+        layout, separations = assign_memory(plan, sizes, threads, paused)
     return _Writer(layout, separations, sizes, threads, address, paused).binding()
 
 
@@ -97,6 +102,23 @@ def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
                 total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)
             case Branch():
                 total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))
+    return total
+
+
+def _gain(nodes: Sequence[Node], separations: set[int], sizes: Mapping[str, int], threads: int) -> float:
+    """Return how many scalar operations the threads save, less what their barriers cost."""
+    total = 0.0
+    for node in nodes:
+        match node:
+            case Call():
+                if node.split:
+                    total += dims.evaluate(node.step.work, sizes) * (1 - 1 / threads)
+                total -= BARRIER_WORK * (node.commits or node.time in separations)
+            case Loop():
+                total += node.count * _gain(node.body, separations, sizes, threads)
+            case Fork():
+                arms = (_gain(arm, separations, sizes, threads) for arm in (node.then, node.otherwise))
+                total += max(arms) - BARRIER_WORK * (node.time in separations)
     return total
 
 

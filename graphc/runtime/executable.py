@@ -8,7 +8,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -140,10 +140,11 @@ class Executable:
         """
         values = arrange(self._specs, self._keys, arguments, named)
         for value, spec in zip(values, self._specs, strict=True):
-            if not isinstance(value, np.ndarray) or value.dtype != spec.dtype.numpy or not is_aligned(value):
-                got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+            array = cast(Array, value)
+            if not isinstance(value, np.ndarray) or array.dtype != spec.dtype.numpy or not is_aligned(array):
+                got = array.dtype if isinstance(value, np.ndarray) else type(value).__name__
                 raise CallError(f"bind: input {spec.name!r} must be a C-contiguous array of {spec.dtype}, got {got}")
-        arrays: list[Array] = values  # type: ignore[assignment]
+        arrays = cast(list[Array], values)
         self._refuse_leaves(arrays)
         bound = self._bind(tuple(array.shape for array in arrays))
         results = self._outputs(bound, out, arrays)
@@ -252,11 +253,14 @@ class Executable:
     def _activation(self, bound: Bound) -> Activation:
         return Activation(bound.binding, self._leaves, self._constants, self.plan.sites, self._code)
 
-    def _run(self, bound: Bound, addresses: list[int]) -> None:
+    def _take(self, bound: Bound) -> Activation:
         try:
-            activation = bound.idle.pop()
+            return bound.idle.pop()
         except IndexError:
-            activation = self._activation(bound)
+            return self._activation(bound)
+
+    def _run(self, bound: Bound, addresses: list[int]) -> None:
+        activation = self._take(bound)
         arena = take_arena(bound.binding.arena)
         activation.place(arena.address)
         activation.set_addresses(addresses)
@@ -278,11 +282,13 @@ class Executable:
         arrays = self._arrays(arguments)
         bound = self._bind((*(array.shape for array in arrays), (count,)))
         results = self._outputs(bound, out, arrays)
-        activation = self._activation(bound)
+        activation = self._take(bound)
         arena = take_arena(bound.binding.arena)
         activation.place(arena.address)
         activation.set_addresses([address_of(array) for array in (*arrays, *results)])
-        return Program(activation, arena, count, self._writes, build(self._structure, results), (*arrays, *results))
+        return Program(
+            activation, bound.idle, arena, count, self._writes, build(self._structure, results), (*arrays, *results)
+        )
 
 
 class BoundCall:

@@ -23,7 +23,7 @@ from graphc.schedule.plan import Branch, Buffer, KernelCall, Plan, Repeat, Step
 
 ALIGNMENT = 64
 # Below this many scalar operations a kernel runs on one thread: handing it out costs more than it saves.
-SPLIT_WORK = 20_000
+SPLIT_WORK = 250_000
 
 
 @dataclass(frozen=True, slots=True)

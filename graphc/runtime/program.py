@@ -53,15 +53,24 @@ class Program:
     """
 
     def __init__(
-        self, activation: Activation, arena: Arena, count: int, writes: bool, results: Any, keep: Sequence[Array]
+        self,
+        activation: Activation,
+        idle: list[Activation],
+        arena: Arena,
+        count: int,
+        writes: bool,
+        results: Any,
+        keep: Sequence[Array],
     ) -> None:
         self.count = count
         self.done = 0
         self.results = results
         self._activation = activation
+        self._idle = idle
         self._arena: Arena | None = arena
         self._writes = writes
         self._keep = keep
+        activation.expect_all()
 
     def resume(self, seconds: float = TIME_SLICE / 1e9) -> int:
         """Run until all steps are done or the time is over, at least one step; return how many steps are done by now.
@@ -79,7 +88,10 @@ class Program:
             self.done = self._activation.iterations_done()
             if over:
                 arena, self._arena = self._arena, None
+                # An exception may have come right after a pause: the next run must not go on from there.
+                self._activation.reset()
                 give_back(arena)
+                self._idle.append(self._activation)
             else:
                 self._activation.align_threads()
         return self.done

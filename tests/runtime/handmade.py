@@ -42,7 +42,7 @@ def machine_code(name):
 
 
 class Maker:
-    """Buffers by name, steps in order; `work` large makes every kernel with more than one element run on all threads."""
+    """Buffers by name, steps in order; with large `work` every kernel of more than one element is split."""
 
     def __init__(self, work=10**6):
         self.buffers = []

@@ -123,7 +123,7 @@ def test_integers_are_checked_for_range():
         convert([3, -1], InputSpec("i", dtypes.uint8, (N,)))
     with pytest.raises(DTypeError, match=r"expected int32, got float64, .* pass array.astype\('int32'\)"):
         convert([1.5], small)
-    with pytest.raises(DTypeError, match="expected bool, got int64, .* pass array != 0"):
+    with pytest.raises(DTypeError, match=r"expected bool, got int64, .* pass array != 0"):
         convert([1], InputSpec("m", dtypes.bool_, (N,)))
 
 
@@ -266,7 +266,7 @@ def test_too_little_memory():
     m = Maker()
     m.buffer("x", "input"), m.buffer("t", "temporary", (N * 10**12,)), m.buffer("y", "output")
     run = m.executable(m.call("double", "x", "t"), m.call("double", "t", "y"))
-    with pytest.raises(PlanMemoryError, match="this call needs .* MiB for temporaries"):
+    with pytest.raises(PlanMemoryError, match=r"this call needs .* MiB for temporaries"):
         run(X)
 
 

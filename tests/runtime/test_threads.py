@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def chain(steps=20, work=10**6, threads=2):
     m = Maker(work)
     m.buffer("x", "input"), m.buffer("y", "output")
     names = ["x", *(m.buffer(f"t{n}", "temporary") for n in range(steps - 1)), "y"]
-    return m.executable(*(m.call("rotate", a, b) for a, b in zip(names, names[1:], strict=False)), threads=threads)
+    return m.executable(*(m.call("rotate", a, b) for a, b in pairwise(names)), threads=threads)
 
 
 def expected(x, steps=20):
@@ -50,7 +51,7 @@ def test_two_threads_give_what_one_gives():
 
 def test_workers_sleep_when_idle_and_only_heavy_plans_wake_them():
     x = np.ones(N, np.float32)
-    heavy, light = chain(work=10**7).bind(x), chain(2, work=10**5).bind(x)
+    heavy, light = chain(work=10**7).bind(x), chain(2, work=5 * 10**5).bind(x)
     heavy()
     assert ran(heavy) == 2
     light()
@@ -66,8 +67,15 @@ def test_workers_sleep_when_idle_and_only_heavy_plans_wake_them():
     assert ran(heavy) == 2
 
 
+def test_threads_are_used_only_where_they_save_more_than_barriers_cost():
+    def threads_of(work):
+        return chain(4, work=work).binding(n=N).threads
+
+    assert [threads_of(work) for work in (10**5, 10**6)] == [1, 2]
+
+
 def test_a_program_wakes_the_workers_by_the_work_of_all_its_steps():
-    program = chain(2, work=10**5).repeat(100, [np.ones(N)], [])
+    program = chain(2, work=5 * 10**5).repeat(100, [np.ones(N)], [])
     time.sleep(0.01)
     program.run()
     assert program._activation.threads_ran == 2
@@ -216,12 +224,16 @@ def test_more_threads_than_cores():
 def test_an_interrupted_reader_leaves_nothing_behind():
     lock = ReadersWriterLock()
     token = object()
-    with pytest.raises(KeyboardInterrupt):
+
+    def read():
         try:
             lock.enter_reading(token)
             raise KeyboardInterrupt
         finally:
             lock.readers.discard(token)
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
     with lock.mutex:
         lock.enter_writing(token)
         lock.writer = None

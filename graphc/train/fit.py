@@ -1,0 +1,143 @@
+"""The training loop: shuffling, epochs, validation, progress and callbacks around native epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from graphc.compiler import Executable
+from graphc.errors import CallError, GraphError
+from graphc.graph.node import Node
+from graphc.ops.random import SEED
+from graphc.train.history import History
+from graphc.train.minibatches import Minibatches
+
+Callback = Callable[[int, dict[str, float]], Any]
+
+_compiled: WeakKeyDictionary[Executable, dict[bool, Minibatches]] = WeakKeyDictionary()
+
+
+def fit(
+    step: Executable,
+    data: Mapping[Any, Any],
+    *,
+    batch_size: int = 32,
+    epochs: int = 1,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    validation_data: Mapping[Any, Any] | None = None,
+    verbose: bool = True,
+    callbacks: Sequence[Callback | Any] = (),
+    seed: int | None = None,
+    initial_epoch: int = 0,
+    history: History | None = None,
+) -> History:
+    """Train: run the step over all minibatches of `data`, `epochs` times.
+
+    `data` maps each input (or its name) to an array with one sample a row; inputs without axes take a scalar. The
+    order of the samples depends on the seed (that of `graphc.seed` unless given) and the epoch only. `callbacks` are
+    called after every epoch as `callback(epoch, measures)`, or have a method `on_epoch_end` of these arguments; one
+    that returns True ends the run. `history` continues an earlier one.
+
+    Returns the history: the mean of every scalar output over each epoch, for `validation_data` with the prefix "val_".
+    Ctrl-C raises KeyboardInterrupt at a whole number of steps, within one step and 50 ms; its attribute `history` holds
+    what was done.
+    """
+    _check(step, batch_size, epochs, initial_epoch)
+    train = _minibatches(step, True)
+    arrays, samples = train.arrays(data, "data")
+    train.check_batch_size(batch_size, samples, drop_last)
+    validate = None
+    if validation_data is not None:
+        validate = _minibatches(step, False)
+        held_out, held_samples = validate.arrays(validation_data, "validation_data")
+        validate.check_batch_size(batch_size, held_samples, drop_last)
+    key = int(SEED.value) if seed is None else seed
+    record = History() if history is None else history
+    steps = samples // batch_size if drop_last and samples >= batch_size else -(-samples // batch_size)
+    bar = _progress(verbose, steps * epochs)
+
+    def advance(done: int) -> None:
+        record.steps += done
+        bar.update(done)
+
+    order = np.arange(samples)
+    try:
+        for epoch in range(initial_epoch, initial_epoch + epochs):
+            bar.set_description(f"epoch {epoch + 1}/{initial_epoch + epochs}", refresh=False)
+            if shuffle:
+                order = np.random.Generator(np.random.Philox(key=[key, epoch])).permutation(samples)
+            measures = train.run(arrays, order, batch_size, drop_last, advance)
+            if validate is not None:
+                held = validate.run(held_out, np.arange(held_samples), batch_size, drop_last, _ignore)  # pyright: ignore[reportPossiblyUnboundVariable]
+                measures |= {f"val_{name}": value for name, value in held.items()}
+            record.add(epoch, measures)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in measures.items()}, refresh=False)
+            if any([_call(callback, epoch, dict(measures)) for callback in callbacks]):
+                break
+    except KeyboardInterrupt as interrupt:
+        interrupt.history = record  # type: ignore[attr-defined]
+        raise
+    finally:
+        bar.close()
+    return record
+
+
+def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any) -> None:
+    example = 'graphc.compile([x, y], {"loss": loss}, updates=optimizer.minimize(loss))'
+    if not isinstance(step, Executable):
+        what = "a node" if isinstance(step, Node) else f"a {type(step).__name__}"
+        raise GraphError(f"fit trains a compiled step, got {what}; compile one: step = {example}")
+    if not step.updates:
+        raise GraphError(
+            f"this executable updates nothing, so there is nothing to train; compile with updates: {example}"
+        )
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("epochs", epochs, 0),
+        ("initial_epoch", initial_epoch, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise CallError(f"{name} must be a whole number of {least} or more, got {value!r}")
+
+
+def _minibatches(step: Executable, training: bool) -> Minibatches:
+    kept = _compiled.setdefault(step, {})
+    if training not in kept:
+        kept[training] = Minibatches(step, training)
+    return kept[training]
+
+
+def _call(callback: Any, epoch: int, measures: dict[str, float]) -> bool:
+    return getattr(callback, "on_epoch_end", callback)(epoch, measures) is True
+
+
+def _ignore(done: int) -> None:
+    pass
+
+
+class _Silent:
+    """A progress line that shows nothing."""
+
+    def update(self, done: int) -> None:
+        """Ignore."""
+
+    def set_description(self, text: str, refresh: bool = True) -> None:
+        """Ignore."""
+
+    def set_postfix(self, measures: Mapping[str, str], refresh: bool = True) -> None:
+        """Ignore."""
+
+    def close(self) -> None:
+        """Ignore."""
+
+
+def _progress(verbose: bool, steps: int) -> Any:
+    if not verbose:
+        return _Silent()
+    from tqdm import tqdm
+
+    return tqdm(total=steps, unit="step", dynamic_ncols=True)

@@ -1,0 +1,171 @@
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import compiler
+from graphc.errors import CallError, GraphError, MissingInputError
+from graphc.train import History, fit
+
+
+def linear(batch="batch"):
+    """A step of gradient descent on a linear fit, and its leaf."""
+    x = graphc.input("x", (batch, 3))
+    y = graphc.input("y", (batch,))
+    w = graphc.parameter(np.zeros(3, np.float32), "w")
+    error = graphc.sum(x * w, axis=1) - y
+    loss = graphc.mean(error * error)
+    slope = graphc.mean(2 * error[:, None] * x, axis=0)
+    step = compiler.compile([x, y], {"loss": loss, "error": error}, updates={w: w - 0.1 * slope})
+    return step, x, y, w
+
+
+def reference(xs, ys, order, size, w):
+    """Train in NumPy; return the weighted mean loss."""
+    total = 0.0
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        error = xs[part] @ w - ys[part]
+        total += (error * error).mean() * len(part)
+        w -= 0.1 * (2 * error[:, None] * xs[part]).mean(0)
+    return total / len(order)
+
+
+RNG = np.random.default_rng(0)
+XS = RNG.normal(size=(50, 3)).astype(np.float32)
+YS = XS @ np.array([1, -2, 3], np.float32)
+
+
+def test_fit_is_minibatch_training():
+    step, x, y, w = linear()
+    history = fit(step, {x: XS, y: YS}, batch_size=16, epochs=3, verbose=False, seed=5, validation_data={x: XS, y: YS})
+    right, losses = np.zeros(3), []
+    for epoch in range(3):
+        order = np.random.Generator(np.random.Philox(key=[5, epoch])).permutation(50)
+        losses.append(reference(XS, YS, order, 16, right))
+    np.testing.assert_allclose(w.value, right, rtol=1e-4)
+    np.testing.assert_allclose(history.history["loss"], losses, rtol=1e-4)
+    assert history.epoch == [0, 1, 2]
+    assert history.steps == 12
+    np.testing.assert_allclose(history.history["val_loss"][-1], np.mean((XS @ right - YS) ** 2), rtol=1e-3)
+    assert set(history.history) == {"loss", "val_loss"}
+
+
+def test_the_same_seed_gives_the_same_bits():
+    results = []
+    for _ in range(2):
+        step, x, y, w = linear()
+        fit(step, {x: XS, y: YS}, epochs=2, verbose=False)
+        results.append(w.value.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_run_can_be_continued():
+    step, x, y, w = linear()
+    fit(step, {x: XS, y: YS}, epochs=4, verbose=False)
+    other, u, v, again = linear()
+    history = fit(other, {"x": XS, "y": YS}, epochs=1, verbose=False)
+    fit(other, {u: XS, v: YS}, epochs=3, verbose=False, initial_epoch=1, history=history)
+    np.testing.assert_array_equal(w.value, again.value)
+    assert history.epoch == [0, 1, 2, 3]
+
+
+def test_without_shuffling_and_the_last_smaller_batch():
+    step, x, y, w = linear()
+    fit(step, {x: XS, y: YS}, batch_size=16, shuffle=False, drop_last=True, verbose=False)
+    right = np.zeros(3)
+    reference(XS, YS, np.arange(48), 16, right)
+    np.testing.assert_allclose(w.value, right, rtol=1e-4)
+
+
+def test_a_fixed_batch_size():
+    step, x, y, _ = linear(10)
+    assert fit(step, {x: XS, y: YS}, batch_size=10, verbose=False).steps == 5
+    with pytest.raises(CallError, match="compiled for batches of 10; pass batch_size=10"):
+        fit(step, {x: XS, y: YS}, batch_size=16)
+
+
+def test_callbacks_see_every_epoch_and_may_stop():
+    step, x, y, _ = linear()
+    seen = []
+
+    class Stop:
+        def on_epoch_end(self, epoch, measures):
+            return epoch == 2
+
+    history = fit(
+        step,
+        {x: XS, y: YS},
+        epochs=9,
+        verbose=False,
+        callbacks=[lambda epoch, m: seen.append((epoch, m["loss"])), Stop()],
+    )
+    assert history.epoch == [0, 1, 2]
+    assert [loss for _, loss in seen] == history.history["loss"]
+
+
+def test_the_progress_line_shows_the_loss(capsys):
+    step, x, y, _ = linear()
+    fit(step, {x: XS, y: YS}, epochs=2)
+    text = capsys.readouterr().err
+    assert "epoch 2/2" in text
+    assert "loss=" in text
+
+
+def test_ctrl_c_leaves_a_whole_number_of_steps():
+    rng = np.random.default_rng(1)
+    for delay in rng.uniform(0.02, 0.3, 8):
+        x = graphc.input("x", ("batch",))
+        w, v = (graphc.parameter(np.zeros(5, np.float32), name) for name in "wv")
+        step = compiler.compile([x], graphc.sum(x), updates={w: w + 1.0, v: v - 1.0})
+        fit(step, {x: XS[:, 0]}, batch_size=1, verbose=False)  # compiled before the clock runs
+        sent = [0.0]
+
+        def interrupt(delay=delay, sent=sent):
+            time.sleep(delay)
+            sent[0] = time.perf_counter()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        history = History(steps=50)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fit(step, {x: np.zeros(100_000, np.float32)}, batch_size=1, epochs=10_000, verbose=False, history=history)
+        stopped = time.perf_counter()
+        thread.join()
+        assert stopped - sent[0] < 0.1
+        assert caught.value.history is history
+        np.testing.assert_array_equal(w.value, np.full(5, history.steps, np.float32))
+        np.testing.assert_array_equal(v.value, -w.value)
+
+
+def test_wrong_uses():
+    step, x, y, w = linear()
+    data = {x: XS, y: YS}
+    with pytest.raises(
+        GraphError, match=r"fit trains a compiled step, got a node; compile one: step = graphc\.compile"
+    ):
+        fit(x, data)
+    with pytest.raises(GraphError, match="this executable updates nothing"):
+        fit(compiler.compile([x], graphc.sum(x)), {x: XS})
+    with pytest.raises(CallError, match="batch_size must be a whole number of 1 or more, got 0"):
+        fit(step, data, batch_size=0)
+    with pytest.raises(CallError, match="data: x has 50 samples, but y has 49"):
+        fit(step, {x: XS, y: YS[1:]})
+    with pytest.raises(MissingInputError, match="data: missing y"):
+        fit(step, {x: XS})
+    with pytest.raises(MissingInputError, match="is not an input of the step; expected x, y"):
+        fit(step, {**data, w: YS})
+    with pytest.raises(CallError, match="data: there are no samples"):
+        fit(step, {x: XS[:0], y: YS[:0]})
+    with pytest.raises(CallError, match="input 'x': expected shape"):
+        fit(step, {x: XS[:, :2], y: YS})
+    with pytest.raises(CallError, match="expected a dict"):
+        fit(step, [XS, YS])
+    with pytest.raises(GraphError, match="needs a scalar output"):
+        fit(compiler.compile([x], x, updates={w: w + 1}), {x: XS})
+    assert (w.value == 0).all()
