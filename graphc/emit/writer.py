@@ -299,6 +299,9 @@ class Writer:
                 self._round(block, axis, body, f"{axis.name} = {whole}", str(rest), depth=0)
             return
         start, stop = span or ("0", self.dim(extent, block))
+        if isinstance(extent, int) and extent % lanes == 0:
+            self._round(block, axis, body, f"for {axis.name} in range({start}, {stop}, {lanes}):")
+            return
         whole = self.fresh("whole")
         length = stop if start == "0" else f"{stop} - {start}"
         block.add(f"{whole} = {stop} - {factor(length)} % {lanes}")

@@ -21,7 +21,7 @@ x = graphc.input("x", ("batch", 3))
 y = graphc.input("y", ("batch", 2))
 w = graphc.parameter(np.ones((3, 2), "float32"), "w")
 loss = graphc.mean(graphc.square(graphc.tanh(x @ w) - y))
-gradient = graphc.grad(loss, w)
+updates = {w: w - 0.1 * graphc.grad(loss, w)}
 """
 
 
@@ -30,7 +30,7 @@ def example():
     names = {"graphc": graphc, "np": np}
     linecache.cache["model.py"] = (len(PROGRAM), None, PROGRAM.splitlines(keepends=True), "model.py")
     exec(compile(PROGRAM, "model.py", "exec"), names)
-    return Graph((names["x"], names["y"]), (names["loss"],), ((names["w"], names["w"] - 0.1 * names["gradient"]),))
+    return Graph((names["x"], names["y"]), (names["loss"],), tuple(names["updates"].items()))
 
 
 @cache
@@ -39,18 +39,29 @@ def passed():
 
 
 def kernels():
+    linecache.cache["model.py"] = (len(PROGRAM), None, PROGRAM.splitlines(keepends=True), "model.py")
     draft = schedule(passed(), LEVEL)
     return "\n\n".join(kernel_text(k.kernel, lambda n: draft.buffers[n].name) for k in draft.kernels)
 
 
-def row_kernel():
-    """A whole softmax as one kernel."""
-    x = graphc.input("x", ("rows", 64))
-    plan = plan_of(run_passes(Graph((x,), (graphc.softmax(x, axis=-1),))), LEVEL)
+LINE = """\
+import graphc
+x = graphc.input("x", (1024,))
+y = graphc.tanh(x) * 0.5 + x
+"""
+
+
+def one_line():
+    """The kernel of one line of a user's program."""
+    names = {}
+    linecache.cache["model.py"] = (len(LINE), None, LINE.splitlines(keepends=True), "model.py")
+    exec(compile(LINE, "model.py", "exec"), names)
+    plan = plan_of(run_passes(Graph((names["x"],), (names["y"],))), LEVEL)
     return "\n".join(plan.kernels.values())
 
 
 def source():
+    linecache.cache["model.py"] = (len(PROGRAM), None, PROGRAM.splitlines(keepends=True), "model.py")
     return list(plan_of(passed(), LEVEL).kernels.values())[-1]
 
 
@@ -61,5 +72,5 @@ GENERATORS = {
     "kernels": kernels,
     "source": source,
     "plan": lambda: plan_text(plan_of(passed(), LEVEL)),
-    "softmax": row_kernel,
+    "one_line": one_line,
 }
