@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's handwritten digits: the whole of graphc in one page.
 
-    python examples/digits_mlp.py            # trains, prints the held-out accuracy
+python examples/digits_mlp.py            # trains, prints the held-out accuracy
 """
 
 import argparse

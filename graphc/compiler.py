@@ -18,7 +18,8 @@ from graphc.ops import random
 from graphc.passes import run_passes
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule import leaves, schedule
+from graphc.schedule import leaves as leaves_of
+from graphc.schedule import schedule
 from graphc.schedule.natives import natives
 from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
@@ -36,15 +37,15 @@ class Executable(runtime.Executable):
     updates: dict[Node, Node]
     training: bool
 
-    def rebind(self, new: Any) -> Executable:
+    def rebind(self, leaves: Any) -> Executable:
         """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
-        if not isinstance(new, Mapping):
+        if not isinstance(leaves, Mapping):
             raise GraphError("rebind: expected {parameter or state: its replacement}")
-        mine = leaves(self.graph)
-        for old in new:  # pyright: ignore[reportUnknownVariableType]
+        mine = leaves_of(self.graph)
+        for old in leaves:  # pyright: ignore[reportUnknownVariableType]
             if not any(old is leaf for leaf in mine):
                 raise GraphError(f"rebind: {old!r} is not a parameter or state of this executable")
-        arrays = [_storage(new.get(leaf, leaf)) for leaf in mine]  # pyright: ignore
+        arrays = [_storage(leaves.get(leaf, leaf)) for leaf in mine]  # pyright: ignore
         other = super().rebind(arrays)
         other.__class__ = Executable
         assert isinstance(other, Executable)
@@ -84,7 +85,7 @@ def compile(
     plan = _plan_cached(graph, level)
     executable = Executable(
         plan,
-        [_storage(leaf) for leaf in leaves(graph)],
+        [_storage(leaf) for leaf in leaves_of(graph)],
         lambda: build.objects(plan.kernels, level, natives(graph)),
         [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
         structure,
@@ -179,5 +180,3 @@ def _check_inputs(graph: Graph) -> None:
 
 def _storage(leaf: Any) -> Any:
     return leaf.value if isinstance(leaf, Stored) else leaf
-
-

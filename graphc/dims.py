@@ -320,18 +320,19 @@ def linear(dim: Dim, atom: Atom) -> tuple[Dim | None, Dim]:
     return _from_terms(slope), _from_terms(rest)
 
 
-def substitute(dim: Dim, replacement: Mapping[Atom, Dim]) -> Dim:
+def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -> Dim:
     """Replace atoms (symbols or axes, those inside divisions too)."""
     if isinstance(dim, int) or not replacement:
         return dim
+    mapping: dict[Atom, Dim] = dict(replacement.items())
     total: Dim = 0
     for monomial, count in dim.terms:
         term: Dim = count
         for atom, power in monomial:
-            if atom in replacement:
-                new = replacement[atom]
+            if atom in mapping:
+                new = mapping[atom]
             elif parts := atom.parts():
-                new = atom.rebuild(tuple(substitute(part, replacement) for part in parts))
+                new = atom.rebuild(tuple(substitute(part, mapping) for part in parts))
             else:
                 new = DimExpr.of(atom)
             for _ in range(power):
@@ -464,7 +465,9 @@ def _divide(left: Dim, right: Dim) -> tuple[Dim, Dim]:
     divisor = _terms(right)
     if len(divisor) != 1:
         return 0, left
-    (monomial, count), whole, rest = divisor[0], [], []
+    (monomial, count) = divisor[0]
+    whole: list[tuple[Monomial, int]] = []
+    rest: list[tuple[Monomial, int]] = []
     for m, c in _terms(left):
         powers = dict(m)
         for atom, power in monomial:

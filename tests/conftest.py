@@ -14,7 +14,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite golden files and generated parts of the docs")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite golden files and generated parts of the docs"
+    )
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ class Interpreter:
                     return
                 words = [self.status.address]
                 words += [
-                    self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes) for w in step.words
+                    self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes)
+                    for w in step.words
                 ]
                 args = Guarded(8 * len(words))
                 args.array(np.int64, (len(words),))[...] = words

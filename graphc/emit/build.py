@@ -22,9 +22,7 @@ def sources(kernels: Sequence[tuple[Kernel, Sequence[str]]], describe: Callable[
     return [emit(kernel, describe, comments) for kernel, comments in kernels]
 
 
-def objects(
-    kernels: Mapping[str, str], level: Level, natives: Mapping[str, Callable[..., Any]]
-) -> dict[str, bytes]:
+def objects(kernels: Mapping[str, str], level: Level, natives: Mapping[str, Callable[..., Any]]) -> dict[str, bytes]:
     """Return the object code of kernels by name, from the cache where it is there."""
     made: dict[str, bytes] = {}
     for name, text in kernels.items():
@@ -38,5 +36,3 @@ def objects(
             cache.write("source", key, text.encode())
         made[name] = found
     return made
-
-

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
-from graphc.emit.writer import Block, Writer, factor
+from graphc.emit.writer import Block, Writer, factor, symbol_name
 from graphc.loops.expr import Load, Reduce, index_dims, walk
 from graphc.loops.kernels import Call, Kernel, Map, Scatter, Store, Tile, expressions
 
@@ -56,7 +56,10 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
         body.add("return")  # an array without elements
     symbols = sorted(_symbols(kernel))
     words: list[int | str] = [*arguments.names, *symbols]
-    head = [f"    {arguments.names.get(w, w) if isinstance(w, int) else w} = word(args, {k})" for k, w in enumerate(words, 1)]
+    head = [
+        f"    {arguments.names[w] if isinstance(w, int) else symbol_name(w)} = word(args, {k})"
+        for k, w in enumerate(words, 1)
+    ]
     digest = hashlib.sha256("\n".join([*head, *body.lines]).encode()).hexdigest()[:16]
     name = f"kernel_{digest}"
     noted = [f"{line}  # {describe(w)}" if isinstance(w, int) else line for line, w in zip(head, words, strict=True)]
@@ -66,10 +69,10 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
 
 def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
     if not kernel.rows:
-        if kernel.lane is None:
-            _write_stores(kernel, writer, block, kernel.stores)
-        elif kernel.ordered:
+        if kernel.ordered:
             _write_row(kernel, writer, block)
+        elif kernel.lane is None:
+            _write_stores(kernel, writer, block, kernel.stores)
         else:
             _write_lanes(kernel, writer, block)
         return

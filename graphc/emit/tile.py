@@ -131,4 +131,3 @@ def _row(offset: Dim, row: Axis, t: int, *, full: bool) -> Dim:
     if full:
         return dims.substitute(offset, {row: DimExpr.of(row) + t})
     return dims.substitute(offset, {row: DimExpr.of(Axis(f"row{t}", 1))})
-

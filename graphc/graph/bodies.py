@@ -1,11 +1,11 @@
 """How one op computes: the closed grammar of six that `Op.lower` returns and the scheduler matches on.
 
-    body ::= Compute(axes, value)               the value at one index; loads name operands by position
-           | Contract(domain, left, right, out) out[out(d)] += left[left(d)] * right[right(d)] for d in domain
-           | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
-           | Loop(step, length, ...)            a graph run once for each position of the leading axis
-           | Branch(then, otherwise)            one of two graphs, by a scalar
-           | Native(function)                   a user's function over whole arrays
+body ::= Compute(axes, value)               the value at one index; loads name operands by position
+       | Contract(domain, left, right, out) out[out(d)] += left[left(d)] * right[right(d)] for d in domain
+       | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
+       | Loop(step, length, ...)            a graph run once for each position of the leading axis
+       | Branch(then, otherwise)            one of two graphs, by a scalar
+       | Native(function)                   a user's function over whole arrays
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compute:
-    """The value at the output index `axes`. With `ordered`, `value` is what a running `ordered` = (combiner, axis, reverse) accumulates.
+    """The value at the output index `axes`.
+
+    With `ordered` = (combiner, axis, reverse), `value` is what is accumulated along that axis.
 
     The axes are named i0, i1, ... in the order of the output's dimensions; axes of reductions inside are named k0, k1, ....
     """
@@ -46,7 +48,11 @@ class Contract:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Operand 0: indices, shape (J,), integers; operand 1: updates, shape (J, *rest); output: shape (size, *rest), zero where nothing is added."""
+    """Rows added at places read from data.
+
+    Operand 0: integer indices, shape (J,); operand 1: updates, shape (J, *rest). The output has shape (size, *rest) and
+    is zero where nothing is added. `site` names the operation in an error.
+    """
 
     site: str
 

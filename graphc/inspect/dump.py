@@ -18,19 +18,19 @@ from graphc.inspect.plan_text import plan_text
 _COLOURS = {"input": "#cfe8ff", "parameter": "#ffe2b8", "state": "#e8dcff"}
 
 
-def dump(graph_or_executable: Graph | Executable, path: str | os.PathLike[str]) -> None:
+def dump(graph_or_executable: Any, path: str | os.PathLike[str]) -> None:
     """Write a graph, or what an executable was compiled from and its plan, to a file.
 
     The ending chooses the form: `.txt` (typed A-normal form; for an executable also the plan and the kernels' source),
     `.json` (nodes, edges, updates; for an executable also the plan), `.dot` (Graphviz). Raises GraphError for others.
     """
-    match graph_or_executable:
-        case Executable():
-            graph, executable = graph_or_executable.graph, graph_or_executable
-        case Graph():
-            graph, executable = graph_or_executable, None
-        case _:
-            raise GraphError(f"dump: expected a Graph or an Executable, got {type(graph_or_executable).__name__}")
+    given: Any = graph_or_executable
+    if isinstance(given, Executable):
+        graph, executable = given.graph, given
+    elif isinstance(given, Graph):
+        graph, executable = given, None
+    else:
+        raise GraphError(f"dump: expected a Graph or an Executable, got {type(given).__name__}")
     target = Path(path)
     writers: dict[str, Callable[[Graph, Executable | None], str]] = {".txt": _txt, ".json": _json, ".dot": _dot}
     if target.suffix not in writers:
@@ -78,7 +78,10 @@ def _attributes(node: Node) -> dict[str, str]:
 
 def _dot(graph: Graph, executable: Executable | None) -> str:
     numbers = {node: number for number, node in enumerate(_nodes(graph))}
-    lines = ["digraph graphc {", '  rankdir=LR; node [shape=box, style="rounded,filled", fillcolor=white, fontname=Helvetica];']
+    lines = [
+        "digraph graphc {",
+        '  rankdir=LR; node [shape=box, style="rounded,filled", fillcolor=white, fontname=Helvetica];',
+    ]
     for node, number in numbers.items():
         leaf = node.op if isinstance(node.op, Leaf) else None
         title = (leaf.label or leaf.kind) if leaf else node.op.name
@@ -88,7 +91,9 @@ def _dot(graph: Graph, executable: Executable | None) -> str:
         lines += [f"  n{numbers[operand]} -> n{number};" for operand in node.inputs]
     for k, node in enumerate(graph.outputs):
         lines += [f'  out{k} [label="output {k}", shape=plaintext, fillcolor=none];', f"  n{numbers[node]} -> out{k};"]
-    lines += [f'  n{numbers[value]} -> n{numbers[target]} [style=dashed, label="update"];' for target, value in graph.updates]
+    lines += [
+        f'  n{numbers[value]} -> n{numbers[target]} [style=dashed, label="update"];' for target, value in graph.updates
+    ]
     return "\n".join([*lines, "}"]) + "\n"
 
 

@@ -17,13 +17,18 @@ def plan_text(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
 
     kernels = {name: f"kernel {number}" for number, name in enumerate(plan.kernels)}
     lines = [f"plan: {len(plan.kernels)} kernels, {len(plan.buffers)} buffers"]
-    lines += [f"  {_buffer_text(plan, b)}: {b.dtype}[{', '.join(dim(d) for d in b.shape)}], {dim(b.nbytes)} bytes" for b in plan.buffers]
+    lines += [
+        f"  {_buffer_text(plan, b)}: {b.dtype}[{', '.join(dim(d) for d in b.shape)}], {dim(b.nbytes)} bytes"
+        for b in plan.buffers
+    ]
 
     def walk(steps: Sequence[Step], indent: str) -> None:
         for step in steps:
             match step:
                 case KernelCall():
-                    reads, writes = (", ".join(plan.buffers[b].name for b in side) for side in (step.reads, step.writes))
+                    reads, writes = (
+                        ", ".join(plan.buffers[b].name for b in side) for side in (step.reads, step.writes)
+                    )
                     commit = "  (commit)" if step.commit else ""
                     cost = f"{dim(step.units)} pieces, {dim(step.work)} operations"
                     lines.append(f"{indent}{kernels[step.kernel]}: {reads} -> {writes}  [{cost}]{commit}")

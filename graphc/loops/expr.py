@@ -217,7 +217,7 @@ class Rewriter:
     with `guard`, every index check is made only where that guard holds too.
     """
 
-    axes: Mapping[Atom, Dim]
+    axes: Mapping[Atom, Dim] | Mapping[Axis, Dim]
     on_load: Callable[[Load], Expr] | None = None
     prefix: str = ""
     guard: Expr | None = None
@@ -233,8 +233,12 @@ class Rewriter:
         """Return the rewritten index expression."""
         if isinstance(dim, int):
             return dim
-        loaded = {a: DimExpr.of(Loaded(self(a.expr))) for a in dims.atoms(dim) if isinstance(a, Loaded)}
-        return dims.substitute(dim, {**self.axes, **loaded})
+        loaded: dict[Atom, Dim] = {
+            a: DimExpr.of(Loaded(self(a.expr))) for a in dims.atoms(dim) if isinstance(a, Loaded)
+        }
+        replacement: dict[Atom, Dim] = dict(self.axes.items())
+        replacement.update(loaded)
+        return dims.substitute(dim, replacement)
 
     def _rewritten(self, expr: Expr) -> Expr:
         match expr:
@@ -250,7 +254,8 @@ class Rewriter:
                 return Check.of(dtype, self(value), self.dim(size), site, joint)
             case Reduce(dtype, combiner, over, value):
                 bound = {a: Axis(self.prefix + a.name, self.dim(a.extent)) for a in over}
-                inner_axes = {**self.axes, **{a: DimExpr.of(b) for a, b in bound.items()}}
+                inner_axes: dict[Atom, Dim] = dict(self.axes.items())
+                inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
                 again = Rewriter(inner_axes, self.on_load, self.prefix, self.guard)
                 return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
@@ -258,7 +263,9 @@ class Rewriter:
                 return expr
 
 
-def rewrite(expr: Expr, axes: Mapping[Atom, Dim], on_load: Callable[[Load], Expr] | None = None) -> Expr:
+def rewrite(
+    expr: Expr, axes: Mapping[Atom, Dim] | Mapping[Axis, Dim], on_load: Callable[[Load], Expr] | None = None
+) -> Expr:
     """Replace axes (and other atoms) in an expression and, with `on_load`, its loads after their indices were rewritten."""
     return Rewriter(axes, on_load)(expr)
 
@@ -288,4 +295,3 @@ def _loaded(dim: Dim) -> Iterator[Expr]:
     for atom in sorted(dims.atoms(dim), key=str):
         if isinstance(atom, Loaded):
             yield atom.expr
-

@@ -83,7 +83,11 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
         case Map(rows, lane, stores, ordered):
             heads = [f"for {', '.join(_range(a) for a in rows)}"] if rows else []
             heads += [f"lanes {_range(lane)}"] if lane else []
-            heads += [f"running {ordered[0]} over {_range(ordered[1])}{' reversed' if ordered[2] else ''}"] if ordered else []
+            heads += (
+                [f"running {ordered[0]} over {_range(ordered[1])}{' reversed' if ordered[2] else ''}"]
+                if ordered
+                else []
+            )
             head = "; ".join(heads) or "once"
         case Tile(outer, row, lane, reduced, left, right, stores, shape):
             heads = [f"for {', '.join(_range(a) for a in outer)}"] if outer else []

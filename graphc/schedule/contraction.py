@@ -23,7 +23,11 @@ from graphc.simd.levels import Level
 
 @dataclass(frozen=True)
 class Roles:
-    """The parts that a contraction's axes play. `swapped`: the lanes are in the left operand. `pack`: the vector operand must be copied so that the lane axis comes last; its axes, in the order of the copy."""
+    """The parts that a contraction's axes play.
+
+    `swapped`: the lanes are in the left operand. `pack`: the vector operand must be copied so that the lane axis comes
+    last; its axes, in the order of the copy.
+    """
 
     outer: tuple[Axis, ...]
     row: Axis

@@ -86,13 +86,12 @@ class Draft:
         """Number the index checks of an expression."""
         if not any(isinstance(e, Check) for e in expr.walk(value)):
             return value
-        numbered = {
+        numbered: dict[Expr, Expr] = {
             e: Check.of(e.dtype, e.value, e.size, self.site(e.site, node), e.guard)
             for e in expr.walk(value)
             if isinstance(e, Check)
         }
-        memo: dict[Expr, Expr] = dict(numbered)
-        return Rewriter({}, memo=memo)(value)
+        return Rewriter({}, memo=numbered)(value)
 
     def steps_of(self, unit: Unit) -> list[Step]:
         """Return the steps of a unit, adding its kernel."""
@@ -166,15 +165,21 @@ def _work(kernel: Kernel) -> Dim:
     """Return about how many scalar operations a kernel makes."""
     match kernel:
         case Map():
-            axes = [*kernel.rows, *([kernel.lane] if kernel.lane else []), *([kernel.ordered[1]] if kernel.ordered else [])]
+            axes = [
+                *kernel.rows,
+                *([kernel.lane] if kernel.lane else []),
+                *([kernel.ordered[1]] if kernel.ordered else []),
+            ]
             total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
             counts: dict[frozenset[Axis], int] = {}
             memo: dict[Expr, frozenset[Axis]] = {}
             for root in expressions(kernel):
                 free_axes(root, memo)
             for inner, used in memo.items():
-                bound = used | (frozenset(inner.axes) if isinstance(inner, Reduce) else frozenset())
-                weight = WEIGHTS.get(inner.function, 1) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
+                bound = used | frozenset(inner.axes) if isinstance(inner, Reduce) else used
+                weight = (
+                    WEIGHTS.get(inner.function, 1) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
+                )
                 counts[bound] = counts.get(bound, 0) + int(weight)
             for used, count in counts.items():
                 total = total + count * dims.product(a.extent for a in sorted(used, key=str))
@@ -185,5 +190,3 @@ def _work(kernel: Kernel) -> Dim:
             return kernel.count * kernel.width + kernel.size * kernel.width
         case Call():
             return dims.product(kernel.arrays[0][2]) * 16
-
-

@@ -27,7 +27,17 @@ REPEATED = 24
 LARGEST = 128
 # A reduction is made once for many elements of what uses it.
 REDUCED = 2
-WEIGHTS = {"divide": 4, "sqrt": 4, "exp": 12, "log": 14, "tanh": 16, "sigmoid": 16, "philox": 100, "floordiv": 8, "remainder": 8}
+WEIGHTS = {
+    "divide": 4,
+    "sqrt": 4,
+    "exp": 12,
+    "log": 14,
+    "tanh": 16,
+    "sigmoid": 16,
+    "philox": 100,
+    "floordiv": 8,
+    "remainder": 8,
+}
 
 
 @dataclass
@@ -79,6 +89,10 @@ class Inliner:
             if body.ordered or repeated or sum(parts[i] for i in members[node]) > LARGEST:
                 self.stored.add(node)
 
+    def store_checked(self, replacing: Iterable[Node]) -> None:
+        """Store those of these values that check an index: a check that fails must come before anything is replaced."""
+        self.stored |= {node for node in replacing if self.is_inlined(node) and _has_check(self.bodies[node])}
+
     def _carrier(self, node: Node, carriers: Mapping[Node, Node], consumers: Mapping[Node, int]) -> Node | None:
         """Return the contraction that only this node reads, element by element, directly or through others like it.
 
@@ -87,9 +101,9 @@ class Inliner:
         """
         for operand in node.inputs:
             source = carriers.get(operand, operand)
-            if consumers.get(operand, 0) == 1 and isinstance(self.bodies.get(source), Contract):
-                if self.is_inlined(operand) or source is operand:
-                    return source if node.shape == source.shape and not self._reduces(node) else None
+            is_alone = consumers.get(operand, 0) == 1 and (source is operand or self.is_inlined(operand))
+            if is_alone and isinstance(self.bodies.get(source), Contract):
+                return source if node.shape == source.shape and not self._reduces(node) else None
         return None
 
     def _reduces(self, node: Node) -> bool:
@@ -130,7 +144,8 @@ class Inliner:
             for found in expr.walk(body.value):
                 if isinstance(found, Load):
                     at = tuple(dims.substitute(d, axes) for d in found.index)
-                    stack.append((node.inputs[found.source], at, inner))
+                    operand = _operand(node, found)
+                    stack.append((operand, at, inner))
 
     def _reductions(self, node: Node, index: tuple[Dim, ...]) -> frozenset[frozenset[Axis]]:
         """Return the sets of axes that the reductions within the node's expression at an index depend on."""
@@ -147,7 +162,8 @@ class Inliner:
                     found.add(_real(a for d in index for a in _axes(d)))
                 elif isinstance(part, Load):
                     at = tuple(dims.substitute(d, axes) for d in part.index)
-                    found |= self._reductions(node.inputs[part.source], at)
+                    operand = _operand(node, part)
+                    found |= self._reductions(operand, at)
             self.reductions[key] = frozenset(found)
         return self.reductions[key]
 
@@ -168,7 +184,8 @@ class Inliner:
         assert isinstance(body, Compute)
 
         def on_load(found: Load) -> Expr:
-            return self.element(node.inputs[found.source], found.index, expr.both(guard, found.guard))
+            operand = _operand(node, found)
+            return self.element(operand, found.index, expr.both(guard, found.guard))
 
         value = expr.rewrite(body.value, dict(zip(body.axes, index, strict=True)), on_load)
         if guard is not None:
@@ -176,7 +193,7 @@ class Inliner:
         return value
 
     def prefers_rows(self, node: Node) -> bool:
-        """Whether the node's reductions run along contiguous memory rather than across it, so that they are vectorised themselves."""
+        """Whether the node's reductions run along contiguous memory, and so are vectorised themselves, rather than across it."""
         shape = self.shape_of(node)
         if not shape:
             return True
@@ -207,6 +224,11 @@ def _axes(dim: Dim) -> set[Axis]:
         if isinstance(atom, expr.Loaded):
             found |= free_axes(atom.expr, {})
     return found
+
+
+def _operand(node: Node, found: Load) -> Node:
+    position: int = found.source
+    return node.inputs[position]
 
 
 def _place(used: frozenset[Axis], scopes: Sequence[frozenset[Axis]]) -> int:

@@ -115,7 +115,8 @@ class Plan:
         return json.dumps(
             {
                 "buffers": [
-                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares] for b in self.buffers
+                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares]
+                    for b in self.buffers
                 ],
                 "steps": [_step_to_json(s) for s in self.steps],
                 "kernels": self.kernels,
@@ -123,7 +124,9 @@ class Plan:
                     [str(c.dtype), list(c.shape), base64.b64encode(np.ascontiguousarray(c).tobytes()).decode()]
                     for c in self.constants
                 ],
-                "requirements": [[str(r.left), r.relation, str(r.right), r.reason, r.origin] for r in self.requirements],
+                "requirements": [
+                    [str(r.left), r.relation, str(r.right), r.reason, r.origin] for r in self.requirements
+                ],
                 "sites": list(self.sites),
             }
         )
@@ -171,7 +174,12 @@ def _step_to_json(step: Step) -> list[Any]:
         case Repeat():
             return ["repeat", str(step.count), [_step_to_json(s) for s in step.steps], step.slices, step.reverse]
         case Branch():
-            return ["branch", step.predicate, [_step_to_json(s) for s in step.then], [_step_to_json(s) for s in step.otherwise]]
+            return [
+                "branch",
+                step.predicate,
+                [_step_to_json(s) for s in step.then],
+                [_step_to_json(s) for s in step.otherwise],
+            ]
 
 
 def _step_from_json(data: list[Any]) -> Step:

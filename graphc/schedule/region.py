@@ -74,7 +74,9 @@ class Region:
         fused = self._contractions(roots)
         for root in roots:
             if id(root) not in fused:
-                kernel = Map(root.rows, root.lane, (Store(root.buffer, root.offset, self._flat(root.expression)),), root.ordered)
+                kernel = Map(
+                    root.rows, root.lane, (Store(root.buffer, root.offset, self._flat(root.expression)),), root.ordered
+                )
                 self.units.append(map_unit(kernel, [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
@@ -93,7 +95,7 @@ class Region:
             if isinstance(node.op, Constant) and node.op.value.size != 1:
                 self.bound[node] = self.draft.constant(node.op.value)
                 continue
-            body = node.op.lower(node.type, *(i.type for i in node.inputs))
+            body: Body = node.op.lower(node.type, *(i.type for i in node.inputs))  # pyright: ignore[reportArgumentType]
             prefix = f"r{self.draft.number()}_"
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
@@ -130,6 +132,7 @@ class Region:
     def _decide(self) -> None:
         consumers = Counter(i for n in self.order for i in set(n.inputs)) + Counter(n for n, _ in self.updates)
         self.inliner.store_costly(consumers)
+        self.inliner.store_checked(n for n, _ in self.updates)
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
         self.modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = {}
         for node in reversed(self.order):
@@ -233,6 +236,7 @@ class Region:
             if isinstance(body, Contract):
                 using = [r for r in readers.get(node, []) if id(r) not in taken]
                 fused = [r for r in using if self._is_epilogue(node, r, above)]
+                self._hang_on(node, fused, above)
                 taken |= {id(r) for r in fused}
                 stored = node in needed or len(fused) < len(readers.get(node, []))
                 self.units.append(self._tile(node, body, fused, stored=stored))
@@ -253,6 +257,20 @@ class Region:
                 count += 1
             above[node] = bits
         return above
+
+    def _hang_on(self, node: Node, fused: Sequence[Root], above: dict[Node, int]) -> None:
+        """Note that a contraction, and all that follows it, now waits for what its epilogues read.
+
+        Otherwise two contractions could each wait for the other: a @ b + (c @ d).T and c @ d + (a @ b).T.
+        """
+        sources = {self._key(e.source)[0] for r in fused for e in expr.walk(r.expression) if isinstance(e, Load)}
+        extra = 0
+        for source in sources - {node}:
+            extra |= above.get(source, 0)
+        if extra & ~above[node]:
+            for other in self.order:
+                if above[other] & self.bit[node]:
+                    above[other] |= extra
 
     def _is_epilogue(self, node: Node, root: Root, above: Mapping[Node, int]) -> bool:
         if root.late or root.ordered or [a.extent for a in root.axes] != list(node.shape):
@@ -314,7 +332,9 @@ class Region:
             at = [DimExpr.of(axes[list(order).index(a)]) for d in index for a in dims.axes(d)]
             value = expr.load(key[0], (flat_offset(at, node.shape),), node.dtype)
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
-            self.units.append(map_unit(Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),)), [node], late=False))
+            self.units.append(
+                map_unit(Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),)), [node], late=False)
+            )
         return self.packed[key]
 
     packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
@@ -437,5 +457,3 @@ class Region:
 
 def _axes(shape: Sequence[Dim]) -> tuple[Axis, ...]:
     return tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
-
-

@@ -299,7 +299,9 @@ class Emitter:
         if mask is None:
             ir = self.builder.load(self.pointer(address, llvm), align=kind.itemsize)
         elif self.level.masks:
-            ir = self._masked("load", kind, llvm, [self.pointer(address, llvm)], [mask.ir, self.ir.Constant(llvm, None)])
+            ir = self._masked(
+                "load", kind, llvm, [self.pointer(address, llvm)], [mask.ir, self.ir.Constant(llvm, None)]
+            )
         else:
             steps = self.ir.Constant(self.llvm_type(kind.of("i64")), [n * kind.itemsize for n in range(kind.lanes)])
             ir = self._each_lane(kind, self.splat(address, kind.lanes).ir, steps, mask)

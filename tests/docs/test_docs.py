@@ -21,7 +21,9 @@ _outputs = {}
 
 def output_of(name, programs, folder):
     if name not in _outputs:
-        done = subprocess.run([sys.executable, "-c", programs[name]], capture_output=True, text=True, cwd=folder, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", programs[name]], capture_output=True, text=True, cwd=folder, check=False
+        )
         assert done.returncode == 0, done.stderr
         _outputs[name] = done.stdout
     return _outputs[name]
