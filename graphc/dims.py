@@ -254,6 +254,8 @@ def floordiv(left: Dim, right: Dim) -> Dim:
     whole, rest = _divide(left, right)
     if rest == 0 or (is_nonnegative(rest) and is_nonnegative(right - rest - 1)):
         return whole
+    if isinstance(rest, int) and isinstance(right, int):
+        return whole + rest // right
     return whole + DimExpr.of(FloorDiv(rest, right))
 
 
@@ -264,6 +266,8 @@ def remainder(left: Dim, right: Dim) -> Dim:
     rest = _divide(left, right)[1]
     if rest == 0 or (is_nonnegative(rest) and is_nonnegative(right - rest - 1)):
         return rest
+    if isinstance(rest, int) and isinstance(right, int):
+        return rest % right
     return DimExpr.of(Remainder(rest, right))
 
 

@@ -7,6 +7,8 @@ so what does not vary in a loop stands before it. In a block with a vector axis,
 
 from __future__ import annotations
 
+import builtins
+import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,11 +17,17 @@ from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, 
 from graphc.dtypes import DType, int64
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
 from graphc.loops.kernels import ACCUMULATOR, Store, free_axes
+from graphc.simd.dialect import NAMES
 
 INFIX = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
     "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
+# Names without a digit that a kernel's text gives a meaning.
+_TAKEN = frozenset(
+    [*NAMES, *dir(builtins), *keyword.kwlist]
+    + ["args", "thread", "threads", "a", "i", "j", "row", "width", "blocks", "piece", "position"]
+)
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
 
 
@@ -214,7 +222,7 @@ class Writer:
             case Axis():
                 return block.axis(atom)
             case Symbol(name):
-                return name
+                return symbol_name(name)
             case Loaded(expr):
                 return self.value(expr, block)
             case _:
@@ -381,7 +389,12 @@ class Writer:
             block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
             block.add(f"{total} = select({flag}, {name}, {total})")
             return
-        if expr.combiner == "add" and isinstance(value, Apply) and value.function == "multiply" and value.dtype.is_float:
+        if (
+            expr.combiner == "add"
+            and isinstance(value, Apply)
+            and value.function == "multiply"
+            and value.dtype.is_float
+        ):
             left, right = (get(a, block) for a in value.args)
             text = f"fma({left}, {right}, {total})"
         elif expr.combiner in _COMBINE:
@@ -399,6 +412,15 @@ class Writer:
                 for axis in expr.axes:
                     votes[axis] += dims.linear(found.index[0], axis)[0] == 1
         return max(reversed(expr.axes), key=lambda a: votes[a])
+
+
+def symbol_name(symbol: str) -> str:
+    """Return what a symbol is called in a kernel: its own name, unless the kernel's text may use that for something else.
+
+    All other names there hold a digit or are in `_TAKEN`, and none ends in an underscore.
+    """
+    is_free = symbol not in _TAKEN and not symbol.endswith("_") and not any(c.isdigit() for c in symbol)
+    return symbol if is_free else f"{symbol}_"
 
 
 def factor(text: str) -> str:

@@ -18,7 +18,10 @@ INDEX_OUT_OF_RANGE = 1  # the status block's first word; site, index and size fo
 def _rule(index: SimdType, size: SimdType, args: SimdType, site: SimdType, *masks: SimdType) -> SimdType:
     require(index.kind == "i64", "an i64 index")
     addresses(3, size, args, site)
-    mask_of(index, masks)
+    if index.lanes > 1:
+        mask_of(index, masks)
+    else:
+        require(masks in ((), (index.of("b"),)), "at most one condition, b")
     return index
 
 

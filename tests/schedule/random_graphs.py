@@ -1,0 +1,233 @@
+"""Random graphs over everything that the scheduler must place: several dtypes, draws, indices from data, loops, branches.
+
+Sizes lie below, at and above a vector's lanes; "n" may be 0 or 1.
+"""
+
+import numpy as np
+
+import graphc
+from tests.passes.random_graphs import Builder
+
+LARGEST = 700
+
+
+class WideBuilder(Builder):
+    """Grows graphs of one float dtype, of int32, int64 and bool."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng([seed, 1])
+        self.special = False
+        self.float = self.pick(["float64", "float64", "float32"])
+        self.side = int(self.pick([1, 2, 3, 4, 8, 16, 17, 20]))
+        self.length = int(self.pick([0, 1, 2, 3, 5, 17]))
+        self.sizes = [1, 2, 3, self.side]
+        side = self.side
+        self.x = self.leaf("x", (2, side))
+        self.y = self.leaf("y", ("n", side))
+        self.v = self.leaf("v", ("n",))
+        self.k = graphc.input("k", ("n",), "int32")
+        self.m = graphc.input("m", (2, 3), self.pick(["int64", "int32"]))
+        self.w = graphc.parameter(self.numbers((side, side)), "w", dtype=self.float)
+        self.h = graphc.state(self.numbers((side,)), "h", dtype=self.float)
+        self.inputs = [self.x, self.y, self.v, self.k, self.m]
+        self.pool = [self.x, self.y, self.v, self.w, self.h, graphc.constant(self.numbers((side,)))]
+        self.integers = [self.k, self.m, graphc.arange(4), graphc.astype(graphc.arange(side), "int32")]
+        self.feeds = {
+            self.x: self.numbers((2, side)),
+            self.y: self.numbers((self.length, side)),
+            self.v: self.numbers((self.length,)),
+            self.k: self.rng.integers(-2, 2, self.length).astype("int32"),
+            self.m: self.rng.integers(-2, 2, (2, 3)).astype(self.m.dtype.numpy),
+        }
+
+    def leaf(self, name, shape):
+        return graphc.input(name, shape, self.float)
+
+    def numbers(self, shape):
+        return self.rng.normal(size=shape).astype(self.float)
+
+    def like(self, node):
+        return graphc.full(node.shape, self.number(), dtype=self.float)
+
+    def grow(self, count):
+        for _ in range(count):
+            try:
+                new = self.pick(self.KINDS)(self)
+            except (graphc.ShapeError, graphc.GraphError, graphc.DTypeError):
+                continue
+            known = [d for d in new.shape if isinstance(d, int)]
+            if new.ndim > 4 or np.prod(known, dtype=float) > LARGEST:
+                continue
+            if new.dtype.name == self.float:
+                self.pool.append(new)
+            elif new.dtype.kind in "iu":
+                self.integers.append(new)
+        return self
+
+    def integer(self):
+        return self.pick(self.integers[-8:])
+
+    def condition(self):
+        return self.pick([self.node() > 0.1, self.integer() > 0, self.node() <= self.node()])
+
+    def outputs(self, count=3):
+        found = [self.node() for _ in range(count)] + [self.integer()]
+        return [*found, self.pick(found)] if self.rng.random() < 0.2 else found
+
+    def scalar(self):
+        return sum((graphc.tanh(self.node()) * self.number()).sum() for _ in range(3)) * 1.0
+
+    def axis(self, node):
+        if not node.ndim:
+            raise graphc.ShapeError("no axis")
+        return int(self.rng.integers(node.ndim))
+
+    def unary(self):
+        kinds = [graphc.negative, graphc.tanh, graphc.relu, graphc.sigmoid, graphc.abs, graphc.square]
+        kinds += [lambda a: graphc.exp(-graphc.square(a)), lambda a: graphc.log(graphc.square(a) + 1.0)]
+        return self.pick(kinds)(self.node())
+
+    def extreme(self):
+        a = self.node()
+        axis = self.axis(a)
+        return self.pick([graphc.max, graphc.min])(a, axis=axis, keepdims=bool(self.rng.random() < 0.5))
+
+    def normalised(self):
+        a = self.node()
+        return self.pick([graphc.softmax, graphc.logsumexp, graphc.log_softmax, graphc.mean])(a, axis=self.axis(a))
+
+    def arg(self):
+        a = self.node()
+        return self.pick([graphc.argmax, graphc.argmin])(a, axis=self.axis(a))
+
+    def cumulative(self):
+        a = self.pick([self.node(), self.node(), self.integer()])
+        return graphc.cumulative_sum(a, axis=self.axis(a), reverse=bool(self.rng.random() < 0.5))
+
+    def take(self):
+        a = self.node()
+        axis = self.axis(a)
+        indices = graphc.clip(graphc.astype(self.integer(), "int64"), -1, 0)
+        if isinstance(a.shape[axis], int):
+            indices = graphc.remainder(graphc.astype(self.integer(), "int64"), max(1, a.shape[axis]))
+        elif self.length == 0:
+            raise graphc.ShapeError("nothing to take")
+        return graphc.take(a, indices, axis=axis)
+
+    def scatter(self):
+        a = self.node()
+        if not a.ndim or a.shape[0] == 0:
+            raise graphc.ShapeError("nothing to add")
+        size = int(self.rng.integers(1, 5))
+        positions = graphc.arange(a.shape[0]) * int(self.rng.integers(1, 4))
+        return graphc.scatter_add(graphc.remainder(positions, size), a, size)
+
+    def hot(self):
+        return graphc.one_hot(graphc.clip(self.integer(), -1, 1), int(self.rng.integers(2, 5)), self.float)
+
+    def whole(self):
+        a, b = self.integer(), self.pick([self.integer(), 2, 3, -1])
+        kinds = [graphc.add, graphc.subtract, graphc.multiply, graphc.maximum, graphc.minimum]
+        return self.pick(kinds)(a, b)
+
+    def divided(self):
+        return self.pick([graphc.floor_divide, graphc.remainder])(self.integer(), int(self.pick([2, 3, -3])))
+
+    def cast(self):
+        a = self.pick([self.integer(), graphc.clip(self.node() * 4.0 + 0.123, -9, 9)])
+        return graphc.astype(a, self.pick(["int32", "int64", self.float]))
+
+    def counted(self):
+        return graphc.sum(graphc.astype(self.condition(), self.pick(["int32", "int64", self.float])), axis=-1)
+
+    def logical(self):
+        a = self.condition()
+        return self.pick([graphc.any, graphc.all])(a, axis=self.axis(a))
+
+    def chosen(self):
+        return graphc.where(self.condition(), self.node(), self.pick([self.node(), self.number()]))
+
+    def draw(self):
+        shape = self.node().shape
+        kinds = [graphc.uniform, graphc.normal]
+        return self.pick(kinds)(shape, dtype=self.float)
+
+    def einsum(self):
+        a, b = self.node(), self.node()
+        forms = ["ij,jk->ik", "ij,kj->ki", "ij,ij->i", "ij,ij->j", "ji,jk->ik", "i,j->ji", "ij,j->i", "ij,ik->jk"]
+        fitting = [f for f in forms if len(f.split(",")[0]) == a.ndim and f.index("->") - a.ndim - 1 == b.ndim]
+        if not fitting:
+            raise graphc.ShapeError("no form fits")
+        return graphc.einsum(self.pick(fitting), a, b)
+
+    def conv(self):
+        a = self.pick([self.x, self.y, self.w])
+        image = graphc.tanh(a).reshape((1, a.shape[0], a.shape[1], 1))
+        channels = int(self.pick([1, 2, 17]))
+        kernel = graphc.constant(self.numbers((int(self.pick([1, 2, 3])), int(self.pick([1, 2])), 1, channels)))
+        stride = self.pick([1, 2, (1, 2)])
+        return graphc.conv2d(image, kernel, stride=stride, padding=self.pick(["same", 2]))[0]
+
+    def scan(self):
+        a = self.node()
+        self.axis(a)
+        rest = a.shape[1:]
+        if any(not isinstance(d, int) for d in rest):
+            raise graphc.ShapeError("a carry of unknown size")
+        first, second = (graphc.constant(self.numbers(rest)) for _ in range(2))
+        kind = int(self.rng.integers(5))
+
+        def step(carry, x):
+            p, q = carry
+            match kind:
+                case 0:
+                    return (q, p), p + x
+                case 1:
+                    return (graphc.tanh(p + x), p), (q, x * 2.0)
+                case 2:
+                    return (graphc.where(x > 0.0, p, q), q * 0.5 + x), p * q
+                case 3:
+                    return (p * 0.9 + x.sum(), q + graphc.tanh(p)), (p, p)
+                case _:
+                    picked = graphc.cond(q.sum() > 0.0, lambda: graphc.tanh(p) + x, lambda: q * 0.5)
+                    return (picked, p), picked.sum()
+
+        (p, q), results = graphc.scan(step, (first, second), a, reverse=bool(self.rng.random() < 0.3))
+        return self.pick([p, q, *(results if isinstance(results, tuple) else [results])])
+
+    def nested(self):
+        a = self.node()
+        if a.ndim < 2 or any(not isinstance(d, int) for d in a.shape[1:]):
+            raise graphc.ShapeError("no rows of rows")
+        back = bool(self.rng.random() < 0.5)
+
+        def inner(carry, x):
+            return graphc.tanh(carry * 0.7 + x), carry + x
+
+        def outer(carry, rows):
+            last, history = graphc.scan(inner, carry, rows, reverse=back)
+            return last + history.sum(axis=0) * 0.1, (history, last)
+
+        last, (history, lasts) = graphc.scan(outer, graphc.constant(self.numbers(a.shape[2:])), a)
+        return self.pick([last, history, lasts])
+
+    def branch(self):
+        a, w = self.node(), self.w
+
+        def deep(x):
+            return graphc.scan(lambda h, r: (graphc.tanh(h @ w + r), h), self.h, x)[1]
+
+        kinds = [(lambda: a * 2.0, lambda: graphc.tanh(a)), (lambda: a, lambda: -a)]
+        if a.ndim == 2 and a.shape[1] == self.side:
+            kinds.append((lambda: deep(a), lambda: a @ w))
+        return graphc.cond(self.pick([a.sum() > 0.0, self.v.sum() > 0.0]), *self.pick(kinds))
+
+    def second(self):
+        inner = graphc.grad(graphc.tanh(self.node()).sum(), self.w, disconnected="zeros")
+        return graphc.grad((inner * inner).sum(), self.pick([self.w, self.x]), disconnected="zeros")
+
+    KINDS = (
+        *(kind for kind in Builder.KINDS if kind is not Builder.scan),
+        *(unary, extreme, normalised, arg, cumulative, cumulative, take, take, scatter, hot, whole, divided, cast),
+        *(counted, logical, chosen, draw, einsum, einsum, conv, scan, scan, nested, branch, second, Builder.gradient),
+    )

@@ -1,0 +1,67 @@
+"""What fusing, ordering and naming must not break; each of these was once wrong."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import dims
+
+rng = np.random.default_rng(3)
+
+
+def agrees(inputs, outputs, *arrays):
+    got = graphc.compile(inputs, outputs, training=False)(*arrays)
+    wanted = graphc.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_epilogues_of_two_contractions_that_read_each_other():
+    inputs = [graphc.input(name, (5, 5)) for name in "abcd"]
+    a, b, c, d = inputs
+    first, second = a @ b, c @ d
+    arrays = [rng.normal(size=(5, 5)).astype("float32") for _ in inputs]
+    agrees(inputs, [first + second.T, second + first.T], *arrays)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 20])
+def test_running_sum_of_a_vector(length, reverse):
+    x = graphc.input("x", ("n",))
+    agrees([x], [graphc.cumulative_sum(x, reverse=reverse)], rng.normal(size=length).astype("float32"))
+
+
+# Each of these is also the name of something in some kernel's text: an argument, a variable, a function, a keyword.
+@pytest.mark.parametrize("name", ["args", "threads", "row", "width", "i", "i0", "p1", "v1", "range", "load_f32", "in", "n_"])
+def test_a_size_may_have_any_name(name):
+    x = graphc.input("x", (name, 20))
+    k = graphc.input("k", (name,), "int32")
+    outputs = [graphc.scatter_add(k, x, 4), graphc.tanh(x), x.sum(axis=0), x.T @ x, graphc.take(x.T, k, axis=1)]
+    agrees([x, k], outputs, rng.normal(size=(3, 20)).astype("float32"), np.array([0, 2, -1], "int32"))
+
+
+def test_sizes_whose_names_differ_by_an_underscore():
+    x, y = graphc.input("x", ("n1",)), graphc.input("y", ("n1_",))
+    agrees([x, y], [graphc.expand_dims(x, 1) * y], np.arange(3, dtype="float32"), np.arange(5, dtype="float32"))
+
+
+def test_a_bad_index_in_an_update_replaces_nothing():
+    p, q = graphc.parameter(np.zeros(4, "float32"), "p"), graphc.parameter(np.zeros((), "float32"), "q")
+    table, at = graphc.input("table", (3,)), graphc.input("at", (4,), "int32")
+    step = graphc.compile([table, at], updates={p: graphc.take(table, at), q: q + table.sum()})
+    with pytest.raises(graphc.IndexOutOfRangeError, match=r"index 9 .* test_hazards\.py"):
+        step(np.ones(3, "float32"), np.array([0, 1, 2, 9], "int32"))
+    np.testing.assert_array_equal(p.value, np.zeros(4))
+    assert q.value == 0.0
+
+
+def test_an_index_that_is_read_once_a_row_and_only_inside_a_pad():
+    x, at = graphc.input("x", (3, 20)), graphc.input("at", ("n",), "int32")
+    padded = graphc.pad(graphc.take(x, at, axis=0), [(1, 1), (0, 0)])
+    agrees([x, at], [padded], rng.normal(size=(3, 20)).astype("float32"), np.array([2, -1], "int32"))
+
+
+def test_constants_divide():
+    n = dims.symbol("n")
+    assert dims.floordiv(608 * n + 2447, 16) == 38 * n + 152
+    assert dims.remainder(608 * n + 2447, 16) == 15
