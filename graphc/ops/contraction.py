@@ -53,9 +53,14 @@ class Contract(Op):
             if len(at) != type.rank:
                 raise ShapeError(f"contract: a map of {len(at)} indices reads {type}")
             for index, extent in zip(at, type.shape, strict=True):
+                reason = f"contraction of {left} and {right}"
+                if (axis := _lone_axis(index)) is not None:
+                    # An axis that stands alone walks its dimension to the end: sizes that are shared must be equal.
+                    require(extent, "==", axis.extent, reason)
+                    continue
                 low, high = bounds(index)
-                require(low, ">=", 0, f"contraction of {left} and {right}")
-                require(extent - 1, ">=", high, f"contraction of {left} and {right}")
+                require(low, ">=", 0, reason)
+                require(extent - 1, ">=", high, reason)
         return result
 
     def numpy(self, left: Any, right: Any) -> Any:
@@ -130,11 +135,14 @@ def bounds(index: Dim) -> tuple[Dim, Dim]:
 
 def plain_axis(index: Dim, extent: Dim) -> Axis | None:
     """Return the axis that an index is, if it runs over a whole dimension of this extent."""
-    if isinstance(index, int) or len(index.terms) != 1:
-        return None
+    axis = _lone_axis(index)
+    return axis if axis is not None and axis.extent == extent else None
+
+
+def _lone_axis(index: Dim) -> Axis | None:
     found = dims.axes(index)
     axis = next(iter(found)) if len(found) == 1 else None
-    return axis if axis is not None and index == DimExpr.of(axis) and axis.extent == extent else None
+    return axis if axis is not None and index == DimExpr.of(axis) else None
 
 
 def _letters(domain: tuple[Axis, ...]) -> dict[Axis, int]:

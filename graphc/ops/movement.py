@@ -335,17 +335,23 @@ class Concat(Op):
         at = bodies.output_axes(out)
         position = at[self.axis]
         offset: Dim = 0
-        parts: list[tuple[expr.Expr | None, expr.Expr]] = []
+        parts: list[tuple[Dim, expr.Expr]] = []
         for k, type in enumerate(inputs):
             end = offset + type.shape[self.axis]
             index = (*at[: self.axis], position - offset, *at[self.axis + 1 :])
-            guard = expr.within(position, offset, end)
-            parts.append((guard, expr.load(k, index, type.dtype, guard)))
+            parts.append((end, expr.load(k, index, type.dtype, expr.within(position, offset, end))))
             offset = end
-        value = parts[-1][1]
-        for guard, part in reversed(parts[:-1]):
-            value = part if guard is None else expr.select(guard, part, value)
-        return bodies.compute(out, value)
+
+        def chosen(first: int, last: int) -> expr.Expr:
+            # By halves: a chain of selects as long as the operands are many would be too deep to walk.
+            if first == last:
+                return parts[first][1]
+            middle = (first + last) // 2
+            guard = expr.within(position, 0, parts[middle][0])
+            left = chosen(first, middle)
+            return left if guard is None else expr.select(guard, left, chosen(middle + 1, last))
+
+        return bodies.compute(out, chosen(0, len(parts) - 1))
 
 
 @builder("broadcast_to")

@@ -78,10 +78,10 @@ def _elsewhere(pad: Node) -> tuple[object, ...]:
 
 def _whole(group: list[Node]) -> list[tuple[Node, Node]]:
     """Return each pad of a group with the joined node that stands for it; nothing where two may overlap."""
-    axis = _axis(group[0])
-    assert axis is not None
     if len(set(group)) < len(group):
         return []
+    axis = _axis(group[0])
+    assert axis is not None
     by_start: dict[Dim, Node] = {}
     for pad in group:
         assert isinstance(pad.op, Pad)

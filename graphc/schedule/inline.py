@@ -170,7 +170,8 @@ class Inliner:
     def element(self, node: Node, index: tuple[Dim, ...], guard: Expr | None = None) -> Expr:
         """Return the value of the node at an index: a load if it is stored, else its expression. 0 where the guard is false."""
         if node in self.scalars:
-            return self.scalars[node]
+            known = self.scalars[node]
+            return known if guard is None else expr.select(guard, known, expr.const(0, known.dtype))
         if not self.is_inlined(node):
             return expr.load(node, index, node.dtype, guard)
         key = (node, index, guard)

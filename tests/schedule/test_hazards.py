@@ -5,6 +5,9 @@ import pytest
 
 import graphc
 from graphc import dims
+from graphc.compiler import plan_of
+from graphc.passes import run_passes
+from graphc.simd.levels import LEVELS
 
 rng = np.random.default_rng(3)
 
@@ -65,3 +68,32 @@ def test_constants_divide():
     n = dims.symbol("n")
     assert dims.floordiv(608 * n + 2447, 16) == 38 * n + 152
     assert dims.remainder(608 * n + 2447, 16) == 15
+
+
+def test_padding_of_one_known_number():
+    x = graphc.input("x", (3,))
+    known = graphc.constant(np.array([2.0], "float32"))
+    agrees([x], [graphc.pad(known, [(1, 1)]) + x], np.ones(3, "float32"))
+
+
+def test_the_same_pad_of_two_axes_added_twice():
+    x = graphc.input("x", (3, 3))
+    padded = graphc.pad(x, [(1, 0), (0, 1)])
+    agrees([x], [padded * graphc.ones((4, 4)) + padded * graphc.ones((4, 4))], np.ones((3, 3), "float32"))
+
+
+def test_a_concatenation_of_many():
+    x = graphc.input("x", (600,))
+    graph = graphc.Graph((x,), (graphc.concat([x[k : k + 1] * 2.0 for k in range(0, 600, 2)]),))
+    assert len(plan_of(run_passes(graph, training=False), LEVELS["x86-64-v4"]).kernels) >= 1
+
+
+@pytest.mark.parametrize(
+    ("build", "first", "second"),
+    [(graphc.matmul, ("p", "n"), ("m", "q")), (lambda a, b: graphc.einsum("ij,ik->jk", a, b), ("n", 8), ("m", 4))],
+)
+def test_sizes_that_a_contraction_shares_must_be_equal(build, first, second):
+    a, b = graphc.input("a", first), graphc.input("b", second)
+    product = graphc.compile([a, b], build(a, b))
+    with pytest.raises(graphc.CallError, match="needs m == n"):
+        product(np.ones([{"p": 2, "n": 3}.get(d, d) for d in first], "float32"), np.ones((4, 4), "float32"))
