@@ -20,11 +20,12 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
-from graphc.schedule import contraction, plan, units
+from graphc.schedule import contraction, plan
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
+from graphc.schedule.late import settle
 from graphc.schedule.natives import native_name
-from graphc.schedule.units import Unit, map_unit, tile_unit
+from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
 @dataclass(eq=False)
@@ -80,8 +81,7 @@ class Region:
                 self.units.append(map_unit(kernel, [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
-        ordered = units.in_order(self._without_circles(self.units))
-        self.units = units.in_order(units.merge(ordered))
+        self.units = merge(settle(self.draft, self.units))
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 
@@ -143,7 +143,7 @@ class Region:
         self.inliner.memo.clear()
 
     def _mode(self, node: Node) -> tuple[tuple[Axis, ...], Axis | None]:
-        axes = _axes(node.shape)
+        axes = axes_of(node.shape)
         body = self.bodies[node]
         assert isinstance(body, Compute)
         if body.ordered:
@@ -202,7 +202,7 @@ class Region:
         return roots
 
     def _root(self, node: Node, buffer: int, *, late: bool) -> Root:
-        axes = _axes(node.shape)
+        axes = axes_of(node.shape)
         rows, lane = self.modes[node]
         body = self.bodies[node]
         assert isinstance(body, Compute)
@@ -215,7 +215,7 @@ class Region:
         return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
 
     def _copy(self, node: Node, buffer: int, *, late: bool) -> Root:
-        axes = _axes(node.shape)
+        axes = axes_of(node.shape)
         value = self.inliner.element(node, tuple(DimExpr.of(a) for a in axes))
         rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
         return Root(node, axes, rows, lane, value, buffer, late)
@@ -328,7 +328,7 @@ class Region:
         if key not in self.packed:
             shape = tuple(a.extent for a in order)
             self.packed[key] = self.draft.temporary("packed", TensorType(shape, node.dtype))
-            axes = _axes(shape)
+            axes = axes_of(shape)
             at = [DimExpr.of(axes[list(order).index(a)]) for d in index for a in dims.axes(d)]
             value = expr.load(key[0], (flat_offset(at, node.shape),), node.dtype)
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
@@ -388,18 +388,11 @@ class Region:
             )  # fmt: skip
             begin: list[plan.Step] = []
             for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
-                begin += self.draft.steps_of(self._whole_copy(start, carry, item))
+                begin += self.draft.steps_of(whole_copy(start, carry, item))
             repeated = inner.steps()
             return [*begin, plan.Repeat(body.length, tuple(repeated), (*slices, *result_slices), body.reverse)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
-
-    def _whole_copy(self, source: int, target: int, item: TensorType) -> Unit:
-        axes = _axes(item.shape)
-        offset = flat_offset([DimExpr.of(a) for a in axes], item.shape)
-        value = expr.load(source, (offset,), item.dtype)
-        rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
-        return map_unit(Map(rows, lane, (Store(target, offset, value),)), [], late=False)
 
     def _branch(self, node: Node, body: Branch, inputs: list[int]) -> None:
         items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
@@ -421,39 +414,3 @@ class Region:
             return [plan.Branch(inputs[0], *sides)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
-
-    # -- updates
-
-    def _without_circles(self, found: list[Unit]) -> list[Unit]:
-        """Give late units that cannot replace their buffers in place, or wait for each other, a temporary first."""
-        result: list[Unit] = []
-        for unit in found:
-            if unit.late and isinstance(unit.kernel, Map) and not all(
-                units.reads_in_place(s, unit.kernel.stores) for s in unit.kernel.stores
-            ):  # fmt: skip
-                result += self._detour(unit)
-            else:
-                result.append(unit)
-        while len(ordered := units.in_order(result)) < len(result):
-            stuck = next(u for u in result if u.late and u not in ordered)
-            position = result.index(stuck)
-            result[position : position + 1] = self._detour(stuck)
-        return result
-
-    def _detour(self, unit: Unit) -> list[Unit]:
-        kernel = unit.kernel
-        assert isinstance(kernel, Map)
-        stores: list[Store] = []
-        copies: list[Unit] = []
-        for store in kernel.stores:
-            target = self.draft.buffers[store.buffer]
-            item = TensorType(target.shape, target.dtype)
-            temporary = self.draft.temporary(f"new_{target.name}", item)
-            stores.append(replace(store, buffer=temporary))
-            copy = self._whole_copy(temporary, store.buffer, item)
-            copies.append(replace(copy, late=True, nodes=unit.nodes))
-        return [map_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
-
-
-def _axes(shape: Sequence[Dim]) -> tuple[Axis, ...]:
-    return tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))

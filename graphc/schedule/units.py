@@ -6,9 +6,11 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from graphc.dims import Axis, Dim, DimExpr
 from graphc.graph.node import Node
-from graphc.loops.expr import Expr, Reduce, walk
-from graphc.loops.kernels import Kernel, Load, Map, Store, Tile, collapse, expressions, loads
+from graphc.graph.types import TensorType
+from graphc.loops.expr import Expr, Reduce, load, walk
+from graphc.loops.kernels import Kernel, Load, Map, Store, Tile, collapse, expressions, flat_offset, loads
 from graphc.schedule.plan import Step
 
 MOST_STORES = 8
@@ -32,6 +34,20 @@ def map_unit(kernel: Map, nodes: Sequence[Node], *, late: bool) -> Unit:
     """Return the unit of a Map kernel."""
     reads = {found.source for found in loads(*expressions(kernel))}
     return Unit(reads, {s.buffer for s in kernel.stores}, kernel, late=late, nodes=list(nodes))
+
+
+def whole_copy(source: int, target: int, item: TensorType, nodes: Sequence[Node] = (), *, late: bool = False) -> Unit:
+    """Return the unit that copies one buffer to another."""
+    axes = axes_of(item.shape)
+    offset = flat_offset([DimExpr.of(a) for a in axes], item.shape)
+    value = load(source, (offset,), item.dtype)
+    rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
+    return map_unit(Map(rows, lane, (Store(target, offset, value),)), nodes, late=late)
+
+
+def axes_of(shape: Sequence[Dim]) -> tuple[Axis, ...]:
+    """Return the loop axes i0, i1, ... of a shape."""
+    return tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
 
 
 def in_order(units: Sequence[Unit]) -> list[Unit]:
@@ -91,9 +107,9 @@ def merge(units: Sequence[Unit]) -> list[Unit]:
                 continue
             if any(above[n] >> candidate & 1 for n in data | anti if n != candidate):
                 continue
-            joint = _joint(groups[candidate], unit)
-            if joint is not None:
-                number, groups[candidate] = candidate, joint
+            both = joint(groups[candidate], unit)
+            if both is not None:
+                number, groups[candidate] = candidate, both
                 break
         needs = 0
         for before in (data | anti) - {number}:
@@ -114,10 +130,13 @@ def merge(units: Sequence[Unit]) -> list[Unit]:
             writer[buffer] = number
         for buffer in unit.reads:
             readers.setdefault(buffer, set()).add(number)
-    return groups
+    ordered = in_order(groups)
+    assert len(ordered) == len(groups), "merged kernels wait for each other"
+    return ordered
 
 
-def _joint(left: Unit, right: Unit) -> Unit | None:
+def joint(left: Unit, right: Unit) -> Unit | None:
+    """Return two Map units as one kernel, or None where their index spaces or their hazards forbid it."""
     a, b = left.kernel, right.kernel
     if not isinstance(a, Map) or not isinstance(b, Map) or left.late != right.late or a.ordered or b.ordered:
         return None
