@@ -15,7 +15,7 @@ from graphc.dims import Axis, Dim, DimExpr
 from graphc.dtypes import as_dtype, bool_, int64, uint8, uint32
 from graphc.errors import ShapeError
 from graphc.graph import bodies
-from graphc.graph.node import Node, builder, call, make
+from graphc.graph.node import Node, builder, call, make, require
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType
 from graphc.loops import expr
@@ -81,6 +81,8 @@ class _Extreme(Reduction):
         result = super().infer(x)
         if any(x.shape[axis] == 0 for axis in self.axes):
             raise ShapeError(f"{self.name} of no elements: {x} over axes {self.axes}")
+        for axis in self.axes:
+            require(x.shape[axis], ">=", 1, f"{self.name} of {x} over axis {axis}")
         return result
 
     def _shares(self, node: Node) -> tuple[Node, Node]:
@@ -160,6 +162,7 @@ class ArgMax(_Constant):
         result = super().infer(x)
         if x.shape[self.axes[0]] == 0:
             raise ShapeError(f"argmax of no elements: {x} along axis {self.axes[0]}")
+        require(x.shape[self.axes[0]], ">=", 1, f"argmax of {x} along axis {self.axes[0]}")
         return TensorType(result.shape, int64)
 
     def numpy(self, x: Any) -> Any:

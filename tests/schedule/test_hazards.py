@@ -97,3 +97,11 @@ def test_sizes_that_a_contraction_shares_must_be_equal(build, first, second):
     product = graphc.compile([a, b], build(a, b))
     with pytest.raises(graphc.CallError, match="needs m == n"):
         product(np.ones([{"p": 2, "n": 3}.get(d, d) for d in first], "float32"), np.ones((4, 4), "float32"))
+
+
+@pytest.mark.parametrize("build", [graphc.max, graphc.argmin, graphc.logsumexp])
+def test_the_largest_of_nothing_is_refused(build):
+    x = graphc.input("x", ("n", 3))
+    largest = graphc.compile([x], build(x, axis=0))
+    with pytest.raises(graphc.CallError, match="needs n >= 1"):
+        largest(np.ones((0, 3), "float32"))
