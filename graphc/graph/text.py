@@ -12,8 +12,9 @@ Names are positions, so graphs that are equal up to their leaves' names print th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import fields
-from types import FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,13 +92,39 @@ def attribute_text(value: Any) -> str:
         case TensorType():
             return str(value)
         case FunctionType():
-            code = value.__code__
-            digest = hashlib.sha256(code.co_code + repr(code.co_names).encode() + _constants(code)).hexdigest()[:16]
+            digest = hashlib.sha256("\n".join(_function_parts(value, set())).encode()).hexdigest()[:16]
             return f"{value.__module__}.{value.__qualname__} {digest}"
         case _:
             return repr(value)
 
 
-def _constants(code: Any) -> bytes:
-    # The repr of a nested code object holds its address, which changes from run to run.
-    return b",".join(c.co_code if hasattr(c, "co_code") else repr(c).encode() for c in code.co_consts)
+def _function_parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    """Yield all that decides what a function computes: its code, and the values that it takes from around it."""
+    if function in seen:
+        return
+    seen.add(function)
+    yield from _code_parts(function.__code__)
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    around += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    for value in (*(function.__defaults__ or ()), *around):
+        # What Numba compiled holds the function it came from.
+        value = getattr(value, "py_func", value)
+        match value:
+            case FunctionType():
+                yield from _function_parts(value, seen)
+            case ModuleType():
+                yield value.__name__
+            case np.ndarray():
+                yield f"{value.dtype} {value.shape} {value.tobytes().hex()}"
+            case _:
+                yield f"{type(value).__qualname__} {value!r}"
+
+
+def _code_parts(code: CodeType) -> Iterator[str]:
+    yield f"{code.co_code.hex()} {code.co_names}"
+    for constant in code.co_consts:
+        # The repr of a nested code object holds its address, which changes from run to run.
+        if isinstance(constant, CodeType):
+            yield from _code_parts(constant)
+        else:
+            yield repr(constant)

@@ -105,3 +105,16 @@ def test_the_largest_of_nothing_is_refused(build):
     largest = graphc.compile([x], build(x, axis=0))
     with pytest.raises(graphc.CallError, match="needs n >= 1"):
         largest(np.ones((0, 3), "float32"))
+
+
+def test_functions_of_equal_code_with_other_values_around_them():
+    x = graphc.input("x", (4,))
+
+    def times(factor):
+        def fill(out, values):
+            for k in range(values.shape[0]):
+                out[k] = values[k] * factor
+
+        return graphc.native(fill, x.type, x)
+
+    agrees([x], [times(2.0), times(3.0)], np.ones(4, "float32"))
