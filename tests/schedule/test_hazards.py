@@ -35,7 +35,9 @@ def test_running_sum_of_a_vector(length, reverse):
 
 
 # Each of these is also the name of something in some kernel's text: an argument, a variable, a function, a keyword.
-@pytest.mark.parametrize("name", ["args", "threads", "row", "width", "i", "i0", "p1", "v1", "range", "load_f32", "in", "n_"])
+@pytest.mark.parametrize(
+    "name", ["args", "threads", "row", "width", "i", "i0", "p1", "v1", "range", "load_f32", "in", "n_"]
+)
 def test_a_size_may_have_any_name(name):
     x = graphc.input("x", (name, 20))
     k = graphc.input("k", (name,), "int32")

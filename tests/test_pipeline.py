@@ -1,0 +1,150 @@
+"""The whole pipeline on random graphs, random updates and calls, against the reference run."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.compiler import plan_of
+from graphc.passes import collect_updates, fold_phase, run_passes
+from graphc.runtime import binding, memory
+from graphc.schedule import leaves
+from graphc.schedule.draft import Draft
+from graphc.schedule.natives import natives
+from graphc.schedule.plan import Plan
+from graphc.simd.levels import LEVELS
+from tests.interpreter import Interpreter, unjitted
+from tests.schedule.random_graphs import WideBuilder
+from tests.schedule.random_updates import random_updates
+
+
+def compare(got, wanted, tolerance, what=""):
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape
+    assert got.dtype == wanted.dtype
+    if wanted.dtype.kind != "f":
+        np.testing.assert_array_equal(got, wanted, err_msg=what)
+    else:
+        scale = max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
+        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+
+
+def random_graph(seed):
+    """Return the builder, a graph, whether it is for training, what it means, and how near to that it must come."""
+    grown = WideBuilder(seed).grow(25)
+    outputs = grown.outputs()
+    if seed % 2:
+        outputs.append(graphc.grad(grown.scalar(), grown.pick([grown.w, grown.x]), disconnected="zeros"))
+    graph, training = graphc.Graph(tuple(grown.inputs), tuple(outputs)), seed % 3 == 0
+    plain = fold_phase(collect_updates(graph, training), training)
+    try:
+        wanted = graphc.evaluate(list(plain.outputs), grown.feeds)
+    except graphc.CallError:
+        pytest.skip("the sizes do not meet what the graph requires")
+    return grown, graph, training, wanted, 1e-8 if grown.float == "float64" else 3e-4
+
+
+@pytest.fixture
+def always_split(monkeypatch):
+    """Split every kernel among the threads, however small it is."""
+    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
+    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+
+
+@pytest.mark.parametrize("seed", range(110))
+def test_random_graphs_in_bounds(seed, monkeypatch):
+    grown, graph, training, wanted, tolerance = random_graph(seed)
+    passed = run_passes(graph, training=training)
+    if seed % 4 == 0:
+        monkeypatch.setattr(Draft, "share", lambda *_: None)
+    plan = plan_of(passed, LEVELS["x86-64-v4" if seed % 2 else "x86-64-v3"])
+    plan = Plan.from_json(plan.to_json())
+    feeds, stored = [grown.feeds[node] for node in grown.inputs], [leaf.value for leaf in leaves(passed)]
+    kernels = unjitted(plan, natives(passed))
+    run = Interpreter(plan, feeds, stored, {"n": grown.length}, kernels, threads=1 + seed % 3)
+    assert run.error[0] == 0
+    for got, expected in zip(run.result("output"), wanted, strict=True):
+        compare(got, expected, tolerance)
+
+
+@pytest.mark.parametrize("seed", range(200, 240))
+@pytest.mark.usefixtures("always_split")
+def test_random_graphs_compiled_on_one_thread_and_on_two(seed):
+    grown, graph, training, wanted, tolerance = random_graph(seed)
+    feeds = [grown.feeds[node] for node in grown.inputs]
+    one, two = (
+        graphc.compile(grown.inputs, list(graph.outputs), training=training, threads=threads)(*feeds)
+        for threads in (1, 2)
+    )
+    for got, same, expected in zip(one, two, wanted, strict=True):
+        compare(got, expected, tolerance)
+        np.testing.assert_array_equal(got, same)
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.usefixtures("always_split")
+def test_updates_read_the_values_before_the_step(seed):
+    inputs, outputs, updates, stored, feeds = random_updates(seed)
+    before = [leaf.value.copy() for leaf in stored]
+    found = graphc.evaluate([*updates.values(), *outputs], feeds)
+    wanted = [np.array(value) for value in found]
+    results = []
+    for threads in (1, 2):
+        for leaf, value in zip(stored, before, strict=True):
+            leaf.value[...] = value
+        step = graphc.compile(inputs, outputs, updates=updates, threads=threads)
+        got = step(*feeds.values())
+        results.append([*got, *(leaf.value.copy() for leaf in stored)])
+        for target, expected in zip(updates, wanted, strict=False):
+            compare(target.value, expected, 1e-9, f"{target!r}")
+        for output, expected in zip(got, wanted[len(updates) :], strict=True):
+            compare(output, expected, 1e-9)
+        for leaf, value in zip(stored, before, strict=True):
+            if leaf not in updates:
+                np.testing.assert_array_equal(leaf.value, value)
+    for got, same in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, same)
+
+
+def classifier():
+    rng = np.random.default_rng(0)
+    x, y = graphc.input("x", ("n", 7)), graphc.input("y", ("n",), "int32")
+    w = graphc.parameter(rng.normal(size=(7, 9)).astype("float32"), "w")
+    c = graphc.state(np.float32(0), "c")
+    logits = graphc.tanh(x @ w)
+    picked = graphc.take_along_axis(graphc.log_softmax(logits), graphc.expand_dims(y, 1), axis=1)
+    loss = -picked.sum() / 9.0
+    outputs = {"loss": loss, "best": graphc.argmax(logits, axis=1), "sums": graphc.cumulative_sum(logits, axis=0)}
+    return (x, y), (w, c), outputs, {w: w - 0.1 * graphc.grad(loss, w), c: c + loss}
+
+
+def test_one_executable_for_all_batch_sizes():
+    (x, y), stored, outputs, updates = classifier()
+    step = graphc.compile([x, y], outputs, updates=updates)
+    rng = np.random.default_rng(1)
+    for n in (*range(41), 1000):
+        feeds = {x: rng.normal(size=(n, 7)).astype("float32"), y: rng.integers(-9, 9, n).astype("int32")}
+        wanted = [np.array(value) for value in graphc.evaluate([*outputs.values(), *updates.values()], feeds)]
+        got = step(feeds)
+        for value, expected in zip([*got.values(), *(leaf.value for leaf in stored)], wanted, strict=True):
+            compare(value, expected, 3e-5, f"batch of {n}")
+
+
+def test_a_wrong_call_changes_nothing():
+    (x, y), stored, outputs, updates = classifier()
+    step = graphc.compile([x, y], outputs, updates=updates)
+    before = [leaf.value.copy() for leaf in stored]
+    values, labels = np.ones((5, 7), "float32"), np.zeros(5, "int32")
+    wrong = {
+        "axis 1 is 8": (np.ones((5, 8), "float32"), labels),
+        "n = 5": (values, np.zeros(4, "int32")),
+        "is not converted": (values, labels + 0.5),
+        "does not fit int32": (values, np.full(5, 2**40)),
+        "complex64": (values * 1j, labels),
+        "index 9": (values, labels + 9),
+        "index -10": (values, labels - 10),
+    }
+    for message, arguments in wrong.items():
+        with pytest.raises(graphc.GraphcError, match=message):
+            step(*arguments)
+    for leaf, value in zip(stored, before, strict=True):
+        np.testing.assert_array_equal(leaf.value, value)
