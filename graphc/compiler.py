@@ -79,8 +79,8 @@ def compile(
     flat: list[Node] = []
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
-    graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     _check_inputs(graph)
+    graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     level = host_level()
     plan = _plan_cached(graph, level)
     executable = Executable(
@@ -171,7 +171,8 @@ def _with_steps(graph: Graph) -> Graph:
 def _check_inputs(graph: Graph) -> None:
     given = set(graph.inputs)
     for node in graph.nodes():
-        if isinstance(node.op, Leaf) and node not in given and not isinstance(node, Stored):
+        is_given = node in given or isinstance(node, Stored)
+        if isinstance(node.op, Leaf) and node.op.kind != "training" and not is_given:
             raise GraphError(
                 f"the outputs depend on {node.describe()}, which is not among the inputs\n"
                 f"  add it to compile's first argument, which lists: {', '.join(i.describe() for i in graph.inputs)}"

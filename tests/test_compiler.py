@@ -1,0 +1,116 @@
+"""What `graphc.compile` promises beyond right numbers: structures, phases, rebinding, step counts, wrong uses."""
+
+import re
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.compiler import plan_of
+from graphc.emit.objects import assembly
+from graphc.graph.graph import Graph
+from graphc.inspect.plan_text import plan_text
+from graphc.passes import run_passes
+from graphc.schedule.plan import Plan
+from graphc.simd.levels import LEVELS
+
+
+def test_outputs_keep_their_structure():
+    x = graphc.input("x", (2,))
+    f = graphc.compile([x], {"a": x + 1.0, "b": (x * 2.0, [x - 1.0])})
+    got = f(np.array([1.0, 2.0], "float32"))
+    np.testing.assert_array_equal(got["a"], [2, 3])
+    np.testing.assert_array_equal(got["b"][0], [2, 4])
+    np.testing.assert_array_equal(got["b"][1][0], [0, 1])
+    assert isinstance(got["b"], tuple)
+    assert isinstance(got["b"][1], list)
+
+
+def test_calls_by_position_name_and_node():
+    x, y = graphc.input("x", (2,)), graphc.input("y", (2,))
+    f = graphc.compile([x, y], x - y)
+    a, b = np.array([5.0, 7.0], "float32"), np.array([1.0, 2.0], "float32")
+    for got in (f(a, b), f(y=b, x=a), f({x: a, y: b})):
+        np.testing.assert_array_equal(got, [4, 5])
+
+
+def test_training_follows_updates_unless_said_otherwise():
+    w = graphc.parameter(np.float32(1.0), "w")
+    phase = graphc.where(graphc.training(), graphc.constant(1.0), graphc.constant(0.0))
+    assert graphc.compile([], phase)() == 0
+    assert graphc.compile([], phase, updates={w: w})() == 1
+    assert graphc.compile([], phase, training=True)() == 1
+    assert graphc.compile([], phase, updates={w: w}, training=False)() == 0
+
+
+def test_dropout_draws_anew_each_call_and_repeats_with_the_seed():
+    def run():
+        graphc.seed(3)
+        x = graphc.input("x", (1000,))
+        f = graphc.compile([x], nn.Dropout(0.25)(x), training=True)
+        return [f(np.ones(1000, "float32")) for _ in range(3)]
+
+    first, again = run(), run()
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(first[0], first[1])
+    values = np.concatenate(first)
+    assert set(np.unique(values)) == {np.float32(0), np.float32(4 / 3)}
+    # 3000 draws: 5 standard deviations
+    assert abs((values == 0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 3000)
+
+
+def test_rebind_runs_on_other_storage():
+    w, v = graphc.parameter(np.zeros(3, "float32"), "w"), graphc.parameter(np.full(3, 10, "float32"), "v")
+    step = graphc.compile([], graphc.sum(w), updates={w: w + 1.0})
+    other = step.rebind({w: v})
+    assert other() == 30
+    assert step() == 0
+    np.testing.assert_array_equal(v.value, [11, 11, 11])
+    np.testing.assert_array_equal(w.value, [1, 1, 1])
+    with pytest.raises(graphc.GraphError, match="not a parameter or state of this executable"):
+        step.rebind({v: w})
+
+
+def test_right_sides_read_the_values_before_the_call():
+    a, b = graphc.state(np.float32(1.0), "a"), graphc.state(np.float32(2.0), "b")
+    swap = graphc.compile([], (a, b), updates={a: b, b: a})
+    assert swap() == (1, 2)
+    assert swap() == (2, 1)
+    m = graphc.parameter(np.arange(9, dtype="float32").reshape(3, 3), "m")
+    graphc.compile([], None, updates={m: m.T})()
+    np.testing.assert_array_equal(m.value, np.arange(9).reshape(3, 3).T)
+
+
+def test_missing_input_is_named():
+    x, y = graphc.input("x", (2,)), graphc.input("forgotten", (2,))
+    with pytest.raises(graphc.GraphError, match="forgotten.*test_compiler.py"):
+        graphc.compile([x], x + y)
+
+
+def test_outputs_that_are_no_nodes():
+    x = graphc.input("x", (2,))
+    with pytest.raises(graphc.GraphError, match="expected nodes"):
+        graphc.compile([x], [x, 3])
+
+
+def test_plan_survives_json():
+    x = graphc.input("x", ("n", 4))
+    out, _ = graphc.scan(lambda h, row: (graphc.tanh(h + row), h), graphc.zeros((4,)), x)
+    plan = plan_of(
+        run_passes(Graph((x,), (graphc.cond(graphc.sum(out) > 0.0, lambda: out, lambda: -out),))), LEVELS["x86-64"]
+    )
+    again = Plan.from_json(plan.to_json())
+    assert plan_text(again) == plan_text(plan)
+    assert again.kernels == plan.kernels
+    assert again.requirements == plan.requirements
+
+
+def test_aarch64_contraction_uses_vector_fma():
+    x, w = graphc.input("x", ("n", 64)), graphc.parameter(np.ones((64, 32), "float32"), "w")
+    plan = plan_of(run_passes(Graph((x,), (graphc.relu(x @ w),))), LEVELS["aarch64"])
+    ((name, text),) = plan.kernels.items()
+    code = assembly(text, name, LEVELS["aarch64"])
+    assert len(re.findall(r"\bfmla\s+v\d+\.4s", code)) >= 16
+    assert not re.search(r"\bbl\s+fmaf", code)
