@@ -85,7 +85,7 @@ def test_right_sides_read_the_values_before_the_call():
 
 def test_missing_input_is_named():
     x, y = graphc.input("x", (2,)), graphc.input("forgotten", (2,))
-    with pytest.raises(graphc.GraphError, match="forgotten.*test_compiler.py"):
+    with pytest.raises(graphc.GraphError, match=r"forgotten.*test_compiler\.py"):
         graphc.compile([x], x + y)
 
 

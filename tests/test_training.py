@@ -89,18 +89,20 @@ def test_interrupted_fit_stops_at_a_whole_step():
     w.set(np.zeros((64, 256), "float32"))
     delays = []
     for _ in range(20):
-        timer = threading.Timer(generator.uniform(0.01, 0.12), lambda: (sent.append(time.perf_counter()), interrupt()))
         sent = []
+        timer = threading.Timer(generator.uniform(0.01, 0.12), interrupt, [sent])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             graphc.fit(step, {x: images}, batch_size=64, epochs=10**6, verbose=False)
         delays.append(time.perf_counter() - sent[0])
         assert np.ptp(w.value) == 0
         assert w.value[0, 0] == int(w.value[0, 0]) > 0
+    # A slice is 50 ms; a busy machine may hold one or the other up.
     assert sorted(delays)[15] < 0.1, delays
 
 
-def interrupt():
+def interrupt(sent):
+    sent.append(time.perf_counter())
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -120,7 +122,9 @@ def test_warm_start_needs_neither_numba_nor_networkx(tmp_path):
     environment.pop("GRAPHC_VERIFY", None)
 
     def run():
-        done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
@@ -169,5 +173,3 @@ def adam(target, steps):
         second = 0.999 * second + 0.001 * gradient**2
         w = w - 0.1 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
     return w
-
-

@@ -24,10 +24,8 @@ INFIX = {
     "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 # Names without a digit that a kernel's text gives a meaning.
-_TAKEN = frozenset(
-    [*NAMES, *dir(builtins), *keyword.kwlist]
-    + ["args", "thread", "threads", "a", "i", "j", "row", "width", "blocks", "piece", "position"]
-)
+_LOCAL = ("args", "thread", "threads", "a", "i", "j", "row", "width", "blocks", "piece", "position")
+_TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
 
 

@@ -115,7 +115,8 @@ def _function_parts(function: FunctionType, seen: set[FunctionType]) -> Iterator
             case ModuleType():
                 yield value.__name__
             case np.ndarray():
-                yield f"{value.dtype} {value.shape} {value.tobytes().hex()}"
+                array: Any = value
+                yield f"{array.dtype} {array.shape} {array.tobytes().hex()}"
             case _:
                 yield f"{type(value).__qualname__} {value!r}"
 

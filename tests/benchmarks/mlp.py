@@ -7,6 +7,7 @@ is an ordinary call from Python, `fit` the same steps as one native run (`repeat
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -29,7 +30,7 @@ def arrays(widths, batch):
 
 def ours(widths, batch, activation, count, threads):
     x, y = graphc.input("x", ("batch", widths[0])), graphc.input("y", ("batch",), "int64")
-    layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), activation())][:-1]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), activation())][:-1]
     loss = nn.cross_entropy(nn.Sequential(*layers)(x), y)
     step = graphc.compile([x, y], loss, updates=optim.Adam(1e-3).minimize(loss), threads=threads)
     images, labels = arrays(widths, batch)
@@ -51,7 +52,7 @@ def torchs(widths, batch, activation, count, threads):
 
     torch.set_num_threads(threads)
     act = torch.nn.Tanh if activation is nn.Tanh else torch.nn.ReLU
-    layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (torch.nn.Linear(a, b), act())][:-1]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (torch.nn.Linear(a, b), act())][:-1]
     net = torch.nn.Sequential(*layers)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     images, labels = (torch.from_numpy(a) for a in arrays(widths, batch))
@@ -75,7 +76,11 @@ def main():
     for row in options.rows:
         widths, batch, activation, count = ROWS[row]
         call, native = ours(widths, batch, activation, count, options.threads)
-        runs = {"torch eager": torchs(widths, batch, activation, count, options.threads), "graphc call": call, "graphc fit": native}
+        runs = {
+            "torch eager": torchs(widths, batch, activation, count, options.threads),
+            "graphc call": call,
+            "graphc fit": native,
+        }
         times = {name: [] for name in runs}
         for turn in range(options.rounds + 2):
             for name, run in runs.items():
@@ -86,7 +91,9 @@ def main():
         torch_least, torch_median = min(times["torch eager"]), statistics.median(times["torch eager"])
         for name, found in times.items():
             least, median = min(found), statistics.median(found)
-            print(f"{row:10s} {name:12s} {least:10.1f} {median:10.1f}   {torch_least / least:.1f}x, {torch_median / median:.1f}x")
+            print(
+                f"{row:10s} {name:12s} {least:10.1f} {median:10.1f}   {torch_least / least:.1f}x, {torch_median / median:.1f}x"
+            )
 
 
 if __name__ == "__main__":
