@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
+from graphc.dtypes import bool_
 from graphc.graph.bodies import Body, Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
@@ -186,7 +187,7 @@ class Inliner:
 
         def on_load(found: Load) -> Expr:
             operand = _operand(node, found)
-            return self.element(operand, found.index, expr.both(guard, found.guard))
+            return _keep_checks(self.element(operand, found.index, expr.both(guard, found.guard)), found.index)
 
         value = expr.rewrite(body.value, dict(zip(body.axes, index, strict=True)), on_load)
         if guard is not None:
@@ -217,6 +218,16 @@ def _guarded(value: Expr, guard: Expr) -> Expr:
     """Make a guarded value 0 where the guard is false, and keep its checks from firing there."""
     value = expr.guard_checks(value, guard)
     return expr.select(guard, value, expr.const(0, value.dtype))
+
+
+def _keep_checks(value: Expr, index: Sequence[Dim]) -> Expr:
+    """Return the value with the checks of its index, also where it is the same at every index and so does not use it."""
+    checks = [a.expr for d in index for a in sorted(dims.atoms(d), key=str) if isinstance(a, expr.Loaded)]
+    made = set(expr.walk(value)) if checks else set[Expr]()
+    for check in checks:
+        if check not in made:
+            value = expr.select(expr.apply("ge", check, expr.const(0, check.dtype), dtype=bool_), value, value)
+    return value
 
 
 def _axes(dim: Dim) -> set[Axis]:
