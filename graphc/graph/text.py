@@ -115,7 +115,7 @@ def _function_parts(function: FunctionType, seen: set[FunctionType]) -> Iterator
             case ModuleType():
                 yield value.__name__
             case np.ndarray():
-                array: Any = value
+                array: Any = value  # pyright: ignore[reportUnknownVariableType]
                 yield f"{array.dtype} {array.shape} {array.tobytes().hex()}"
             case _:
                 yield f"{type(value).__qualname__} {value!r}"

@@ -122,7 +122,9 @@ def test_functions_of_equal_code_with_other_values_around_them():
     agrees([x], [times(2.0), times(3.0)], np.ones(4, "float32"))
 
 
-@pytest.mark.parametrize("same", [lambda x: graphc.broadcast_to(x, (3, 20)), lambda x: graphc.ones((3, 20)), lambda x: x[None]])
+@pytest.mark.parametrize(
+    "same", [lambda x: graphc.broadcast_to(x, (3, 20)), lambda x: graphc.ones((3, 20)), lambda x: x[None]]
+)
 def test_an_index_is_checked_where_every_index_gives_the_same(same):
     x, at = graphc.input("x", (20,)), graphc.input("at", ("n",), "int32")
     rows = graphc.compile([x, at], graphc.take(same(x), at, axis=0) * 2.0)
