@@ -105,6 +105,36 @@ def test_updates_read_the_values_before_the_step(seed):
         np.testing.assert_array_equal(got, same)
 
 
+@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.usefixtures("always_split")
+def test_a_program_is_its_calls_one_after_another(seed):
+    inputs, outputs, updates, stored, feeds = random_updates(seed)
+    before = [leaf.value.copy() for leaf in stored]
+    (x,) = feeds.values()
+    stacked = np.random.default_rng(seed).normal(size=(4, *x.shape))
+    step = graphc.compile(inputs, outputs, updates=updates, threads=2)
+    calls = list(zip(*(step(one) for one in stacked), strict=True))
+    after = [leaf.value.copy() for leaf in stored]
+    for leaf, value in zip(stored, before, strict=True):
+        leaf.value[...] = value
+    program = step.repeat(4, [stacked], [0])
+    while program.resume() < 4:
+        pass
+    for together, single in zip(program.results, calls, strict=True):
+        np.testing.assert_array_equal(together, np.stack(single))
+    for leaf, value in zip(stored, after, strict=True):
+        np.testing.assert_array_equal(leaf.value, value)
+
+
+def test_a_program_of_sizes_called_as_its_own():
+    x, total = graphc.input("x", ("_steps", 3)), graphc.state(np.float32(0), "total")
+    step = graphc.compile([x], x * 2.0, updates={total: total + x.sum()})
+    program = step.repeat(4, [np.ones((4, 2, 3), "float32")], [0])
+    program.resume()
+    assert program.results.shape == (4, 2, 3)
+    assert total.value == 24.0
+
+
 def classifier():
     rng = np.random.default_rng(0)
     x, y = graphc.input("x", ("n", 7)), graphc.input("y", ("n",), "int32")

@@ -20,14 +20,14 @@ from graphc.runtime.walk import PAUSED
 from graphc.schedule.plan import Plan, Repeat
 
 # No user's symbol is called so: it is no identifier that `graphc.input` takes.
-STEPS = "_steps"
+STEPS = "_ steps"
 TIME_SLICE = 50_000_000
 
 
 def repeated(
     plan: Plan, specs: Sequence[InputSpec], stacked: Sequence[int]
 ) -> tuple[Plan, list[tuple[str, DType, tuple[Dim, ...]]]]:
-    """Return the plan that runs another `_steps` times, and its inputs."""
+    """Return the plan that runs another `STEPS` times, and its inputs."""
     count = dims.symbol(STEPS)
     buffers = list(plan.buffers)
     slices: list[int] = []
