@@ -31,15 +31,22 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
     if whole != "0":
-        inner = block.inner(lane, vector=lane)
+        inner = _lane_block(kernel, block, width, None)
         _write_rows(kernel, writer, inner, span, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
-        inner = block.inner(lane, vector=lane, mask=mask)
+        inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
         _write_rows(kernel, writer, inner, span, 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+
+
+def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Block:
+    inner = block.inner(kernel.lane, *([kernel.panel] if kernel.panel else []), vector=kernel.lane, mask=mask)
+    if kernel.panel:
+        inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
+    return inner
 
 
 def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:

@@ -50,7 +50,8 @@ class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
     `left` does not use the lane axis; `right` does not use the row axis and is contiguous along the lane axis.
-    `shape` is the register tile: rows, vectors.
+    `shape` is the register tile: rows, vectors. With `panel`, the right operand was copied into panels as wide as the
+    tile, and that axis is the panel's number.
     """
 
     outer: tuple[Axis, ...]
@@ -61,6 +62,7 @@ class Tile:
     right: Load
     stores: tuple[Store, ...]
     shape: tuple[int, int]
+    panel: Axis | None = None
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,16 @@ from graphc.loops.expr import Expr
 from graphc.loops.kernels import flat_offset
 from graphc.simd.levels import Level
 
+# Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
+FAR, DEEP, MANY_ROWS = 512, 64, 64
+
 
 @dataclass(frozen=True)
 class Roles:
     """The parts that a contraction's axes play.
 
-    `swapped`: the lanes are in the left operand. `pack`: the vector operand must be copied so that the lane axis comes
-    last; its axes, in the order of the copy.
+    `swapped`: the lanes are in the left operand. `pack`: the vector operand is copied into panels first; its other axes,
+    in their order in a panel.
     """
 
     outer: tuple[Axis, ...]
@@ -59,12 +62,25 @@ def roles(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequen
     row = max(rows, key=lambda a: a.extent if isinstance(a.extent, int) else 64)
     slope, _ = dims.linear(flat_offset(vector, vector_shape), lane)
     pack = None
-    if slope != 1:
-        if any(_plain_axis(d) is None for d in vector):
-            return None
-        pack = (*(a for a in _ordered_axes(vector) if a != lane), lane)
+    is_plain = all(_plain_axis(d) is not None for d in vector)
+    if slope != 1 and not is_plain:
+        return None
+    if slope != 1 or (is_plain and _is_scattered(vector, vector_shape, lane, row)):
+        pack = tuple(a for a in _ordered_axes(vector) if a != lane)
     outer = tuple(a for a in used if a not in (row, lane))
     return Roles(outer, row, lane, reduced, swapped, pack)
+
+
+def _is_scattered(vector: Sequence[Dim], shape: Sequence[Dim], lane: Axis, row: Axis) -> bool:
+    """Whether the rows of the vector operand lie so far apart, and are read so often, that a copy pays.
+
+    Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
+    copy reads each element once; the contraction reads it once for every block of rows.
+    """
+    stride, depth = shape[-1], dims.product(a.extent for a in _ordered_axes(vector) if a != lane)
+    is_far = isinstance(stride, int) and stride >= FAR
+    is_deep = not isinstance(depth, int) or depth >= DEEP
+    return is_far and is_deep and (not isinstance(row.extent, int) or row.extent >= MANY_ROWS)
 
 
 def tile_shape(level: Level, rows: Dim, lanes: Dim, vector: int) -> tuple[int, int]:

@@ -297,11 +297,21 @@ class Region:
         index, other = (body.right, body.left) if roles.swapped else (body.left, body.right)
         scalar_node, vector_node = (right, left) if roles.swapped else (left, right)
         scalar = expr.load(self._buffer(scalar_node), (flat_offset(index, scalar_node.shape),), node.dtype)
+        lanes = 64 // node.dtype.itemsize
+        shape = contraction.tile_shape(self.draft.level, roles.row.extent, roles.lane.extent, lanes)
+        panel = None
         if roles.pack is None:
             offset, buffer = flat_offset(other, vector_node.shape), self._buffer(vector_node)
         else:
-            buffer = self._pack(vector_node, other, roles.pack)
-            offset = flat_offset([DimExpr.of(a) for a in roles.pack], [a.extent for a in roles.pack])
+            width = shape[1] * lanes
+            panel = Axis("panel", dims.floordiv(roles.lane.extent + width - 1, width))
+            buffer = self._pack(vector_node, other, roles.pack, roles.lane, width)
+            place = [
+                DimExpr.of(panel),
+                *(DimExpr.of(a) for a in roles.pack),
+                DimExpr.of(roles.lane) - width * DimExpr.of(panel),
+            ]
+            offset = flat_offset(place, self.draft.buffers[buffer].shape)
         vector = expr.load(buffer, (offset,), node.dtype)
         assert isinstance(scalar, Load)
         assert isinstance(vector, Load)
@@ -317,20 +327,22 @@ class Region:
 
             value = self._flat(expr.rewrite(root.expression, onto, on_load))
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
-        lanes = 64 // node.dtype.itemsize
-        shape = contraction.tile_shape(self.draft.level, roles.row.extent, roles.lane.extent, lanes)
-        kernel = Tile(roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape)
+        kernel = Tile(roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape, panel)
         return tile_unit(kernel, [node, *(r.node for r in fused)])
 
-    def _pack(self, node: Node, index: Sequence[Dim], order: Sequence[Axis]) -> int:
-        """Copy an operand so that its axes come in another order; return the copy's buffer."""
-        key = (self._buffer(node), tuple(index.index(DimExpr.of(a)) for a in order))
+    def _pack(self, node: Node, index: Sequence[Dim], others: Sequence[Axis], lane: Axis, width: int) -> int:
+        """Copy an operand into panels of `width` lanes, each contiguous along its other axes; return the copy's buffer."""
+        order = (*(index.index(DimExpr.of(a)) for a in (*others, lane)), width)
+        key = (self._buffer(node), order)
         if key not in self.packed:
-            shape = tuple(a.extent for a in order)
-            self.packed[key] = self.draft.temporary("packed", TensorType(shape, node.dtype))
+            panels = dims.floordiv(lane.extent + width - 1, width)
+            shape = (panels, *(a.extent for a in others), width)
+            self.packed[key] = self.draft.temporary("panels", TensorType(shape, node.dtype))
             axes = axes_of(shape)
-            at = [DimExpr.of(axes[list(order).index(a)]) for d in index for a in dims.axes(d)]
-            value = expr.load(key[0], (flat_offset(at, node.shape),), node.dtype)
+            position = DimExpr.of(axes[0]) * width + DimExpr.of(axes[-1])
+            at = {a: DimExpr.of(b) for a, b in zip(others, axes[1:-1], strict=True)} | {lane: position}
+            place = flat_offset([dims.substitute(d, at) for d in index], node.shape)
+            value = expr.load(key[0], (place,), node.dtype, expr.within(position, 0, lane.extent))
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
             self.units.append(
                 map_unit(Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),)), [node], late=False)
