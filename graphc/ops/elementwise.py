@@ -209,7 +209,8 @@ class Relu(Elementwise):
         return np.maximum(x, np.zeros((), x.dtype))
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
-        return call("where", node.inputs[0] > 0, flow, 0)
+        # The result is positive where the operand is, so the operand need not be kept for the backward pass.
+        return call("where", node > 0, flow, 0)
 
     def scalar(self, *values: Expr) -> Expr:
         return expr.apply("maximum", values[0], expr.const(0, values[0].dtype))
