@@ -52,7 +52,8 @@ class Region:
     """One graph being scheduled into a draft.
 
     `bound` gives the buffers of inputs and leaves; `destinations` the buffers that outputs are written to; `updates` the
-    buffers whose contents are replaced at the end.
+    buffers whose contents are replaced at the end. In the step of a loop, `invariant` are the buffers that it does not
+    change; what is made of them alone, panels, goes into `prologue`, to run once before the loop.
     """
 
     draft: Draft
@@ -60,10 +61,12 @@ class Region:
     bound: dict[Node, int]
     destinations: Sequence[tuple[Node, int]]
     updates: Sequence[tuple[Node, int]]
+    invariant: frozenset[int] = frozenset()
     bodies: dict[Node, Body] = field(default_factory=dict[Node, Body])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
+    prologue: list[Unit] = field(default_factory=list[Unit])
 
     def steps(self) -> list[plan.Step]:
         """Return the steps that compute the outputs and make the updates."""
@@ -344,9 +347,9 @@ class Region:
             place = flat_offset([dims.substitute(d, at) for d in index], node.shape)
             value = expr.load(key[0], (place,), node.dtype, expr.within(position, 0, lane.extent))
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
-            self.units.append(
-                map_unit(Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),)), [node], late=False)
-            )
+            copy = Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),))
+            units = self.prologue if key[0] in self.invariant else self.units
+            units.append(map_unit(copy, [node], late=False))
         return self.packed[key]
 
     packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
@@ -397,11 +400,13 @@ class Region:
                 self.draft, body.step, bound,
                 list(zip(body.step.outputs[body.carries :], result_slices, strict=True)),
                 list(zip(body.step.outputs[: body.carries], carries, strict=True)),
+                frozenset(shared),
             )  # fmt: skip
             begin: list[plan.Step] = []
             for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
                 begin += self.draft.steps_of(whole_copy(start, carry, item))
             repeated = inner.steps()
+            begin += [step for unit in inner.prologue for step in self.draft.steps_of(unit)]
             return [*begin, plan.Repeat(body.length, tuple(repeated), (*slices, *result_slices), body.reverse)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
