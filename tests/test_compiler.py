@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import nn
+from graphc import nn, optim
 from graphc.compiler import plan_of
 from graphc.emit.objects import assembly
 from graphc.graph.graph import Graph
@@ -89,10 +89,69 @@ def test_missing_input_is_named():
         graphc.compile([x], x + y)
 
 
+def test_index_into_an_empty_axis():
+    # Wide rows: reading one that is not there would leave any page that the empty array might share.
+    table, index = graphc.input("table", ("rows", 10**6)), graphc.input("index", ("m",), "int64")
+    f = graphc.compile([table, index], graphc.take(table, index, axis=0))
+    assert f(np.zeros((0, 10**6), "float32"), np.zeros(0, "int64")).shape == (0, 10**6)
+    with pytest.raises(graphc.IndexOutOfRangeError, match=r"axis of size 0.*test_compiler\.py"):
+        f(np.zeros((0, 10**6), "float32"), np.zeros(3, "int64"))
+
+
 def test_outputs_that_are_no_nodes():
     x = graphc.input("x", (2,))
     with pytest.raises(graphc.GraphError, match="expected nodes"):
         graphc.compile([x], [x, 3])
+
+
+def test_two_inputs_of_one_name_are_refused():
+    # A call by name, or one whose arrays are converted, could not tell them apart.
+    x, other = graphc.input("x", ("n",)), graphc.input("x", ("n",))
+    with pytest.raises(graphc.GraphError, match="two are called 'x'"):
+        graphc.compile([x, other], x - other)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "updates", "message"),
+    [
+        (lambda x, w: x, lambda x, w: None, r"expected a list of inputs.*input 'x'"),
+        (lambda x, w: [np.ones(2)], lambda x, w: None, "got a ndarray; arrays are for the calls"),
+        (lambda x, w: [x], lambda x, w: optim.SGD(), "got a SGD"),
+        (lambda x, w: [x], lambda x, w: {w: 0.0}, "got a float for .*parameter 'w'"),
+    ],
+)
+def test_wrong_arguments_are_named(inputs, updates, message):
+    x, w = graphc.input("x", (2,)), graphc.parameter(np.ones(2, "float32"), "w")
+    with pytest.raises(graphc.GraphError, match=message):
+        graphc.compile(inputs(x, w), x * w, updates(x, w))
+
+
+def test_a_node_that_left_its_step():
+    x, kept = graphc.input("x", (4,)), []
+    graphc.scan(lambda total, value: (total + value, kept.append(value)), graphc.constant(0.0), x)
+    with pytest.raises(graphc.GraphError, match="only inside the step"):
+        graphc.compile([x], kept[0])
+
+
+def test_native_types_take_names_of_dimensions():
+    def double(out, x):
+        for k in range(x.size):
+            out[k] = 2 * x[k]
+
+    x = graphc.input("x", ("n",))
+    f = graphc.compile([x], graphc.native(double, graphc.TensorType(("n",), graphc.float32), x))
+    np.testing.assert_array_equal(f(np.ones(3, "float32")), [2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [(lambda node, flow: flow, "expected a tuple"), (lambda node, flow: (flow.sum(),), r"expected float32\[3\]")],
+)
+def test_native_derivatives_are_checked(rule, message):
+    x = graphc.input("x", (3,))
+    out = graphc.native(lambda out, x: None, x.type, x, vjp=rule)
+    with pytest.raises(graphc.GraphError, match=message):
+        graphc.grad(out.sum(), x)
 
 
 def test_plan_survives_json():

@@ -25,6 +25,8 @@ def run(roots: Sequence[Node], feeds: Mapping[Node, Any], sizes: Mapping[str, in
     values: dict[Node, Any] = {}
     known = dict(sizes or {})
     for node, array in feeds.items():
+        if not isinstance(node, Node):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise MissingInputError(f"feeds: expected {{input node: array}}, got the key {node!r}")
         values[node] = fed(node, array)
     for node in feeds:
         if isinstance(node.type, TensorType):
@@ -97,4 +99,9 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None) -> Any:
     outputs: nodes in any nesting of tuples, lists and dicts; the result has it too. feeds: arrays for inputs (or for
     any nodes). Raises MissingInputError or CallError where they do not fit.
     """
-    return rebuild(outputs, run(leaves(outputs), feeds or {}))
+    # A parameter's value, or a view of it, would change with the next training step.
+    return rebuild(outputs, [_copied(value) for value in run(leaves(outputs), feeds or {})])
+
+
+def _copied(value: Any) -> Any:
+    return tuple(np.array(item) for item in value) if isinstance(value, tuple) else np.array(value)

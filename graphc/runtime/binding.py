@@ -226,6 +226,8 @@ class _Writer:
 
     def place(self, buffer: Buffer) -> tuple[int, int]:
         """Return the entry and the offset of a buffer that is no slice."""
+        if not self.layout.nbytes[buffer.number]:
+            return _ARENA, 0
         storage = self.layout.storage[buffer.number]
         root = self.buffers[storage]
         if root.kind == "temporary":

@@ -11,6 +11,7 @@ share storage (`Buffer.shares`) are one `storage` here, named by the number of t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -88,7 +89,11 @@ Node: TypeAlias = Call | Loop | Fork
 
 @dataclass(slots=True)
 class Layout:
-    """A plan with sizes: its tree, bytes and storage of every buffer, extent and offset of every storage."""
+    """A plan with sizes: its tree, bytes and storage of every buffer, extent and offset of every storage.
+
+    `spare`: bytes of the largest empty buffer, had it one element along each empty axis. A kernel whose index is out of
+    range goes on with index 0, also where there is no element 0; empty buffers stand on the arena, which has room for that.
+    """
 
     plan: Plan
     nodes: list[Node]
@@ -99,6 +104,7 @@ class Layout:
     extents: dict[int, int]
     offsets: dict[int, int] = field(default_factory=dict[int, int])
     arena: int = 0
+    spare: int = 0
 
 
 def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
@@ -160,7 +166,8 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
     extents: dict[int, int] = {}
     for number, root in enumerate(storage):
         extents[root] = max(extents.get(root, 0), nbytes[number])
-    return Layout(plan, nodes, nbytes, storage, time, loops, extents)
+    spare = max((_with_one(b, sizes) for b, count in zip(plan.buffers, nbytes, strict=True) if not count), default=0)
+    return Layout(plan, nodes, nbytes, storage, time, loops, extents, spare=spare)
 
 
 def points(nodes: Iterable[Node]) -> Iterator[Call | Fork]:
@@ -212,6 +219,7 @@ def assign(layout: Layout, life: Mapping[int, tuple[int, int]]) -> None:
     tried = [_best_fit(order, extents, life) for order in (by_size, by_span, by_time)]
     layout.arena, layout.offsets = min(tried, key=lambda result: result[0])
     layout.offsets |= {s: 0 for s in life if not layout.extents[s]}
+    layout.arena = max(layout.arena, layout.spare)
 
 
 def lower_bound(layout: Layout, life: Mapping[int, tuple[int, int]]) -> int:
@@ -244,6 +252,10 @@ def _best_fit(
         first[n], last[n], begin[n], end[n] = start, stop, offset, offset + extent
         arena = max(arena, offset + extent)
     return arena, dict(zip(order, begin.tolist(), strict=True))
+
+
+def _with_one(buffer: Buffer, sizes: Mapping[str, int]) -> int:
+    return buffer.dtype.itemsize * math.prod(max(1, dims.evaluate(dim, sizes)) for dim in buffer.shape)
 
 
 def _storage(buffers: Sequence[Buffer], number: int) -> int:
