@@ -37,6 +37,10 @@ class Executable(runtime.Executable):
     updates: dict[Node, Node]
     training: bool
 
+    def __repr__(self) -> str:
+        names = ", ".join(node.name for node in self.inputs if isinstance(node, Input))
+        return f"<Executable of inputs ({names}): {len(self.plan.kernels)} kernels, {len(self.updates)} updates>"
+
     def rebind(self, leaves: Any) -> Executable:
         """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
         if not isinstance(leaves, Mapping):
@@ -73,8 +77,10 @@ def compile(
     `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
     most this many; the cores that this process may use, unless said otherwise.
 
-    Raises GraphError if an output depends on an input that is not listed, or an update is no parameter or state.
+    Raises GraphError if an output depends on an input that is not listed, two inputs have one name, or an update is of
+    no parameter or state.
     """
+    _check_arguments(inputs, updates)
     is_training = bool(updates) if training is None else training
     flat: list[Node] = []
     structure = _flatten(outputs, flat)
@@ -168,11 +174,40 @@ def _with_steps(graph: Graph) -> Graph:
     return Graph(graph.inputs, graph.outputs, (*graph.updates, (own, own + 1)), graph.requirements)
 
 
+def _check_arguments(inputs: Any, updates: Any) -> None:
+    if isinstance(inputs, Node) or not isinstance(inputs, tuple | list):
+        got = inputs.describe() if isinstance(inputs, Node) else f"a {type(inputs).__name__}"
+        raise GraphError(f"inputs: expected a list of inputs, as in compile([x, y], ...); got {got}")
+    names: dict[str, Input] = {}
+    for node in inputs:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(node, Node):
+            what = type(node).__name__  # pyright: ignore
+            raise GraphError(f"inputs: expected nodes made by graphc.input, got a {what}; arrays are for the calls")
+        if isinstance(node, Input) and names.setdefault(node.name, node) is not node:
+            other = names[node.name].describe()
+            raise GraphError(f"inputs: two are called {node.name!r}; rename one\n  {other}\n  {node.describe()}")
+    if updates is not None and not isinstance(updates, Mapping):
+        example = "updates=optimizer.minimize(loss)"
+        raise GraphError(
+            f"updates: expected {{parameter or state: node}}, as in {example}; got a {type(updates).__name__}"
+        )
+    for target, value in (updates or {}).items():  # pyright: ignore
+        if not (isinstance(target, Node) and isinstance(value, Node)):
+            key = target.describe() if isinstance(target, Node) else repr(target)  # pyright: ignore
+            what = type(value).__name__  # pyright: ignore
+            raise GraphError(f"updates: expected {{parameter or state: node}}, got a {what} for {key}")
+
+
 def _check_inputs(graph: Graph) -> None:
     given = set(graph.inputs)
     for node in graph.nodes():
         is_given = node in given or isinstance(node, Stored)
         if isinstance(node.op, Leaf) and node.op.kind != "training" and not is_given:
+            if node.op.kind == "placeholder":
+                raise GraphError(
+                    f"the outputs depend on {node.describe()}, which has a value only inside the step of a scan, map or vmap\n"
+                    "  return what is needed from the step's function"
+                )
             raise GraphError(
                 f"the outputs depend on {node.describe()}, which is not among the inputs\n"
                 f"  add it to compile's first argument, which lists: {', '.join(i.describe() for i in graph.inputs)}"

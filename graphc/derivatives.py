@@ -195,7 +195,8 @@ def _nodes(structure: Any, what: str) -> list[Node]:
     found = leaves(structure)
     for leaf in found:
         if not isinstance(leaf, Node):
-            raise GraphError(f"expected nodes in {what}, got {type(leaf).__name__}")
+            advice = "; give its parameters()" if hasattr(leaf, "parameters") else ""
+            raise GraphError(f"expected nodes in {what}, got {type(leaf).__name__}{advice}")
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DType, as_dtype, default_dtype
-from graphc.errors import CallError, GraphcError, NodeUseError, ShapeError
+from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError
 from graphc.graph import bodies
 from graphc.graph.op import Op, infer, require
 from graphc.graph.operators import BUILDERS, Operators, builder, call
@@ -274,9 +274,11 @@ def as_array(value: Any, dtype: object = None) -> Any:
     array = np.asarray(value)
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "dtype"):
         dtype = default_dtype()
-    kind = as_dtype(array.dtype) if dtype is None else as_dtype(dtype)
     if array.dtype.kind not in "fiub":
-        raise ShapeError(f"expected numbers, got an array of {array.dtype}")
+        raise DTypeError(
+            f"expected a node, a number or an array of numbers, got a {type(value).__name__}: {value!r:.60}"
+        )
+    kind = as_dtype(array.dtype) if dtype is None else as_dtype(dtype)
     return array.astype(kind.numpy, copy=False)
 
 

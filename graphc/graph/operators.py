@@ -51,7 +51,6 @@ class Operators:
     """NumPy's operators and methods, each a builder."""
 
     __slots__ = ()
-    __array_ufunc__ = None
     __array_priority__ = 1000
 
     def describe(self) -> str:
@@ -240,8 +239,34 @@ class Operators:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse("NumPy cannot read it", "use graphc's functions of the same name, or node.eval({input: array})")
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        # An array to the left of an operator gets here: array + node.
+        name: str = ufunc.__name__
+        if name in _OPERATORS and method == "__call__" and not options.keys() - {"out"}:
+            return call(name.replace("bitwise", "logical"), *inputs)
+        self._refuse(f"numpy.{name} cannot read it", _instead(name))
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
+        self._refuse(f"numpy.{function.__name__} cannot read it", _instead(function.__name__))
+
+    def __format__(self, form: str) -> str:
+        if form:
+            self._refuse(f"it cannot be formatted as {form!r}", "use node.eval({input: array}) or graphc.compile")
+        return str(self)
+
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         self._refuse("it cannot be assigned to", "build a new node with graphc.where or graphc.concat")
+
+
+_OPERATORS = {
+    *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+}
+
+
+def _instead(name: str) -> str:
+    return f"use {f'graphc.{name}' if name in BUILDERS else 'functions of graphc'}, or node.eval({{input: array}})"
 
 
 def _unpack(items: tuple[Any, ...]) -> tuple[Any, ...]:

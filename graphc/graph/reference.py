@@ -104,4 +104,7 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    return tuple(np.array(item) for item in value) if isinstance(value, tuple) else np.array(value)
+    if not isinstance(value, tuple):
+        return np.array(value)
+    items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+    return tuple(np.array(item) for item in items)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _node(node: Node, numbers: dict[Node, int]) -> dict[str, Any]:
 
 
 def _attributes(node: Node) -> dict[str, str]:
-    found = {name: getattr(node.op, name) for name in getattr(node.op, "__dataclass_fields__", {})}
+    found = {field.name: getattr(node.op, field.name) for field in fields(node.op)}
     return {name: str(value) if isinstance(value, Graph) else attribute_text(value) for name, value in found.items()}
 
 

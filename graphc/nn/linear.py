@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphc.errors import ShapeError
 from graphc.graph.node import Node, Parameter, parameter
 from graphc.nn.module import Module
@@ -17,6 +19,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: object = None) -> None:
+        if not (isinstance(in_features, int | np.integer) and isinstance(out_features, int | np.integer)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ShapeError(f"Linear: expected whole sizes, got {in_features!r} and {out_features!r}")
         if in_features < 0 or out_features < 0:
             raise ShapeError(f"Linear: expected sizes of 0 or more, got {in_features} and {out_features}")
         bound = in_features**-0.5 if in_features else 0.0

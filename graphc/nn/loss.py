@@ -6,6 +6,7 @@ from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node
 from graphc.ops.comparison import where
 from graphc.ops.indexing import one_hot
+from graphc.ops.positions import size
 from graphc.ops.reduction import logsumexp, mean
 from graphc.ops.reduction import sum as sum_
 
@@ -27,6 +28,9 @@ def cross_entropy(logits: Node, labels: Node, reduction: str = "mean") -> Node:
         )
     if reduction not in ("mean", "sum", "none"):
         raise GraphError(f'cross_entropy: expected reduction "mean", "sum" or "none", got {reduction!r}')
+    if labels.dtype.kind == "i":
+        # Indices count from the end if negative, once: here that would train on the last class for a label of -1.
+        labels = where(labels < 0, labels - size(logits.shape[-1]), labels)
     chosen = one_hot(labels, logits.shape[-1], "bool")
     # where, not a product: an infinite logit of another class must not become 0 * infinity.
     picked = sum_(where(chosen, logits, 0.0), axis=-1)

@@ -87,7 +87,7 @@ class Module:
         """Copy arrays into the parameters and states of these names.
 
         Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or
-        a shape differs.
+        a shape differs, or an array holds no real numbers.
         """
         leaves = dict(self._leaves(""))
         missing, unknown = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())
@@ -97,6 +97,8 @@ class Module:
         for name, array in known.items():
             if array.shape != leaves[name].value.shape:
                 raise GraphError(f"load_state_dict: {name} has shape {leaves[name].value.shape}, got {array.shape}")
+            if array.dtype.kind not in "fiub":
+                raise GraphError(f"load_state_dict: {name} is of {leaves[name].dtype}, got {array.dtype}")
         for name, array in known.items():
             leaves[name].set(array)
 
@@ -125,6 +127,12 @@ class Sequential(Module):
     """Modules (or functions of a node), one after another."""
 
     def __init__(self, *modules: Any) -> None:
+        for position, module in enumerate(modules):
+            if not callable(module):
+                raise GraphError(
+                    f"Sequential: expected modules or functions, as in Sequential(first, second); "
+                    f"got a {type(module).__name__} at position {position}"
+                )
         self.steps = modules
         for position, module in enumerate(modules):
             if isinstance(module, Module):

@@ -300,7 +300,10 @@ def conv2d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilatio
         raise ShapeError(f"conv2d: expected (N, H, W, C) and (KH, KW, C, O), got {image.type} and {weight.type}")
     strides, dilations = _two(stride, "stride"), _two(dilation, "dilation")
     if isinstance(image.shape[3] - weight.shape[2], int) and image.shape[3] != weight.shape[2]:
-        raise ShapeError(f"conv2d: expected equal channels, got {image.type} and {weight.type}")
+        raise ShapeError(
+            f"conv2d: expected images (N, H, W, C) and a kernel (KH, KW, C, O) of equal channels C, got {image.type} "
+            f"with {image.shape[3]} and {weight.type} with {weight.shape[2]}; graphc.permute_dims reorders axes"
+        )
     reach = [(weight.shape[k] - 1) * dilations[k] + 1 for k in (0, 1)]
     margins = _margins(padding, image.shape[1:3], reach, strides)
     image = pad(image, [(0, 0), *margins, (0, 0)]) if any(m != (0, 0) for m in margins) else image

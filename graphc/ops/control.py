@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from graphc.chain import batch, forward, reverse
 from graphc.dtypes import bool_
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node, builder, call, make, placeholder
@@ -138,6 +138,10 @@ def cond(condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any]
     dtypes, and may read nodes from outside; what they build is inside. Raises GraphError, ShapeError or DTypeError
     where they differ.
     """
+    if not callable(then) or not callable(otherwise):
+        raise GraphError(
+            "cond: expected two functions, as in cond(p, lambda: x, lambda: y); for nodes use graphc.where"
+        )
     start = trace_start()
     yes, no = then(*operands), otherwise(*operands)
     match(yes, no, "cond: the second branch must return what the first does")

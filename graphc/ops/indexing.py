@@ -15,7 +15,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, DimExpr
 from graphc.dtypes import as_dtype, bool_, default_dtype, int64
-from graphc.errors import IndexOutOfRangeError, ShapeError
+from graphc.errors import DTypeError, IndexOutOfRangeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, make, require
 from graphc.graph.op import Op
@@ -280,6 +280,8 @@ def getitem(x: Node, key: Any) -> Node:
     if len(gathers) > 1:
         raise ShapeError("one index array at a time: take along one axis, then along the next")
     for position, item in gathers:
+        if (item.dtype if isinstance(item, Node) else np.asarray(item).dtype).kind == "b":
+            raise DTypeError("how many elements a mask chooses is known only when the graph runs; use graphc.where")
         result = take(result, item, position)
     return result
 

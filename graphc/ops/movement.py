@@ -466,6 +466,8 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
 @builder("concat")
 def concat(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Join arrays along an axis that they have."""
+    if isinstance(arrays, Node):
+        raise ShapeError("concat: expected a list of arrays, as in concat([a, b])")
     if not arrays:
         raise ShapeError("concat: expected at least one array")
     nodes = promoted(*arrays)
@@ -477,6 +479,8 @@ def concat(arrays: Sequence[Any], axis: int = 0) -> Node:
 @builder("stack")
 def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Join arrays along a new axis."""
+    if isinstance(arrays, Node):
+        raise ShapeError("stack: expected a list of arrays, as in stack([a, b])")
     if not arrays:
         raise ShapeError("stack: expected at least one array")
     nodes = promoted(*arrays)

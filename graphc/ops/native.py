@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dtypes import int64
+from graphc.dtypes import as_dtype, int64
 from graphc.errors import GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make
 from graphc.graph.op import Op
-from graphc.graph.types import NodeType, TensorType, TupleType
+from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.ops.indexing import take_along_axis
 from graphc.ops.movement import moveaxis, reshape
 from graphc.ops.operands import as_node, cast, normalize_axis
@@ -48,11 +48,20 @@ class Native(Op):
                 f"the native function {self.function.__name__} has no derivative; give native(..., vjp=rule)"
             )
         shares = self.rule(node, cotangent)
+        if not isinstance(shares, tuple | list):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(
+                f"the vjp of {self.function.__name__}: expected a tuple with a node or None for each input"
+            )
         if len(shares) != len(node.inputs):
             raise GraphError(
                 f"the vjp of {self.function.__name__}: expected {len(node.inputs)} results, got {len(shares)}"
             )
-        return shares
+        for k, (share, operand) in enumerate(zip(shares, node.inputs, strict=True)):
+            if share is not None and share.type != operand.type:
+                raise GraphError(
+                    f"the vjp of {self.function.__name__}: expected {operand.type} for input {k}, got {share.describe()}"
+                )
+        return tuple(shares)
 
     def lower(self, out: NodeType, *inputs: TensorType) -> bodies.Body:
         return bodies.Native(self.function)
@@ -67,10 +76,15 @@ def native(
 ) -> Any:
     """Call a function of your own on whole arrays: `function(*outputs, *inputs)` fills outputs of these types.
 
-    It must compile under Numba without allocating, raising or printing. `vjp(node, cotangent)` returns a node or
-    None for each input. With several types the result is a tuple of nodes.
+    It must compile under Numba without allocating, raising, printing or calling a library: arithmetic, comparisons and
+    square roots work, exp, sin and their like do not. `vjp(node, cotangent)` returns a tuple: a node or None for each
+    input. With several types the result is a tuple of nodes.
     """
-    given = (types,) if isinstance(types, TensorType) else tuple(types)
+    listed = (types,) if isinstance(types, TensorType) else tuple(types)
+    if not all(isinstance(type, TensorType) for type in listed):  # pyright: ignore[reportUnnecessaryIsInstance]
+        example = 'graphc.TensorType(("n", 3), graphc.float32)'
+        raise GraphError(f"native: expected the outputs' types, such as x.type or {example}; got {types!r}")
+    given = tuple(TensorType(as_shape(type.shape), as_dtype(type.dtype)) for type in listed)
     node = make(Native(function, given, vjp), *(as_node(value) for value in inputs))
     return node if len(given) == 1 else tuple(call("item", node, k) for k in range(len(given)))
 

@@ -25,6 +25,9 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float) -> None:
+        if not isinstance(learning_rate, int | float | np.number):  # pyright: ignore[reportUnnecessaryIsInstance]
+            advice = "a number as the learning rate; parameters are given to minimize(loss, parameters)"
+            raise GraphError(f"expected {advice}, got a {type(learning_rate).__name__}")
         if not learning_rate >= 0:
             raise GraphError(f"expected a learning rate of 0 or more, got {learning_rate}")
         self.learning_rate: State = state(np.float64(learning_rate), "learning_rate")

@@ -47,6 +47,8 @@ def fit(
     what was done.
     """
     _check(step, batch_size, epochs, initial_epoch)
+    if not isinstance(callbacks, tuple | list) or not all(callable(getattr(c, "on_epoch_end", c)) for c in callbacks):
+        raise CallError(f"callbacks: expected a list of functions of (epoch, measures), got {callbacks!r}")
     train = _minibatches(step, True)
     arrays, samples = train.arrays(data, "data")
     train.check_batch_size(batch_size, samples, drop_last)

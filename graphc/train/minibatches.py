@@ -32,6 +32,8 @@ class Minibatches:
         self._inputs = cast(tuple[Input, ...], step.inputs)
         used = {name for node in step.inputs for dim in node.shape for name in dims.symbols(dim)}
         samples = next(name for name in ("samples", "samples_", "_samples_") if name not in used)
+        names = {node.name for node in self._inputs}
+        stem = next(name for name in ("indexes", "indexes_", "_indexes_") if not any(n.startswith(name) for n in names))
         indexes: dict[Dim, Input] = {}
         self._sources: list[Input] = []
         new: dict[Node, Node] = {}
@@ -40,9 +42,7 @@ class Minibatches:
                 self._sources.append(node)
                 continue
             size = node.shape[0]
-            index = indexes.setdefault(
-                size, input("indexes" if not indexes else f"indexes_{len(indexes)}", (size,), "int64")
-            )
+            index = indexes.setdefault(size, input(f"{stem}{len(indexes) or ''}", (size,), "int64"))
             source = input(node.name, (samples, *node.shape[1:]), node.dtype)
             self._sources.append(source)
             new[node] = take(source, index)

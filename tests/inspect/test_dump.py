@@ -41,6 +41,14 @@ def test_json_is_the_whole_graph(tmp_path):
     assert nodes[data["inputs"][0]]["type"] == "float32[batch, 3]"
 
 
+def test_json_of_ops_without_attributes(tmp_path):
+    x = graphc.input("x", (3,))
+    graphc.dump(Graph((x,), (graphc.relu(x),)), tmp_path / "model.json")
+    assert [
+        n["attributes"] for n in json.loads((tmp_path / "model.json").read_text())["nodes"] if n["op"] == "relu"
+    ] == [{}]
+
+
 def test_json_of_an_executable_holds_its_plan(tmp_path):
     x, _, out = model()
     f = graphc.compile([x], out)

@@ -71,11 +71,19 @@ def test_state_dict_round_trip_and_errors_change_nothing(net):
         ({**saved, "extra": np.ones(1)}, "extra"),
         ({"0.weight": saved["0.weight"]}, "missing"),
         ({**{k: v + 1 for k, v in saved.items()}, "2.weight": np.ones((1, 1))}, "2.weight"),
+        ({**{k: v + 1 for k, v in saved.items()}, "2.weight": saved["2.weight"] * 1j}, "complex"),
     ]:
         with pytest.raises(GraphError, match=message):
             net.load_state_dict(wrong)
     for name, array in net.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_wrong_arguments_of_modules():
+    with pytest.raises(ShapeError, match=r"whole sizes, got 3\.0"):
+        nn.Linear(3.0, 2)
+    with pytest.raises(GraphError, match="got a list at position 0"):
+        nn.Sequential([nn.Linear(3, 2)])
 
 
 def test_a_wrong_last_axis_is_an_error_at_the_users_line(net):
@@ -151,6 +159,10 @@ def test_cross_entropy_checks_types_and_labels():
     x, y = graphc.input("x", ("n", 3)), graphc.input("y", ("n",), "int32")
     with pytest.raises(IndexError):
         nn.cross_entropy(x, y).eval({x: np.zeros((2, 3), "f"), y: [0, 3]})
+    step = graphc.compile([x, y], nn.cross_entropy(x, y))
+    for wrong in (3, -1):
+        with pytest.raises(IndexError):
+            step(np.zeros((2, 3), "f"), [0, wrong])
     with pytest.raises(DTypeError, match="integer labels"):
         nn.cross_entropy(x, y.astype("float32"))
     with pytest.raises(ShapeError, match="one dimension more"):

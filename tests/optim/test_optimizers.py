@@ -115,3 +115,8 @@ def test_saving_and_loading():
 def test_bad_settings(make):
     with pytest.raises(GraphError, match=r"expected|needs"):
         make()
+
+
+def test_parameters_in_the_place_of_the_learning_rate():
+    with pytest.raises(GraphError, match="parameters are given to minimize"):
+        optim.Adam([graphc.parameter(START)])

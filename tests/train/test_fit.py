@@ -169,3 +169,17 @@ def test_wrong_uses():
     with pytest.raises(GraphError, match="needs a scalar output"):
         fit(compiler.compile([x], x, updates={w: w + 1}), {x: XS})
     assert (w.value == 0).all()
+
+
+@pytest.mark.parametrize("callbacks", [print, ["stop"]])
+def test_callbacks_that_cannot_be_called(callbacks):
+    step, x, y, _ = linear()
+    with pytest.raises(CallError, match="callbacks: expected a list of functions"):
+        fit(step, {x: XS, y: YS}, callbacks=callbacks, verbose=False)
+
+
+def test_an_input_may_be_called_indexes():
+    x = graphc.input("indexes", ("batch",))
+    w = graphc.parameter(np.float32(1), "w")
+    step = graphc.compile([x], graphc.mean(x * w), {w: w * 0.5})
+    assert fit(step, {x: np.ones(4, "float32")}, verbose=False).history["loss"] == [1.0]
