@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from graphc.dims import Dim, Requirement
+from graphc.dims import Dim, DimExpr, Requirement
 from graphc.dtypes import DType, as_dtype, default_dtype
 from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError
 from graphc.graph import bodies
@@ -271,6 +271,8 @@ def as_array(value: Any, dtype: object = None) -> Any:
     """Return an array of a dtype that graphs know; Python numbers take default dtypes."""
     if isinstance(value, Node):
         raise NodeUseError(f"expected a number or an array, got a node: {value.describe()}")
+    if isinstance(value, DimExpr):
+        raise DTypeError(f"expected a number or an array, got the dimension {value}; graphc.size makes a number of it")
     array = np.asarray(value)
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "dtype"):
         dtype = default_dtype()

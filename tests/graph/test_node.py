@@ -46,6 +46,7 @@ def test_numpys_functions_name_those_of_graphc():
     ("use", "message"),
     [
         (lambda x: x + None, "expected a node, a number or an array of numbers, got a NoneType"),
+        (lambda x: x / graphc.input("y", ("n",)).shape[0], r"the dimension n; graphc\.size"),
         (lambda x: x[x > 0], r"use graphc\.where"),
         (lambda x: x[np.array([True, False, True])], r"use graphc\.where"),
         (lambda x: graphc.concat(x, x), r"as in concat\(\[a, b\]\)"),
