@@ -87,3 +87,27 @@ def test_unjitted(dtype):
         sizes = {"m": m, "k": k, "n": n}
         kernel_of = unjitted(plan, natives(passed))
         check(Interpreter(plan, arrays, stored, sizes, kernel_of, threads=2), graph, arrays, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("level", supported_levels())
+def test_panels(level, dtype):
+    """Operands whose rows lie far apart, and transposed ones, go through panels: the last one is not full."""
+    a, b = graphc.input("a", ("m", 70), dtype), graphc.input("b", (70, 521), dtype)
+    c = graphc.input("c", (521, 70), dtype)
+    product = a @ b
+    outputs = (product, a @ c.T, *graphc.grad(graphc.sum(graphc.tanh(product * 0.1)), [a, b]))
+    graph = Graph((a, b, c), outputs)
+    passed = run_passes(graph)
+    plan = plan_of(passed, LEVELS[level])
+    assert sum(buffer.name.startswith("panels") for buffer in plan.buffers) >= 3
+    native = compiled(Loader(build.objects(plan.kernels, LEVELS[level], natives(passed))))
+    twins = unjitted(plan, natives(passed), has_fma=LEVELS[level].fma)
+    stored = [leaf.value for leaf in leaves(passed)]
+    for m, kernel_of in ((1, native), (65, native), (3, twins)):
+        generator = np.random.default_rng(m)
+        arrays = [
+            generator.normal(size=[d if isinstance(d, int) else m for d in node.shape]).astype(dtype)
+            for node in graph.inputs
+        ]
+        check(Interpreter(plan, arrays, stored, {"m": m}, kernel_of, threads=2), graph, arrays, dtype)

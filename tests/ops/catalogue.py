@@ -142,6 +142,13 @@ def _scatter(indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
     return out
 
 
+def _recurrent(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    h = np.zeros(x.shape[1:], x.dtype)
+    for v in x[::-1]:
+        h = np.tanh(h @ w + v)
+    return h
+
+
 def _philox_word(flat: int, seed: int, site: int, step: int) -> int:
     c, k = [flat // 4, 0, step & 0xFFFFFFFF, step >> 32], [seed, site]
     for _ in range(10):
@@ -574,6 +581,21 @@ CONTROL = (
         lambda x: control.scan(lambda c, v: (c * v, c + v), graphc.ones((2,), x.dtype), x)[1],
         (f(4, 2),),
         lambda x: np.concatenate([np.ones((1, 2), x.dtype), np.cumprod(x, 0)[:-1]]) + x,
+    ),
+    Row(
+        "scan recurrent",
+        lambda x, w: control.scan(
+            lambda h, v: (graphc.tanh(h @ w + v), h), graphc.zeros((2, 3), x.dtype), x, reverse=True
+        )[0],
+        (f(4, 2, 3), f(3, 3)),
+        _recurrent,
+        tolerance=128,
+    ),
+    Row(
+        "map",
+        lambda x: control.map(lambda v: graphc.sum(graphc.tanh(v)) * v, x),
+        (f(4, 3),),
+        lambda x: np.stack([np.tanh(v).sum() * v for v in x]),
     ),
     Row("cond", lambda x: control.cond(x.sum() > -99, lambda v: v * v, lambda v: v, x), (f(3),), lambda x: x * x),
 )

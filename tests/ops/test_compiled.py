@@ -54,13 +54,15 @@ def compare(row, got, wanted, floating):
 
 @rows
 @dtypes
-def test_unjitted_source_stays_in_bounds_and_agrees(row, floating):
+@pytest.mark.parametrize("level", LEVELS)
+def test_unjitted_source_stays_in_bounds_and_agrees(row, floating, level):
     graph, arrays = graph_of(row, floating)
     wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
     passed = run_passes(graph, training=False)
-    plan = plan_of(passed, LEVELS["x86-64-v4"])
+    plan = plan_of(passed, LEVELS[level])
     stored = [leaf.value for leaf in leaves(passed)]
-    interpreter = Interpreter(plan, arrays, stored, {}, unjitted(plan, natives(passed)), threads=2)
+    kernel_of = unjitted(plan, natives(passed), has_fma=LEVELS[level].fma)
+    interpreter = Interpreter(plan, arrays, stored, {}, kernel_of, threads=2)
     compare(row, interpreter.result("output"), wanted, floating)
 
 
