@@ -3,7 +3,7 @@
 from graphc.nn.activation import ReLU, Sigmoid, Tanh
 from graphc.nn.linear import Linear
 from graphc.nn.loss import cross_entropy
-from graphc.nn.module import Module, Sequential, functional_call
+from graphc.nn.module import Module, ModuleList, Sequential, functional_call
 from graphc.nn.shape import Flatten
 from graphc.nn.stochastic import Dropout, dropout
 
@@ -12,6 +12,7 @@ __all__ = [
     "Flatten",
     "Linear",
     "Module",
+    "ModuleList",
     "ReLU",
     "Sequential",
     "Sigmoid",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +29,12 @@ class Module:
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
+        held: Any = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if any(isinstance(one, Parameter | State | Module) for one in held):
+            raise GraphError(
+                f"{type(self).__name__}.{name}: what stands in a {type(value).__name__} would be neither trained nor saved; "
+                "expected nn.ModuleList([...]), or an attribute for each"
+            )
         self._members.pop(name, None)
         if isinstance(value, Parameter | State | Module):
             self._members[name] = value
@@ -121,6 +127,31 @@ class Module:
     def extra_repr(self) -> str:
         """Return what stands in the brackets of the printed form."""
         return ""
+
+
+class ModuleList(Module):
+    """Modules in a list, registered under their positions."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.modules: tuple[Module, ...] = ()
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> None:
+        """Add a module at the end."""
+        if not isinstance(module, Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(f"ModuleList: expected modules, got a {type(module).__name__}")
+        setattr(self, str(len(self.modules)), module)
+        self.modules = (*self.modules, module)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.modules)
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+    def __getitem__(self, position: int) -> Module:
+        return self.modules[position]
 
 
 class Sequential(Module):

@@ -16,6 +16,8 @@ import numpy as np
 import graphc
 from graphc import nn, optim
 
+# OpenMP's threads, which torch uses, go on spinning for 0.2 s after their work, on the cores that are measured next.
+SETTLE = 0.25
 ROWS = {
     "mlp_tiny": ([2, 32, 32, 2], 32, nn.Tanh, 200),
     "mlp": ([784, 256, 128, 10], 128, nn.ReLU, 20),
@@ -84,6 +86,7 @@ def main():
         times = {name: [] for name in runs}
         for turn in range(options.rounds + 2):
             for name, run in runs.items():
+                time.sleep(SETTLE)
                 start = time.perf_counter()
                 run()
                 if turn >= 2:

@@ -173,3 +173,19 @@ def test_cross_entropy_checks_types_and_labels():
 
 def test_the_printed_form_nests(net):
     assert repr(nn.Sequential(net[1], net)).splitlines()[1:3] == ["  (0): Tanh()", "  (1): Sequential("]
+
+
+def test_module_list_registers_what_a_plain_list_would_hide():
+    class Deep(nn.Module):
+        def __init__(self):
+            self.blocks = nn.ModuleList([nn.Linear(2, 2)])
+            self.blocks.append(nn.Linear(2, 2))
+
+    deep = Deep()
+    names = ["blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias"]
+    assert [name for name, _ in deep.named_parameters()] == names
+    assert len(deep.blocks) == 2
+    assert list(deep.blocks)[1] is deep.blocks[1]
+    for held in ([nn.Linear(2, 2)], {"a": nn.Linear(2, 2)}, [graphc.parameter(np.ones(2), "w")]):
+        with pytest.raises(graphc.GraphError, match=r"neither trained nor saved.*ModuleList"):
+            deep.more = held
