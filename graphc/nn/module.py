@@ -29,10 +29,11 @@ class Module:
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        held: Any = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+        kind = type(value).__name__
+        held: list[Any] = [*value.values()] if kind == "dict" else [*value] if kind == "list" else []
         if any(isinstance(one, Parameter | State | Module) for one in held):
             raise GraphError(
-                f"{type(self).__name__}.{name}: what stands in a {type(value).__name__} would be neither trained nor saved; "
+                f"{type(self).__name__}.{name}: what stands in a {kind} would be neither trained nor saved; "
                 "expected nn.ModuleList([...]), or an attribute for each"
             )
         self._members.pop(name, None)
