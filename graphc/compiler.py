@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from graphc import dims
 from graphc.emit import build, cache
@@ -41,7 +41,7 @@ class Executable(runtime.Executable):
         names = ", ".join(node.name for node in self.inputs if isinstance(node, Input))
         return f"<Executable of inputs ({names}): {len(self.plan.kernels)} kernels, {len(self.updates)} updates>"
 
-    def rebind(self, leaves: Any) -> Executable:
+    def rebind(self, leaves: Any) -> Self:
         """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
         if not isinstance(leaves, Mapping):
             raise GraphError("rebind: expected {parameter or state: its replacement}")
@@ -51,8 +51,6 @@ class Executable(runtime.Executable):
                 raise GraphError(f"rebind: {old!r} is not a parameter or state of this executable")
         arrays = [_storage(leaves.get(leaf, leaf)) for leaf in mine]  # pyright: ignore
         other = super().rebind(arrays)
-        other.__class__ = Executable
-        assert isinstance(other, Executable)
         other._describe(self.graph, self.inputs, self.outputs, self.updates, training=self.training)
         return other
 

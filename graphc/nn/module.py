@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ class Module:
     """
 
     _members: dict[str, Parameter | State | Module]
-    reserved: ClassVar[frozenset[str]] = frozenset({"_members"})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         """Prepare registration, so that a subclass need not call super().__init__()."""

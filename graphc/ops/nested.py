@@ -119,11 +119,6 @@ def enclose(outputs: Sequence[Node], new: Mapping[Node, Node]) -> tuple[Node, ..
     return walk.replace(outputs, new) if new else tuple(outputs)
 
 
-def inline(graph: Graph, operands: Sequence[Node]) -> tuple[Node, ...]:
-    """Return the outputs of a graph on operands in place of its inputs."""
-    return walk.replace(graph.outputs, dict(zip(graph.inputs, operands, strict=True)))
-
-
 def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
     """Return, for each input, whether the outputs need it."""
     needed = set(walk.topological(outputs))

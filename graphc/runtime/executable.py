@@ -8,7 +8,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -152,9 +152,9 @@ class Executable:
         activation.set_addresses([address_of(array) for array in (*arrays, *results)])
         return BoundCall(activation, self._writes, build(self._structure, results), (*arrays, *results))
 
-    def rebind(self, leaves: Sequence[Array]) -> Executable:
+    def rebind(self, leaves: Sequence[Array]) -> Self:
         """Return the same code on other storage: arrays of the same dtypes and shapes as the present leaves."""
-        return Executable(
+        return type(self)(
             self.plan,
             leaves,
             self._code,

@@ -90,7 +90,6 @@ class ArrayType:
 
 
 I64 = SimdType("i64")
-U32 = SimdType("u32")
 B = SimdType("b")
 SCALARS = tuple(SimdType(kind) for kind in KINDS)
 VECTORS = tuple(SimdType(kind, lanes) for kind in KINDS for lanes in LANES)
