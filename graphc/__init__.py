@@ -1,5 +1,6 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
+from graphc import nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
@@ -205,11 +206,13 @@ __all__ = [
     "multiply",
     "native",
     "negative",
+    "nn",
     "normal",
     "not_equal",
     "one_hot",
     "ones",
     "ones_like",
+    "optim",
     "pad",
     "parameter",
     "permute_dims",

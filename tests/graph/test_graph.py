@@ -2,6 +2,7 @@
 
 import time
 
+import networkx
 import numpy as np
 import pytest
 
@@ -112,7 +113,6 @@ def test_the_verifier_accepts_valid_graphs_and_names_what_is_wrong():
 
 
 def test_networkx_view():
-    networkx = pytest.importorskip("networkx")
     graph = small()
     view = graph.to_networkx()
     assert networkx.is_directed_acyclic_graph(view)
