@@ -14,7 +14,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
@@ -76,72 +76,65 @@ class _Pair(Atom):
     left: Dim
     right: Dim
 
+    # How it is written: an operator between its parts, or a function of them.
+    form: ClassVar[str]
+
     def parts(self) -> tuple[Dim, ...]:
         return (self.left, self.right)
+
+    def render(self, name_of: Callable[[Atom], str]) -> str:
+        return self.form.format(render(self.left, name_of), render(self.right, name_of))
+
+    def __str__(self) -> str:
+        return f"({self.render(str)})" if self.form.startswith("(") else self.render(str)
 
 
 class FloorDiv(_Pair):
     """left // right, rounded down."""
 
+    form = "({}) // ({})"
+
     def rebuild(self, parts: tuple[Dim, ...]) -> Dim:
         return floordiv(*parts)
 
-    def render(self, name_of: Callable[[Atom], str]) -> str:
-        return f"({render(self.left, name_of)}) // ({render(self.right, name_of)})"
-
     def value(self, parts: tuple[int, ...]) -> int:
         return parts[0] // parts[1] if parts[1] else 0
-
-    def __str__(self) -> str:
-        return f"(({self.left}) // ({self.right}))"
 
 
 class Remainder(_Pair):
     """left % right, with the sign of right."""
 
+    form = "({}) % ({})"
+
     def rebuild(self, parts: tuple[Dim, ...]) -> Dim:
         return remainder(*parts)
 
-    def render(self, name_of: Callable[[Atom], str]) -> str:
-        return f"({render(self.left, name_of)}) % ({render(self.right, name_of)})"
-
     def value(self, parts: tuple[int, ...]) -> int:
         return parts[0] % parts[1] if parts[1] else 0
-
-    def __str__(self) -> str:
-        return f"(({self.left}) % ({self.right}))"
 
 
 class Minimum(_Pair):
     """The smaller of two."""
 
+    form = "min({}, {})"
+
     def rebuild(self, parts: tuple[Dim, ...]) -> Dim:
         return minimum(*parts)
 
-    def render(self, name_of: Callable[[Atom], str]) -> str:
-        return f"min({render(self.left, name_of)}, {render(self.right, name_of)})"
-
     def value(self, parts: tuple[int, ...]) -> int:
         return min(parts)
-
-    def __str__(self) -> str:
-        return f"min({self.left}, {self.right})"
 
 
 class Maximum(_Pair):
     """The larger of two."""
 
+    form = "max({}, {})"
+
     def rebuild(self, parts: tuple[Dim, ...]) -> Dim:
         return maximum(*parts)
 
-    def render(self, name_of: Callable[[Atom], str]) -> str:
-        return f"max({render(self.left, name_of)}, {render(self.right, name_of)})"
-
     def value(self, parts: tuple[int, ...]) -> int:
         return max(parts)
-
-    def __str__(self) -> str:
-        return f"max({self.left}, {self.right})"
 
 
 class DimExpr:
