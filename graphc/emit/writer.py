@@ -110,18 +110,17 @@ class Writer:
         if isinstance(expr, Const):
             return f"{expr.dtype.short}x{self.lanes}({_literal(expr.value)})"
         name = self.value(expr, block)
-        return name if self.varies(expr, block) else self._spread(expr, name, expr.dtype, block)
+        return name if self.varies(expr, block) else self._spread(expr, name, block)
 
     def varies(self, expr: Expr, block: Block) -> bool:
         """Whether the expression differs between the lanes of the block's vector axis."""
         return block.vector is not None and block.vector in free_axes(expr, self.free)
 
-    def _spread(self, key: object, name: str, dtype: DType, block: Block) -> str:
-        home = self._home(key, block) if isinstance(key, Expr) else block
-        spread = ("spread", key)
+    def _spread(self, expr: Expr, name: str, block: Block) -> str:
+        home, spread = self._home(expr, block), ("spread", expr)
         if spread not in home.names:
             home.names[spread] = new = self.fresh("s")
-            home.add(f"{new} = {dtype.short}x{self.lanes}({name})")
+            home.add(f"{new} = {expr.dtype.short}x{self.lanes}({name})")
         return home.names[spread]
 
     def _home(self, expr: Expr, block: Block) -> Block:

@@ -21,6 +21,7 @@ from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
 from graphc.schedule import contraction, plan
+from graphc.schedule.contraction import Roles
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import settle
@@ -62,11 +63,19 @@ class Region:
     destinations: Sequence[tuple[Node, int]]
     updates: Sequence[tuple[Node, int]]
     invariant: frozenset[int] = frozenset()
+    order: list[Node] = field(default_factory=list[Node])
     bodies: dict[Node, Body] = field(default_factory=dict[Node, Body])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
+    roles: dict[Node, Roles] = field(default_factory=dict[Node, Roles])
+    modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
+        default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
+    )
+    bit: dict[Node, int] = field(default_factory=dict[Node, int])
+    packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
+    inliner: Inliner = field(init=False)
 
     def steps(self) -> list[plan.Step]:
         """Return the steps that compute the outputs and make the updates."""
@@ -119,7 +128,9 @@ class Region:
         domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
         body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
         left, right = node.inputs
-        if node.dtype.is_float and contraction.roles(body, left.shape, right.shape, node.shape):
+        roles = contraction.roles(body, left.shape, right.shape, node.shape) if node.dtype.is_float else None
+        if roles is not None:
+            self.roles[node] = roles
             return body
         return contraction.general(body, node.tensor, node.dtype)
 
@@ -137,7 +148,6 @@ class Region:
         self.inliner.store_costly(consumers)
         self.inliner.store_checked(n for n, _ in self.updates)
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
-        self.modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = {}
         for node in reversed(self.order):
             if isinstance(self.bodies[node], Compute) and (node in self.inliner.stored or node in replaced):
                 rows, lane = self.modes[node] = self._mode(node)
@@ -246,18 +256,15 @@ class Region:
         return taken
 
     def _ancestors(self) -> dict[Node, int]:
-        """For each node, as bits, the contractions that it depends on."""
+        """For each node, as bits (`bit` says which), the contractions that it depends on."""
         above: dict[Node, int] = {}
-        count = 0
         for node in self.order:
             bits = 0
             for operand in node.inputs:
                 bits |= above.get(self._key(operand)[0], 0)
             if isinstance(self.bodies[node], Contract):
-                self.bit = getattr(self, "bit", {})
-                self.bit[node] = 1 << count
-                bits |= 1 << count
-                count += 1
+                self.bit[node] = 1 << len(self.bit)
+                bits |= self.bit[node]
             above[node] = bits
         return above
 
@@ -295,8 +302,7 @@ class Region:
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
         left, right = node.inputs
-        roles = contraction.roles(body, left.shape, right.shape, node.shape)
-        assert roles is not None
+        roles = self.roles[node]
         index, other = (body.right, body.left) if roles.swapped else (body.left, body.right)
         scalar_node, vector_node = (right, left) if roles.swapped else (left, right)
         scalar = expr.load(self._buffer(scalar_node), (flat_offset(index, scalar_node.shape),), node.dtype)
@@ -351,8 +357,6 @@ class Region:
             units = self.prologue if key[0] in self.invariant else self.units
             units.append(map_unit(copy, [node], late=False))
         return self.packed[key]
-
-    packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
 
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""
