@@ -1,0 +1,20 @@
+"""One row for each op, and for builders with a behaviour of their own: what every check of ops runs over.
+
+A row gives a builder, its operands (shape, kind of numbers, safe domain), an independent NumPy definition, hard values,
+and calls that must raise. Kinds: "f" runs in float32 and float64; "i" is int64, "i32" int32, "u" uint32, "b" bool.
+"""
+
+from tests.ops.catalogue import contraction, control, elementwise, indexing, movement, random, reduction
+from tests.ops.catalogue.row import Row
+
+ROWS: tuple[Row, ...] = (
+    *elementwise.ROWS,
+    *movement.ROWS,
+    *reduction.ROWS,
+    *contraction.ROWS,
+    *indexing.ROWS,
+    *random.ROWS,
+    *control.ROWS,
+)
+
+__all__ = ["ROWS", "Row"]

@@ -1,0 +1,78 @@
+"""Ops along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import graphc
+from tests.ops.catalogue.row import Operand, Row, f, ints, node
+
+
+def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def _logsumexp(x: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(x.astype(np.longdouble)).sum(-1))
+
+
+ROWS = (
+    Row(
+        "sum",
+        lambda x: x.sum((0, 2)),
+        (f(3, 4, 5),),
+        lambda x: x.sum((0, 2)),
+        raises=((lambda: node(3).sum(1), graphc.ShapeError), (lambda: node(3, 3).sum((0, -2)), graphc.ShapeError)),
+    ),
+    Row("sum keepdims", lambda x: x.sum(1, keepdims=True), (f(3, 4),), lambda x: x.sum(1, keepdims=True)),
+    Row("sum empty", lambda x: x.sum(1), (f(3, 0),), lambda x: x.sum(1)),
+    Row("sum int32", lambda x: x.sum(), (ints(9, low=-9, high=9, kind="i32"),), lambda x: x.sum(), derivable=False),
+    Row("mean", lambda x: x.mean(-1), (f(3, 4),), lambda x: x.mean(-1)),
+    Row("var", lambda x: graphc.var(x, 0, correction=1), (f(5, 2),), lambda x: x.var(0, ddof=1), tolerance=64),
+    Row("std", lambda x: graphc.std(x, 1), (f(2, 5),), lambda x: x.std(1), tolerance=64),
+    Row(
+        "max",
+        lambda x: x.max(1),
+        (f(3, 4, gap=0.2),),
+        lambda x: x.max(1),
+        raises=((lambda: node(3, 0).max(1), graphc.ShapeError),),
+    ),
+    Row("min", lambda x: x.min(), (f(3, 4, gap=0.2),), lambda x: x.min()),
+    Row("all", lambda x: x.all(0), (Operand((2, 9), "b"),), lambda x: x.all(0), derivable=False),
+    Row("any", lambda x: x.any(0), (Operand((2, 9), "b"),), lambda x: x.any(0), derivable=False),
+    Row(
+        "argmax",
+        lambda x: x.argmax(1),
+        (f(3, 5, gap=0.2),),
+        lambda x: x.argmax(1),
+        derivable=False,
+        raises=((lambda: node(0).argmax(0), graphc.ShapeError),),
+    ),
+    Row(
+        "argmax ties", lambda x: graphc.argmax(x), (ints(4, 6, low=0, high=3),), lambda x: np.argmax(x), derivable=False
+    ),
+    Row(
+        "argmin",
+        lambda x: graphc.argmin(x, 0, keepdims=True),
+        (ints(4, 6, low=0, high=9, kind="u"),),
+        lambda x: np.argmin(x, 0, keepdims=True),
+        derivable=False,
+    ),
+    Row(
+        "cumulative_sum",
+        lambda x: graphc.cumulative_sum(x, 1),
+        (f(3, 5),),
+        lambda x: np.cumsum(x, 1),
+        raises=((lambda: graphc.cumulative_sum(node(2, 2)), graphc.ShapeError),),
+    ),
+    Row(
+        "cumulative_sum reverse",
+        lambda x: graphc.cumulative_sum(x, 0, reverse=True),
+        (f(5, 2),),
+        lambda x: np.flip(np.cumsum(np.flip(x, 0), 0), 0),
+    ),
+    Row("logsumexp", lambda x: graphc.logsumexp(x, -1), (f(3, 5, low=-30, high=30),), _logsumexp),
+    Row("softmax", lambda x: graphc.softmax(x, 0), (f(4, 3),), lambda x: _softmax(x, 0)),
+    Row("log_softmax", graphc.log_softmax, (f(3, 4),), lambda x: np.log(_softmax(x.astype(np.longdouble), -1))),
+)
