@@ -93,7 +93,7 @@ from graphc.ops.movement import (
     squeeze,
     stack,
 )
-from graphc.ops.native import argsort, native, sort
+from graphc.ops.native import native
 from graphc.ops.positions import arange, eye, size, tril, triu
 from graphc.ops.random import bernoulli, normal, seed, uniform
 from graphc.ops.reduction import (
@@ -112,6 +112,7 @@ from graphc.ops.reduction import (
     var,
 )
 from graphc.ops.reduction import any_ as any
+from graphc.ops.sorting import argsort, sort
 from graphc.train import History, fit
 
 __all__ = [

@@ -102,5 +102,5 @@ def test_sorting_kernel_is_stable_with_nan_last():
     for count in range(12):
         values = generator.choice([0.0, 1.0, 2.0, -1.0, np.nan, np.inf, -np.inf, -0.0], (50, count))
         order = np.zeros(values.shape, np.int64)
-        graphc.ops.native.sort_rows(order, values)
+        graphc.ops.sorting.sort_rows(order, values)
         np.testing.assert_array_equal(order, np.argsort(values, 1, kind="stable"))
