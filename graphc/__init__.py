@@ -80,18 +80,15 @@ from graphc.ops.elementwise import (
 )
 from graphc.ops.gradient_control import stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
+from graphc.ops.joining import concat, stack
 from graphc.ops.movement import (
     broadcast_to,
-    concat,
     expand_dims,
-    flip,
     matrix_transpose,
     moveaxis,
-    pad,
     permute_dims,
     reshape,
     squeeze,
-    stack,
 )
 from graphc.ops.native import native
 from graphc.ops.positions import arange, eye, size, tril, triu
@@ -112,6 +109,7 @@ from graphc.ops.reduction import (
     var,
 )
 from graphc.ops.reduction import any_ as any
+from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, sort
 from graphc.train import History, fit
 

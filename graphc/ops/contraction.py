@@ -22,9 +22,9 @@ from graphc.graph import bodies
 from graphc.graph.node import Node, builder, make, require
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, shape_text
-from graphc.ops.movement import pad
 from graphc.ops.operands import broadcast_shapes, promoted
 from graphc.ops.positions import values
+from graphc.ops.slicing import pad
 
 Map = tuple[Dim, ...]
 

@@ -22,10 +22,11 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
 from graphc.ops.comparison import where
-from graphc.ops.movement import Slice, expand_dims, moveaxis, permute_dims, reshape
+from graphc.ops.movement import expand_dims, moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, expand, normalize_axis
 from graphc.ops.positions import arange
 from graphc.ops.positions import size as size_of
+from graphc.ops.slicing import Slice
 
 
 def _wrapped(indices: Any, size: int, what: str) -> Any:

@@ -1,7 +1,7 @@
 """Movement ops: each element of the result is one element of an operand, or a fill value; only the index changes.
 
-All are linear. Adjoint pairs: broadcast_to and sum, slice and pad, permute_dims and its inverse, reshape and reshape,
-concat and slices.
+All are linear. Adjoint pairs: broadcast_to and sum, permute_dims and its inverse, reshape and reshape; slice and pad are
+in `slicing`, concat in `joining`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -16,14 +16,13 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, DimExpr
-from graphc.dtypes import bool_
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim, as_shape, shape_text
 from graphc.loops import expr
-from graphc.ops.operands import as_node, expand, normalize_axes, normalize_axis, promoted
+from graphc.ops.operands import as_node, expand, normalize_axes, normalize_axis
 
 
 class Movement(Op):
@@ -176,184 +175,6 @@ class PermuteDims(Movement):
         return bodies.compute(out, expr.load(0, tuple(at[k] for k in self.inverse), x.dtype))
 
 
-@dataclass(frozen=True)
-class Slice(Movement):
-    """Element i along each axis is element start + i * step of the operand; `size` elements, a step may be negative."""
-
-    start: tuple[Dim, ...]
-    size: tuple[Dim, ...]
-    step: tuple[int, ...]
-
-    name = "slice"
-
-    def infer(self, x: TensorType) -> TensorType:
-        if not len(self.start) == len(self.size) == len(self.step) == x.rank:
-            raise ShapeError(f"expected a start, a size and a step for each of the {x.rank} axes of {x}")
-        for start, size, step, extent in zip(self.start, self.size, self.step, x.shape, strict=True):
-            last = start + step * (size - 1)
-            if step == 0:
-                raise ShapeError("a slice's step must not be 0")
-            require(size, ">=", 0, f"slice of {x}")
-            if size == 0:
-                continue
-            low, high = (start, last) if step > 0 else (last, start)
-            require(low, ">=", 0, f"slice of {x}")
-            require(extent - 1, ">=", high, f"slice of {x}")
-        return TensorType(self.size, x.dtype)
-
-    def numpy(self, x: Any) -> Any:
-        for axis, (start, size, step) in enumerate(zip(self.start, self.size, self.step, strict=True)):
-            assert isinstance(start, int)
-            assert isinstance(size, int)
-            stop = start + size * step
-            at: list[Any] = [slice(None)] * x.ndim
-            at[axis] = slice(start, None if stop < 0 else stop, step) if size else slice(0, 0)
-            x = x[tuple(at)]
-        return x
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
-        start, low, high = list(self.start), list[Dim](), list[Dim]()
-        backward = tuple(k for k, step in enumerate(self.step) if step < 0)
-        for k in backward:
-            start[k] = start[k] + self.step[k] * (self.size[k] - 1)
-        for extent, first, size, step in zip(node.inputs[0].shape, start, self.size, self.step, strict=True):
-            low.append(first)
-            high.append(extent - first - _dilated(size, abs(step) - 1))
-        cotangent = flip(cotangent, backward) if backward else cotangent
-        return (make(Pad(tuple(low), tuple(high), tuple(abs(step) - 1 for step in self.step)), cotangent),)
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        assert batched[0] is not None
-        size = batched[0].shape[0]
-        return make(Slice((0, *self.start), (size, *self.size), (1, *self.step)), batched[0])
-
-    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
-        steps = zip(self.start, bodies.output_axes(out), self.step, strict=True)
-        return bodies.compute(out, expr.load(0, tuple(start + i * step for start, i, step in steps), x.dtype))
-
-
-@dataclass(frozen=True)
-class Pad(Movement):
-    """`low` and `high` fill elements around each axis and `interior` between neighbours."""
-
-    low: tuple[Dim, ...]
-    high: tuple[Dim, ...]
-    interior: tuple[int, ...]
-    value: float = 0.0
-
-    name = "pad"
-
-    def infer(self, x: TensorType) -> TensorType:
-        if not len(self.low) == len(self.high) == len(self.interior) == x.rank:
-            raise ShapeError(f"expected low, high and interior padding for each of the {x.rank} axes of {x}")
-        for amount in (*self.low, *self.high, *self.interior):
-            require(amount, ">=", 0, f"padding of {x}")
-        spread = (_dilated(size, between) for size, between in zip(x.shape, self.interior, strict=True))
-        return TensorType(tuple(a + b + c for a, b, c in zip(self.low, spread, self.high, strict=True)), x.dtype)
-
-    def numpy(self, x: Any) -> Any:
-        spread = [_dilated(size, between) for size, between in zip(x.shape, self.interior, strict=True)]
-        shape: Any = [a + b + c for a, b, c in zip(self.low, spread, self.high, strict=True)]
-        result = np.full(shape, self.value, x.dtype)
-        where: Any = zip(self.low, spread, self.interior, strict=True)
-        result[tuple(slice(low, low + size, between + 1) for low, size, between in where)] = x
-        return result
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None if tangents[0] is None else make(Pad(self.low, self.high, self.interior), tangents[0])
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
-        step = tuple(between + 1 for between in self.interior)
-        return (make(Slice(self.low, node.inputs[0].shape, step), cotangent),)
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        assert batched[0] is not None
-        return make(Pad((0, *self.low), (0, *self.high), (0, *self.interior), self.value), batched[0])
-
-    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
-        index: list[Dim] = []
-        guard: expr.Expr | None = None
-        for i, low, size, between in zip(bodies.output_axes(out), self.low, x.shape, self.interior, strict=True):
-            guard = expr.both(guard, expr.within(i - low, 0, _dilated(size, between)))
-            if between:
-                gap = expr.index(dims.remainder(i - low, between + 1))
-                guard = expr.both(guard, expr.apply("eq", gap, expr.index(0), dtype=bool_))
-            index.append(dims.floordiv(i - low, between + 1))
-        value = expr.load(0, tuple(index), x.dtype, guard)
-        if self.value != 0 and guard is not None:
-            value = expr.select(guard, value, expr.const(self.value, x.dtype))
-        return bodies.compute(out, value)
-
-
-def _dilated(size: Dim, between: int) -> Dim:
-    return size + between * dims.maximum(size - 1, 0) if between else size
-
-
-@dataclass(frozen=True)
-class Concat(Op):
-    """The operands one after another along an axis."""
-
-    axis: int
-
-    name = "concat"
-
-    def infer(self, *inputs: TensorType) -> TensorType:
-        first = inputs[0]
-        for other in inputs[1:]:
-            if other.dtype is not first.dtype:
-                raise DTypeError(f"concat: expected equal dtypes, got {first} and {other}")
-            if other.rank != first.rank:
-                raise ShapeError(f"concat: expected equal ranks, got {first} and {other}")
-            for k, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
-                if k != self.axis:
-                    require(a, "==", b, f"concat of {first} and {other} along axis {self.axis}")
-        total = sum((type.shape[self.axis] for type in inputs), start=0)
-        return TensorType((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :]), first.dtype)
-
-    def numpy(self, *inputs: Any) -> Any:
-        return np.concatenate(inputs, self.axis)
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node, ...]:
-        shares: list[Node] = []
-        offset: Dim = 0
-        for operand in node.inputs:
-            at = tuple(offset if k == self.axis else 0 for k in range(node.ndim))
-            shares.append(make(Slice(at, operand.shape, (1,) * node.ndim), cotangent))
-            offset = offset + operand.shape[self.axis]
-        return tuple(shares)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node:
-        pairs = zip(tangents, node.inputs, strict=True)
-        return make(self, *(call("zeros_like", x) if t is None else t for t, x in pairs))
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        size = next(operand.shape[0] for operand in batched if operand is not None)
-        pairs = zip(batched, node.inputs, strict=True)
-        return make(Concat(self.axis + 1), *(expand(x, (size, *x.shape)) if b is None else b for b, x in pairs))
-
-    def lower(self, out: TensorType, *inputs: TensorType) -> bodies.Body:
-        at = bodies.output_axes(out)
-        position = at[self.axis]
-        offset: Dim = 0
-        parts: list[tuple[Dim, expr.Expr]] = []
-        for k, type in enumerate(inputs):
-            end = offset + type.shape[self.axis]
-            index = (*at[: self.axis], position - offset, *at[self.axis + 1 :])
-            parts.append((end, expr.load(k, index, type.dtype, expr.within(position, offset, end))))
-            offset = end
-
-        def chosen(first: int, last: int) -> expr.Expr:
-            # By halves: a chain of selects as long as the operands are many would be too deep to walk.
-            if first == last:
-                return parts[first][1]
-            middle = (first + last) // 2
-            guard = expr.within(position, 0, parts[middle][0])
-            left = chosen(first, middle)
-            return left if guard is None else expr.select(guard, left, chosen(middle + 1, last))
-
-        return bodies.compute(out, chosen(0, len(parts) - 1))
-
-
 @builder("broadcast_to")
 def broadcast_to(x: Any, shape: object) -> Node:
     """Repeat x to a shape, by NumPy's broadcasting; dims that may differ become a requirement."""
@@ -426,63 +247,3 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Node:
         if node.shape[k] != 1:
             raise ShapeError(f"cannot squeeze axis {k} of {node.type}: its size is not 1")
     return reshape(node, tuple(size for k, size in enumerate(node.shape) if k not in axes))
-
-
-@builder("slice")
-def slice_(x: Any, start: Sequence[Dim], size: Sequence[Dim], step: Sequence[int] | None = None) -> Node:
-    """Return `size` elements along each axis, from `start` by `step` (1 unless given; it may be negative)."""
-    node = as_node(x)
-    return make(Slice(tuple(start), as_shape(tuple(size)), tuple(step) if step else (1,) * node.ndim), node)
-
-
-@builder("pad")
-def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None = None) -> Node:
-    """Put a fill value around x.
-
-    widths: one number, or a pair (before, after), for all axes; or one pair for each axis. interior: how many fill
-    values go between neighbours along each axis.
-    """
-    node = as_node(x)
-    pairs: list[Any]
-    if not isinstance(widths, tuple | list):
-        pairs = [(widths, widths)] * node.ndim
-    elif len(widths) == 2 and not any(isinstance(w, tuple | list) for w in widths):
-        pairs = [tuple(widths)] * node.ndim
-    else:
-        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
-    low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
-    return make(Pad(low, high, tuple(interior) if interior else (0,) * node.ndim, float(value)), node)
-
-
-@builder("flip")
-def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
-    """Reverse the order along axes (all, if none are given)."""
-    node = as_node(x)
-    axes = normalize_axes(axis, node.ndim)
-    start = tuple(size - 1 if k in axes else 0 for k, size in enumerate(node.shape))
-    return make(Slice(start, node.shape, tuple(-1 if k in axes else 1 for k in range(node.ndim))), node)
-
-
-@builder("concat")
-def concat(arrays: Sequence[Any], axis: int = 0) -> Node:
-    """Join arrays along an axis that they have."""
-    if isinstance(arrays, Node):
-        raise ShapeError("concat: expected a list of arrays, as in concat([a, b])")
-    if not arrays:
-        raise ShapeError("concat: expected at least one array")
-    nodes = promoted(*arrays)
-    if nodes[0].ndim == 0:
-        raise ShapeError("concat: expected arrays of 1 or more dimensions; use graphc.stack")
-    return nodes[0] if len(nodes) == 1 else make(Concat(normalize_axis(axis, nodes[0].ndim)), *nodes)
-
-
-@builder("stack")
-def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
-    """Join arrays along a new axis."""
-    if isinstance(arrays, Node):
-        raise ShapeError("stack: expected a list of arrays, as in stack([a, b])")
-    if not arrays:
-        raise ShapeError("stack: expected at least one array")
-    nodes = promoted(*arrays)
-    at = normalize_axis(axis, nodes[0].ndim + 1)
-    return concat([expand_dims(node, at) for node in nodes], at)

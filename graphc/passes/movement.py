@@ -14,8 +14,10 @@ from graphc import dims
 from graphc.dims import Dim
 from graphc.graph.node import Constant, Node, call, constant, make
 from graphc.graph.op import Op
-from graphc.ops.movement import BroadcastTo, Concat, Pad, PermuteDims, Reshape, Slice
+from graphc.ops.joining import Concat
+from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
 from graphc.ops.reduction import Sum
+from graphc.ops.slicing import Pad, Slice
 
 
 def uniform(node: Node) -> Any:

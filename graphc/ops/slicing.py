@@ -1,0 +1,170 @@
+"""Slices, and their adjoint: padding around an array and between its elements."""
+
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.dims import Dim
+from graphc.dtypes import bool_
+from graphc.errors import ShapeError
+from graphc.graph import bodies
+from graphc.graph.node import Node, builder, make, require
+from graphc.graph.types import TensorType, as_shape
+from graphc.loops import expr
+from graphc.ops.movement import Movement
+from graphc.ops.operands import as_node, normalize_axes
+
+
+@dataclass(frozen=True)
+class Slice(Movement):
+    """Element i along each axis is element start + i * step of the operand; `size` elements, a step may be negative."""
+
+    start: tuple[Dim, ...]
+    size: tuple[Dim, ...]
+    step: tuple[int, ...]
+
+    name = "slice"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not len(self.start) == len(self.size) == len(self.step) == x.rank:
+            raise ShapeError(f"expected a start, a size and a step for each of the {x.rank} axes of {x}")
+        for start, size, step, extent in zip(self.start, self.size, self.step, x.shape, strict=True):
+            last = start + step * (size - 1)
+            if step == 0:
+                raise ShapeError("a slice's step must not be 0")
+            require(size, ">=", 0, f"slice of {x}")
+            if size == 0:
+                continue
+            low, high = (start, last) if step > 0 else (last, start)
+            require(low, ">=", 0, f"slice of {x}")
+            require(extent - 1, ">=", high, f"slice of {x}")
+        return TensorType(self.size, x.dtype)
+
+    def numpy(self, x: Any) -> Any:
+        for axis, (start, size, step) in enumerate(zip(self.start, self.size, self.step, strict=True)):
+            assert isinstance(start, int)
+            assert isinstance(size, int)
+            stop = start + size * step
+            at: list[Any] = [slice(None)] * x.ndim
+            at[axis] = slice(start, None if stop < 0 else stop, step) if size else slice(0, 0)
+            x = x[tuple(at)]
+        return x
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        start, low, high = list(self.start), list[Dim](), list[Dim]()
+        backward = tuple(k for k, step in enumerate(self.step) if step < 0)
+        for k in backward:
+            start[k] = start[k] + self.step[k] * (self.size[k] - 1)
+        for extent, first, size, step in zip(node.inputs[0].shape, start, self.size, self.step, strict=True):
+            low.append(first)
+            high.append(extent - first - _dilated(size, abs(step) - 1))
+        cotangent = flip(cotangent, backward) if backward else cotangent
+        return (make(Pad(tuple(low), tuple(high), tuple(abs(step) - 1 for step in self.step)), cotangent),)
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        size = batched[0].shape[0]
+        return make(Slice((0, *self.start), (size, *self.size), (1, *self.step)), batched[0])
+
+    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
+        steps = zip(self.start, bodies.output_axes(out), self.step, strict=True)
+        return bodies.compute(out, expr.load(0, tuple(start + i * step for start, i, step in steps), x.dtype))
+
+
+@dataclass(frozen=True)
+class Pad(Movement):
+    """`low` and `high` fill elements around each axis and `interior` between neighbours."""
+
+    low: tuple[Dim, ...]
+    high: tuple[Dim, ...]
+    interior: tuple[int, ...]
+    value: float = 0.0
+
+    name = "pad"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not len(self.low) == len(self.high) == len(self.interior) == x.rank:
+            raise ShapeError(f"expected low, high and interior padding for each of the {x.rank} axes of {x}")
+        for amount in (*self.low, *self.high, *self.interior):
+            require(amount, ">=", 0, f"padding of {x}")
+        spread = (_dilated(size, between) for size, between in zip(x.shape, self.interior, strict=True))
+        return TensorType(tuple(a + b + c for a, b, c in zip(self.low, spread, self.high, strict=True)), x.dtype)
+
+    def numpy(self, x: Any) -> Any:
+        spread = [_dilated(size, between) for size, between in zip(x.shape, self.interior, strict=True)]
+        shape: Any = [a + b + c for a, b, c in zip(self.low, spread, self.high, strict=True)]
+        result = np.full(shape, self.value, x.dtype)
+        where: Any = zip(self.low, spread, self.interior, strict=True)
+        result[tuple(slice(low, low + size, between + 1) for low, size, between in where)] = x
+        return result
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None if tangents[0] is None else make(Pad(self.low, self.high, self.interior), tangents[0])
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        step = tuple(between + 1 for between in self.interior)
+        return (make(Slice(self.low, node.inputs[0].shape, step), cotangent),)
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        return make(Pad((0, *self.low), (0, *self.high), (0, *self.interior), self.value), batched[0])
+
+    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
+        index: list[Dim] = []
+        guard: expr.Expr | None = None
+        for i, low, size, between in zip(bodies.output_axes(out), self.low, x.shape, self.interior, strict=True):
+            guard = expr.both(guard, expr.within(i - low, 0, _dilated(size, between)))
+            if between:
+                gap = expr.index(dims.remainder(i - low, between + 1))
+                guard = expr.both(guard, expr.apply("eq", gap, expr.index(0), dtype=bool_))
+            index.append(dims.floordiv(i - low, between + 1))
+        value = expr.load(0, tuple(index), x.dtype, guard)
+        if self.value != 0 and guard is not None:
+            value = expr.select(guard, value, expr.const(self.value, x.dtype))
+        return bodies.compute(out, value)
+
+
+def _dilated(size: Dim, between: int) -> Dim:
+    return size + between * dims.maximum(size - 1, 0) if between else size
+
+
+@builder("slice")
+def slice_(x: Any, start: Sequence[Dim], size: Sequence[Dim], step: Sequence[int] | None = None) -> Node:
+    """Return `size` elements along each axis, from `start` by `step` (1 unless given; it may be negative)."""
+    node = as_node(x)
+    return make(Slice(tuple(start), as_shape(tuple(size)), tuple(step) if step else (1,) * node.ndim), node)
+
+
+@builder("pad")
+def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None = None) -> Node:
+    """Put a fill value around x.
+
+    widths: one number, or a pair (before, after), for all axes; or one pair for each axis. interior: how many fill
+    values go between neighbours along each axis.
+    """
+    node = as_node(x)
+    pairs: list[Any]
+    if not isinstance(widths, tuple | list):
+        pairs = [(widths, widths)] * node.ndim
+    elif len(widths) == 2 and not any(isinstance(w, tuple | list) for w in widths):
+        pairs = [tuple(widths)] * node.ndim
+    else:
+        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
+    low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
+    return make(Pad(low, high, tuple(interior) if interior else (0,) * node.ndim, float(value)), node)
+
+
+@builder("flip")
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
+    """Reverse the order along axes (all, if none are given)."""
+    node = as_node(x)
+    axes = normalize_axes(axis, node.ndim)
+    start = tuple(size - 1 if k in axes else 0 for k, size in enumerate(node.shape))
+    return make(Slice(start, node.shape, tuple(-1 if k in axes else 1 for k in range(node.ndim))), node)
