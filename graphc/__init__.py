@@ -35,6 +35,22 @@ from graphc.graph.node import Input, Node, Parameter, State, constant, input, pa
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
+from graphc.ops.activation import relu, sigmoid
+from graphc.ops.arithmetic import (
+    abs,
+    add,
+    clip,
+    divide,
+    floor_divide,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    remainder,
+    sign,
+    square,
+    subtract,
+)
 from graphc.ops.comparison import (
     equal,
     greater,
@@ -52,32 +68,9 @@ from graphc.ops.comparison import (
 )
 from graphc.ops.contraction import conv2d, einsum, matmul
 from graphc.ops.control import cond, item, map, scan
+from graphc.ops.conversion import astype, floor, result_type
 from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
-from graphc.ops.elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    divide,
-    exp,
-    floor,
-    floor_divide,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    relu,
-    remainder,
-    result_type,
-    sigmoid,
-    sign,
-    sqrt,
-    square,
-    subtract,
-    tanh,
-)
+from graphc.ops.exponential import exp, log, power, sqrt
 from graphc.ops.gradient_control import stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
 from graphc.ops.joining import concat, stack
@@ -111,6 +104,7 @@ from graphc.ops.reduction import (
 from graphc.ops.reduction import any_ as any
 from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, sort
+from graphc.ops.trigonometric import tanh
 from graphc.train import History, fit
 
 __all__ = [

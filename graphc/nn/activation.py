@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphc.graph.node import Node
 from graphc.nn.module import Module
-from graphc.ops.elementwise import relu, sigmoid, tanh
+from graphc.ops.activation import relu, sigmoid
+from graphc.ops.trigonometric import tanh
 
 
 class ReLU(Module):

@@ -13,7 +13,8 @@ from graphc.graph.node import Node, builder, make
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr
-from graphc.ops.elementwise import Elementwise, abs
+from graphc.ops.arithmetic import abs
+from graphc.ops.elementwise import Elementwise
 from graphc.ops.operands import aligned, as_node, broadcasted, demand, floating, promoted, same
 
 

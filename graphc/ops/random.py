@@ -23,7 +23,9 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.loops.expr import Expr
-from graphc.ops.elementwise import Elementwise, ShiftRight, exp
+from graphc.ops.bitwise import ShiftRight
+from graphc.ops.elementwise import Elementwise
+from graphc.ops.exponential import exp
 from graphc.ops.nested import loop_index
 from graphc.ops.operands import as_node, as_optional_dtype, cast, expand, floating
 

@@ -20,7 +20,7 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.comparison import isfinite, where
-from graphc.ops.elementwise import exp, log
+from graphc.ops.exponential import exp, log
 from graphc.ops.gradient_control import stop_gradient
 from graphc.ops.movement import broadcast_to, expand_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from graphc.errors import GraphError
 from graphc.graph.node import Node
-from graphc.ops.elementwise import exp, sqrt
+from graphc.ops.exponential import exp, sqrt
 from graphc.optim.optimizer import Optimizer
 
 

@@ -10,7 +10,7 @@ from graphc.dims import Dim
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, call, made_at, make
-from graphc.ops.elementwise import Add
+from graphc.ops.arithmetic import Add
 from graphc.ops.slicing import Pad
 from graphc.passes.rewriting import with_roots, with_subgraphs
 

@@ -15,9 +15,11 @@ from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, call, constant, make
 from graphc.graph.op import Op
-from graphc.ops import elementwise as e
+from graphc.ops.arithmetic import Add, Divide, Maximum, Minimum, Multiply, Negative, Subtract
 from graphc.ops.comparison import LogicalAnd, LogicalNot, LogicalOr, Where
 from graphc.ops.control import Cond
+from graphc.ops.conversion import Astype
+from graphc.ops.elementwise import Elementwise
 from graphc.ops.gradient_control import StopGradient
 from graphc.ops.movement import BroadcastTo
 from graphc.ops.nested import Item, enclose
@@ -37,7 +39,7 @@ def simplify(graph: Graph) -> Graph:
             new = candidate(node)
             if new is not None and new.type == node.type:
                 return new
-        new = _repeated_last(node) if isinstance(node.op, e.Elementwise) else None
+        new = _repeated_last(node) if isinstance(node.op, Elementwise) else None
         return node if new is None else new
 
     return rewrite(graph, rule)
@@ -48,7 +50,7 @@ def _add(node: Node) -> Node | None:
     for this, other in ((x, y), (y, x)):
         if uniform(other) == 0:
             return this
-        if isinstance(other.op, e.Negative):
+        if isinstance(other.op, Negative):
             return this - other.inputs[0]
     return None
 
@@ -59,12 +61,12 @@ def _subtract(node: Node) -> Node | None:
         return x
     if uniform(x) == 0:
         return -y
-    return x + y.inputs[0] if isinstance(y.op, e.Negative) else None
+    return x + y.inputs[0] if isinstance(y.op, Negative) else None
 
 
 def _multiply(node: Node) -> Node | None:
     x, y = node.inputs
-    if isinstance(x.op, e.Negative) and isinstance(y.op, e.Negative):
+    if isinstance(x.op, Negative) and isinstance(y.op, Negative):
         return x.inputs[0] * y.inputs[0]
     for this, other in ((x, y), (y, x)):
         factor = uniform(other)
@@ -72,7 +74,7 @@ def _multiply(node: Node) -> Node | None:
             return this
         if factor == -1 and node.dtype.kind in "fi":
             return -this
-        if isinstance(other.op, e.Negative) and (factor := uniform(this)) is not None and node.dtype.is_float:
+        if isinstance(other.op, Negative) and (factor := uniform(this)) is not None and node.dtype.is_float:
             return call("multiply", other.inputs[0], _filled(-factor, node))
     return None
 
@@ -95,9 +97,9 @@ def _divide(node: Node) -> Node | None:
 
 def _negative(node: Node) -> Node | None:
     (x,) = node.inputs
-    if isinstance(x.op, e.Negative):
+    if isinstance(x.op, Negative):
         return x.inputs[0]
-    return x.inputs[1] - x.inputs[0] if isinstance(x.op, e.Subtract) else None
+    return x.inputs[1] - x.inputs[0] if isinstance(x.op, Subtract) else None
 
 
 def _where(node: Node) -> Node | None:
@@ -144,7 +146,7 @@ def _astype(node: Node) -> Node | None:
     (x,) = node.inputs
     if x.dtype is node.dtype:
         return x
-    if isinstance(x.op, e.Astype):
+    if isinstance(x.op, Astype):
         source = x.inputs[0]
         # The middle type may be skipped if it holds every value of the source, and converts to the last as the source
         # does: integers wrap and floats saturate. NumPy calls int64 -> float64 safe, which it is not.
@@ -222,18 +224,18 @@ def _filled(value: Any, like: Node) -> Node:
 
 
 RULES: dict[type[Op], tuple[Rule, ...]] = {
-    e.Add: (_add,),
-    e.Subtract: (_subtract,),
-    e.Multiply: (_multiply,),
-    e.Divide: (_divide,),
-    e.Negative: (_negative,),
+    Add: (_add,),
+    Subtract: (_subtract,),
+    Multiply: (_multiply,),
+    Divide: (_divide,),
+    Negative: (_negative,),
     Where: (_where,),
     LogicalAnd: (_logical(False),),
     LogicalOr: (_logical(True),),
     LogicalNot: (_twice,),
-    e.Maximum: (_idempotent,),
-    e.Minimum: (_idempotent,),
-    e.Astype: (_astype,),
+    Maximum: (_idempotent,),
+    Minimum: (_idempotent,),
+    Astype: (_astype,),
     StopGradient: (_first,),
     Item: (_item,),
     Scan: (_known_operands,),

@@ -6,7 +6,7 @@ import numpy as np
 
 import graphc
 from graphc.graph.node import make
-from graphc.ops.elementwise import ShiftRight
+from graphc.ops.bitwise import ShiftRight
 from tests.ops.catalogue.row import FLOATS, INF, NAN, Operand, Row, binary, f, ints, node, unary
 
 

@@ -1,0 +1,59 @@
+"""Functions that networks put between their layers; relu'(0) = 0."""
+
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.graph.node import Node, builder, call, make
+from graphc.loops import expr
+from graphc.loops.expr import Expr
+from graphc.ops.elementwise import Elementwise
+from graphc.ops.operands import as_node, floating
+
+
+def _sigmoid(x: Any) -> Any:
+    decayed = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, decayed) / (1 + decayed)
+
+
+class Sigmoid(Elementwise):
+    """1 / (1 + e^-x)."""
+
+    name = "sigmoid"
+    accepts = "f"
+    meaning = _sigmoid
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node:
+        return flow * (node * (1.0 - node))
+
+
+class Relu(Elementwise):
+    """max(x, 0); the derivative at 0 is 0."""
+
+    name = "relu"
+
+    def numpy(self, x: Any) -> Any:
+        return np.maximum(x, np.zeros((), x.dtype))
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node:
+        # The result is positive where the operand is, so the operand need not be kept for the backward pass.
+        return call("where", node > 0, flow, 0)
+
+    def scalar(self, *values: Expr) -> Expr:
+        return expr.apply("maximum", values[0], expr.const(0, values[0].dtype))
+
+
+@builder("sigmoid")
+def sigmoid(x: Any) -> Node:
+    """Return 1 / (1 + e^-x)."""
+    return make(Sigmoid(), floating(x))
+
+
+@builder("relu")
+def relu(x: Any) -> Node:
+    """Return max(x, 0)."""
+    return make(Relu(), as_node(x))

@@ -1,0 +1,74 @@
+"""Rounding, and conversion from one dtype to another."""
+
+# NumPy's stubs leave shapes and dtypes open.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.dtypes import DType, as_dtype, default_dtype, promote
+from graphc.graph.node import Node, builder, make
+from graphc.loops import expr
+from graphc.loops.expr import Expr
+from graphc.ops.elementwise import Elementwise
+from graphc.ops.operands import as_node, cast, floating
+
+
+class Floor(Elementwise):
+    """The largest integer that is not above x, as a float."""
+
+    name = "floor"
+    accepts = "f"
+    meaning = np.floor
+
+
+@dataclass(frozen=True)
+class Astype(Elementwise):
+    """Conversion: floats to integers truncate and saturate (NaN gives 0), integers wrap, anything but 0 is true."""
+
+    dtype: DType
+
+    name = "astype"
+    accepts = "fiub"
+
+    def result_dtype(self, dtype: DType) -> DType:
+        return self.dtype
+
+    def numpy(self, x: Any) -> Any:
+        if x.dtype.kind == "f" and self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype.numpy)
+            low, high = float(limits.min), float(limits.max)
+            inside = np.where((x > low) & (x < high), x, 0).astype(self.dtype.numpy)
+            return np.where(x >= high, limits.max, np.where(x <= low, limits.min, inside)).astype(self.dtype.numpy)
+        return x.astype(self.dtype.numpy)
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node | None:
+        # Backward, the cotangent returns to the operand's dtype; `jvp` below carries tangents forward.
+        return cast(flow, node.inputs[0].dtype) if self.dtype.is_float else None
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return cast(tangents[0], self.dtype) if tangents[0] is not None and self.dtype.is_float else None
+
+    def scalar(self, *values: Expr) -> Expr:
+        return expr.cast(values[0], self.dtype)
+
+
+@builder("floor")
+def floor(x: Any) -> Node:
+    """Return the largest integers not above x, as floats."""
+    return make(Floor(), floating(x))
+
+
+@builder("astype")
+def astype(x: Any, dtype: object) -> Node:
+    """Convert to a dtype: floats to integers truncate and saturate (NaN gives 0), integers wrap, all but 0 is true."""
+    node, wanted = as_node(x), as_dtype(dtype)
+    return node if node.dtype is wanted else make(Astype(wanted), node)
+
+
+def result_type(*values: Any) -> DType:
+    """Return the dtype that the operands' promotion gives."""
+    return promote(*(as_node(value).dtype for value in values)) if values else default_dtype()
