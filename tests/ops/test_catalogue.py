@@ -55,8 +55,8 @@ def test_value_and_type(row: Row, floating):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.hard], ids=lambda row: row.name)
 @pytest.mark.parametrize("floating", ["float32", "float64"])
 def test_hard_values(row: Row, floating):
-    columns = [np.array(column, floating) for column in zip(*row.hard, strict=True)]
-    inputs = [graphc.input(f"x{k}", column.shape, floating) for k, column in enumerate(columns)]
+    columns = row.hard_columns(floating)
+    inputs = [graphc.input(f"x{k}", column.shape, column.dtype) for k, column in enumerate(columns)]
     wanted = expected(row, columns)
     got = row.build(*inputs).eval(dict(zip(inputs, columns, strict=True)))
     if row.name.startswith("astype"):
@@ -65,10 +65,15 @@ def test_hard_values(row: Row, floating):
 
 
 @pytest.mark.parametrize(
-    ("call", "error"), [pytest.param(c, e, id=f"{row.name}-{k}") for row in ROWS for k, (c, e) in enumerate(row.raises)]
+    ("call", "error", "message"),
+    [
+        pytest.param(call, error, *(message or ["."]), id=f"{row.name}-{k}")
+        for row in ROWS
+        for k, (call, error, *message) in enumerate(row.raises)
+    ],
 )
-def test_wrong_operands_raise_at_the_users_line(call, error):
-    with pytest.raises(error) as caught:
+def test_wrong_operands_raise_at_the_users_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
         call()
     assert f"{Path(call.__code__.co_filename).name}:" in str(caught.value)
 

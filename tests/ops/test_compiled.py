@@ -83,8 +83,8 @@ def test_compiled_kernels_on_guarded_buffers(row, floating, level):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.hard], ids=lambda row: row.name)
 @dtypes
 def test_hard_values(row, floating):
-    columns = [np.array(column, floating) for column in zip(*row.hard, strict=True)]
-    inputs = [graphc.input(f"x{k}", column.shape, floating) for k, column in enumerate(columns)]
+    columns = row.hard_columns(floating)
+    inputs = [graphc.input(f"x{k}", column.shape, column.dtype) for k, column in enumerate(columns)]
     output = row.build(*inputs)
     (wanted,) = run([output], dict(zip(inputs, columns, strict=True)))
     got = graphc.compile(inputs, output)(*columns)

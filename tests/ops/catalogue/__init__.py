@@ -1,7 +1,9 @@
 """One row for each op, and for builders with a behaviour of their own: what every check of ops runs over.
 
-A row gives a builder, its operands (shape, kind of numbers, safe domain), an independent NumPy definition, hard values,
-and calls that must raise. Kinds: "f" runs in float32 and float64; "i" is int64, "i32" int32, "u" uint32, "b" bool.
+A row gives a builder, its operands (shape, kind of numbers, safe domain), an independent NumPy definition, hard values
+(one tuple for each position, an item for each operand, in the operand's dtype), and calls that must raise: (call, error)
+or (call, error, regular expression found in the message). Kinds: "f" runs in float32 and float64; "i" is int64, "i32"
+int32, "u" uint32, "u8" uint8, "b" bool.
 """
 
 from tests.ops.catalogue import contraction, control, elementwise, indexing, movement, random, reduction

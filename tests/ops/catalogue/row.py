@@ -13,7 +13,9 @@ import graphc
 
 NAN, INF = math.nan, math.inf
 FLOATS = (0.0, -0.0, 1.0, -1.0, NAN, INF, -INF, 1e-42, -1e-42, 3.4e38, -3.4e38, 0.5, 1e-8)
-KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "b": "bool"}
+# A call that must raise, the error's class, and (as a third item) a regular expression found in its message.
+Wrong = tuple[Callable[[], Any], type[Exception]] | tuple[Callable[[], Any], type[Exception], str]
+KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "u8": "uint8", "b": "bool"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Row:
     operands: tuple[Operand, ...]
     reference: Callable[..., Any]
     hard: tuple[tuple[Any, ...], ...] = ()
-    raises: tuple[tuple[Callable[[], Any], type[Exception]], ...] = ()
+    raises: tuple[Wrong, ...] = ()
     derivable: bool = True
     tolerance: float = 32.0
     batchable: bool = True
@@ -61,6 +63,10 @@ class Row:
 
     def inputs(self, floating: str) -> list[graphc.Input]:
         return [graphc.input(f"x{k}", o.shape, o.dtype(floating)) for k, o in enumerate(self.operands)]
+
+    def hard_columns(self, floating: str) -> list[np.ndarray]:
+        columns = zip(*self.hard, strict=True)
+        return [np.array(c, o.dtype(floating)) for c, o in zip(columns, self.operands, strict=True)]
 
 
 def f(*shape: int, **more: Any) -> Operand:
