@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -113,6 +113,13 @@ class Node(Operators):
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
 
+    def __copy__(self) -> Self:
+        # A node is a value, compared by identity: a copy would be another one.
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     # Dataclasses with slots make a new class: what the base defines for identity is stated again.
     __hash__ = object.__hash__
 
@@ -169,12 +176,39 @@ class Stored(Node):
             raise CallError(f"expected {self.array.dtype}, got {new.dtype}\n  {self.describe()}")
         self.array[...] = new
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a leaf of the same name, type and value with storage of its own."""
+        copy = memo[id(self)] = type(self)(self.op, (), self.type, self.origin, (), aligned_copy(self.array))
+        return copy
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
+
 class Parameter(Stored):
-    """A leaf with storage that is trained."""
+    """A leaf with storage that is trained.
 
-    __hash__ = object.__hash__
+    Set `trainable` to false to freeze it: from then on `Optimizer.minimize` leaves it out. Gradients to it exist still.
+    """
+
+    __slots__ = ("_frozen",)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers train it; true unless set otherwise."""
+        return not getattr(self, "_frozen", False)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        object.__setattr__(self, "_frozen", not value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Whether it is trained is no part of its value, like what stands in its storage; all else of a node is fixed.
+        if name != "trainable":
+            raise FrozenInstanceError(f"cannot assign to {name!r} of a parameter; set() copies an array into it")
+        object.__setattr__(self, name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copy = super().__deepcopy__(memo)
+        copy.trainable = self.trainable
+        return copy
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)

@@ -1,7 +1,9 @@
 """Nodes: identity, operators, misuse, leaves, origins, weak scalars."""
 
+import copy
 import inspect
 import warnings
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -141,6 +143,32 @@ def test_parameters_are_aligned_and_set_in_place():
         p.set(np.ones(3))
     with pytest.raises(ValueError, match="expected float64"):
         p.set(np.ones((3, 2), complex))
+
+
+def test_a_parameter_is_frozen_by_its_flag_and_nothing_else_of_it_changes():
+    weight = graphc.parameter(np.ones(3, "f"), "weight")
+    assert weight.trainable
+    weight.trainable = False
+    assert not weight.trainable
+    with pytest.raises(FrozenInstanceError, match=r"'array' of a parameter; set\(\) copies"):
+        weight.array = np.zeros(3, "f")
+
+
+def test_deep_copies_of_leaves_have_storage_of_their_own_and_other_nodes_are_values():
+    weight = graphc.parameter(np.arange(3, dtype="f"), "weight")
+    weight.trainable = False
+    count = graphc.state(np.int64(4), "count")
+    node = weight * 2
+    new_weight, again, new_count, same = copy.deepcopy([weight, weight, count, node])
+    assert new_weight is again
+    assert new_weight is not weight
+    assert not new_weight.trainable
+    assert (new_weight.name, new_weight.type, new_count.value) == ("weight", weight.type, 4)
+    assert new_weight.value.ctypes.data % 64 == 0
+    weight.set(np.zeros(3))
+    np.testing.assert_array_equal(new_weight.value, [0, 1, 2])
+    assert same is node
+    assert copy.copy(node) is node
 
 
 def test_default_dtype():
