@@ -148,13 +148,14 @@ class Writer:
                 # Numba widens small integers in scalar arithmetic, as Python does; kernels wrap like NumPy.
                 narrow = dtype.short in ("i32", "u32", "u8") and function in ("add", "subtract", "multiply", "negative")
                 return f"{dtype.short}({text})" if narrow and not varying else text
-            case Check(_, value, size, site, guard):
+            case Check(_, value, size, site, wraps, guard):
                 parts = [self.vector(value, block) if varying else self.value(value, block)]
                 parts += [self.dim(size, block), "args", site]
                 mask = self._mask(guard, block) if varying else None
                 if not varying and guard is not None:
                     mask = self.value(guard, block)
-                return f"check_index({', '.join(parts + ([mask] if mask else []))})"
+                function = "check_index" if wraps else "check_position"
+                return f"{function}({', '.join(parts + ([mask] if mask else []))})"
             case _:
                 raise AssertionError(f"not a value: {expr}")
 

@@ -4,7 +4,7 @@
            | Index(dim)                           the int64 value of an index expression
            | Load(source, index, guard?)          one element of an array; 0 where the guard is false, and then not read
            | Apply(function, args)                a scalar function of `graphc.simd`, by name
-           | Check(value, size, site)             an index read from data: wrapped if negative, range-checked
+           | Check(value, size, site, wraps)      an index read from data: wrapped if negative and so allowed, range-checked
            | Reduce(combiner, axes, values)       a reduction over axes that are bound here
            | Pick(values, position)               one component of a Reduce with several values
 
@@ -78,11 +78,15 @@ class Apply(Expr):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Check(Expr):
-    """An integer made a safe index of an axis of `size`; `site` names the operation in the error."""
+    """An integer made a safe index of an axis of `size`; `site` names the operation in the error.
+
+    With `wraps` a negative one counts from the end, else it is out of range.
+    """
 
     value: Expr
     size: Dim
     site: str
+    wraps: bool
     guard: Expr | None = None
 
 
@@ -141,9 +145,9 @@ def cast(value: Expr, dtype: DType) -> Expr:
     return Apply.of(dtype, "cast", (value,))
 
 
-def check(value: Expr, size: Dim, site: str, guard: Expr | None = None) -> Dim:
+def check(value: Expr, size: Dim, site: str, *, wraps: bool = True) -> Dim:
     """Return an index, read from data, as an atom for index expressions."""
-    return DimExpr.of(Loaded(Check.of(int64, cast(value, int64), size, site, guard)))
+    return DimExpr.of(Loaded(Check.of(int64, cast(value, int64), size, site, wraps)))
 
 
 def reduce(combiner: str, over: tuple[Axis, ...], value: Expr, dtype: DType | None = None) -> Expr:
@@ -185,7 +189,7 @@ def children(expr: Expr) -> Iterator[Expr]:
                 yield guard
         case Apply(_, _, args):
             yield from args
-        case Check(_, value, size, _, guard):
+        case Check(_, value, size, _, _, guard):
             yield value
             yield from _loaded(size)
             if guard is not None:
@@ -203,7 +207,7 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
             return (dim,)
         case Load(_, _, at, _):
             return at
-        case Check(_, _, size, _, _):
+        case Check(_, _, size, _, _, _):
             return (size,)
         case _:
             return ()
@@ -249,9 +253,9 @@ class Rewriter:
                 return new if self.on_load is None else self.on_load(new)
             case Apply(dtype, function, args):
                 return Apply.of(dtype, function, tuple(self(a) for a in args))
-            case Check(dtype, value, size, site, guard):
+            case Check(dtype, value, size, site, wraps, guard):
                 joint = both(self.guard, None if guard is None else self(guard))
-                return Check.of(dtype, self(value), self.dim(size), site, joint)
+                return Check.of(dtype, self(value), self.dim(size), site, wraps, joint)
             case Reduce(dtype, combiner, over, value):
                 bound = {a: Axis(self.prefix + a.name, self.dim(a.extent)) for a in over}
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())

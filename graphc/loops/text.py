@@ -56,8 +56,9 @@ class _Printer:
             case Apply(dtype, function, args):
                 named = dtype.name if function == "cast" else function
                 return f"{named}({', '.join(self.value(a) for a in args)})"
-            case Check(_, value, size, site, _):
-                return f"check({self.value(value)} < {self.dim(size)}, site {site})"
+            case Check(_, value, size, site, wraps, _):
+                low = "" if wraps else "0 <= "
+                return f"check({low}{self.value(value)} < {self.dim(size)}, site {site})"
             case Reduce(_, combiner, axes, value):
                 return f"{combiner}({', '.join(_range(a) for a in axes)}: {self.value(value)})"
             case _:

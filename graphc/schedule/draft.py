@@ -87,7 +87,7 @@ class Draft:
         if not any(isinstance(e, Check) for e in expr.walk(value)):
             return value
         numbered: dict[Expr, Expr] = {
-            e: Check.of(e.dtype, e.value, e.size, self.site(e.site, node), e.guard)
+            e: Check.of(e.dtype, e.value, e.size, self.site(e.site, node), e.wraps, e.guard)
             for e in expr.walk(value)
             if isinstance(e, Check)
         }

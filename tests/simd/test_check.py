@@ -9,9 +9,9 @@ def kernel(args, thread, threads):
 """
 
 
-def both(kernels, level, index, mask, scalar, size=10):
+def both(kernels, level, index, mask, scalar, size=10, source=SOURCE):
     results = []
-    for runner in (lambda words: kernels.run(SOURCE, words, level), lambda words: kernels.run_twin(SOURCE, words)):
+    for runner in (lambda words: kernels.run(source, words, level), lambda words: kernels.run_twin(source, words)):
         status, out, one = np.zeros(4, np.int64), np.full(8, 77), np.full(1, 77)
         runner([status, np.array(index), np.array(mask), size, out, np.array([scalar]), one])
         results.append((status.tolist(), out.tolist(), one.tolist()))
@@ -37,3 +37,14 @@ def test_inactive_lanes_do_not_count(kernels, level):
     status, out, _ = both(kernels, level, [99, 9, 10, -11, 5, 3, 2, 1], [False, True, False, False] + [True] * 4, -11)
     assert status == [1, 12, -11, 10]
     assert out[:4] == [0, 9, 0, 0]
+
+
+def test_a_position_does_not_count_from_the_end(kernels, level):
+    source = SOURCE.replace("check_index", "check_position")
+    status, out, one = both(kernels, level, [0, 9, 2, -1, 5, 3, 2, 10], [True] * 8, 7, source=source)
+    assert status == [1, 11, -1, 10]
+    assert out == [0, 9, 2, 0, 5, 3, 2, 0]
+    assert one == [7]
+    status, _, one = both(kernels, level, [0] * 8, [True] * 8, -3, source=source)
+    assert status == [1, 12, -3, 10]
+    assert one == [0]
