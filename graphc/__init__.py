@@ -66,10 +66,12 @@ from graphc.ops.comparison import (
     not_equal,
     where,
 )
-from graphc.ops.contraction import conv2d, einsum, matmul
+from graphc.ops.contraction import matmul
 from graphc.ops.control import cond, item, map, scan
 from graphc.ops.conversion import astype, floor, result_type
+from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
+from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import exp, log, power, sqrt
 from graphc.ops.gradient_control import stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
@@ -178,6 +180,7 @@ __all__ = [
     "item",
     "jacobian",
     "jvp",
+    "kron",
     "less",
     "less_equal",
     "log",
@@ -206,6 +209,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "outer",
     "pad",
     "parameter",
     "permute_dims",
@@ -238,6 +242,8 @@ __all__ = [
     "take",
     "take_along_axis",
     "tanh",
+    "tensordot",
+    "trace",
     "training",
     "tril",
     "triu",
@@ -245,6 +251,7 @@ __all__ = [
     "uint32",
     "uniform",
     "var",
+    "vecdot",
     "vjp",
     "vmap",
     "where",
