@@ -71,6 +71,7 @@ from graphc.ops.control import cond, item, map, scan
 from graphc.ops.conversion import astype, floor, result_type
 from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
+from graphc.ops.cumulative import cumulative_prod, cumulative_sum
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import exp, log, power, sqrt
 from graphc.ops.gradient_control import stop_gradient, training, with_update
@@ -92,12 +93,12 @@ from graphc.ops.reduction import (
     all,
     argmax,
     argmin,
-    cumulative_sum,
     log_softmax,
     logsumexp,
     max,
     mean,
     min,
+    prod,
     softmax,
     std,
     sum,
@@ -150,6 +151,7 @@ __all__ = [
     "cond",
     "constant",
     "conv2d",
+    "cumulative_prod",
     "cumulative_sum",
     "default_dtype",
     "divide",
@@ -214,6 +216,7 @@ __all__ = [
     "parameter",
     "permute_dims",
     "power",
+    "prod",
     "relu",
     "remainder",
     "repeat",

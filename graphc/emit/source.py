@@ -10,7 +10,7 @@ from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
-from graphc.loops.expr import Load, Reduce, index_dims, walk
+from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
 from graphc.loops.kernels import Call, Kernel, Map, Scatter, Store, Tile, expressions
 
 
@@ -145,8 +145,13 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
     block.add(f"{total} = {kind}{f'x{writer.lanes}' if block.vector else ''}({1 if combiner == 'multiply' else 0})")
     extent = writer.dim(axis.extent, block)
     inner = block.inner(axis)
-    value = writer.vector(store.value, inner) if block.vector else writer.value(store.value, inner)
-    text = f"{total} {'*' if combiner == 'multiply' else '+'} {value}"
+    get = writer.vector if block.vector else writer.value
+    if combiner == "affine":
+        assert isinstance(store.value, Apply)
+        slope, term = (get(part, inner) for part in store.value.args)
+        text = f"fma({slope}, {total}, {term})"
+    else:
+        text = f"{total} {'*' if combiner == 'multiply' else '+'} {get(store.value, inner)}"
     narrow = not block.vector and kind in ("i32", "u32", "u8")
     inner.add(f"{total} = {kind}({text})" if narrow else f"{total} = {text}")
     writer.store(store, total, inner)

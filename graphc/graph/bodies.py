@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Compute:
     """The value at the output index `axes`.
 
-    With `ordered` = (combiner, axis, reverse), `value` is what is accumulated along that axis.
+    With `ordered` = (combiner, axis, reverse), `value` is what is accumulated along that axis: added, multiplied, or,
+    for "affine", an `affine(slope, term)` that makes slope * total + term of the total.
 
     The axes are named i0, i1, ... in the order of the output's dimensions; axes of reductions inside are named k0, k1, ....
     """

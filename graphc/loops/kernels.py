@@ -36,7 +36,7 @@ class Map:
     """The stores at every position of rows x lane; one whose offset does not use `lane` is made once a row.
 
     Without a lane axis all is scalar but the reductions. With `ordered` = (combiner, axis, reverse), the one store's value
-    is accumulated along that axis, which is neither a row nor the lane.
+    is accumulated along that axis, which is neither a row nor the lane: combiner is add, multiply or affine (see `bodies`).
     """
 
     rows: tuple[Axis, ...]

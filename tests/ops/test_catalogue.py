@@ -17,7 +17,7 @@ from graphc.graph.op import Op
 from graphc.graph.verify import verify
 from tests.ops.catalogue import ROWS, Row
 
-FAMILIES = {"Elementwise", "Movement", "Reduction", "Nested", "Identity"}
+FAMILIES = {"Elementwise", "Movement", "Reduction", "Cumulative", "Nested", "Identity"}
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 derivable = pytest.mark.parametrize("row", [row for row in ROWS if row.derivable], ids=lambda row: row.name)
 

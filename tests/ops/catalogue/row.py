@@ -20,13 +20,17 @@ KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "u8": "uint8", "b": "bool"
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand: values are drawn from [low, high), with a `gap` between them where an op has corners."""
+    """One operand: values are drawn from [low, high), with a `gap` between them where an op has corners.
+
+    `zeros` of them, anywhere, are 0: where a derivative that divides by them would fail.
+    """
 
     shape: tuple[int, ...]
     kind: str = "f"
     low: float = -2.0
     high: float = 2.0
     gap: float = 0.0
+    zeros: int = 0
 
     def dtype(self, floating: str) -> str:
         return floating if self.kind == "f" else KINDS[self.kind]
@@ -42,7 +46,9 @@ class Operand:
             count = math.prod(self.shape)
             ladder = self.gap * (np.arange(count) - count // 2 + 0.5)
             return generator.permutation(ladder).reshape(self.shape).astype(dtype)
-        return generator.uniform(self.low, self.high, self.shape).astype(dtype)
+        values = generator.uniform(self.low, self.high, self.shape).astype(dtype)
+        values.reshape(-1)[generator.permutation(values.size)[: self.zeros]] = 0
+        return values
 
 
 @dataclass(frozen=True)
