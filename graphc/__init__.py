@@ -35,7 +35,7 @@ from graphc.graph.node import Input, Node, Parameter, State, constant, input, pa
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
-from graphc.ops.activation import relu, sigmoid
+from graphc.ops.activation import erf, erfc, relu, sigmoid, softplus
 from graphc.ops.arithmetic import (
     abs,
     add,
@@ -46,16 +46,26 @@ from graphc.ops.arithmetic import (
     minimum,
     multiply,
     negative,
+    reciprocal,
     remainder,
     sign,
     square,
     subtract,
+)
+from graphc.ops.bitwise import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
 )
 from graphc.ops.comparison import (
     equal,
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -68,12 +78,12 @@ from graphc.ops.comparison import (
 )
 from graphc.ops.contraction import matmul
 from graphc.ops.control import cond, item, map, scan
-from graphc.ops.conversion import astype, floor, result_type
+from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
-from graphc.ops.exponential import exp, log, power, sqrt
+from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
 from graphc.ops.gradient_control import stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
 from graphc.ops.joining import concat, stack
@@ -107,7 +117,7 @@ from graphc.ops.reduction import (
 from graphc.ops.reduction import any_ as any
 from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, sort
-from graphc.ops.trigonometric import tanh
+from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
 from graphc.train import History, fit
 
 __all__ = [
@@ -134,6 +144,8 @@ __all__ = [
     "TupleType",
     "VerificationError",
     "abs",
+    "acos",
+    "acosh",
     "add",
     "all",
     "any",
@@ -141,16 +153,31 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "asin",
+    "asinh",
     "astype",
+    "atan",
+    "atan2",
+    "atanh",
     "bernoulli",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
     "bool_",
     "broadcast_to",
+    "cbrt",
+    "ceil",
     "clip",
     "compile",
     "concat",
     "cond",
     "constant",
     "conv2d",
+    "cos",
+    "cosh",
     "cumulative_prod",
     "cumulative_sum",
     "default_dtype",
@@ -158,9 +185,13 @@ __all__ = [
     "dump",
     "einsum",
     "equal",
+    "erf",
+    "erfc",
     "evaluate",
     "exp",
+    "exp2",
     "expand_dims",
+    "expm1",
     "eye",
     "fit",
     "flip",
@@ -178,6 +209,7 @@ __all__ = [
     "int32",
     "int64",
     "isfinite",
+    "isinf",
     "isnan",
     "item",
     "jacobian",
@@ -186,6 +218,9 @@ __all__ = [
     "less",
     "less_equal",
     "log",
+    "log1p",
+    "log2",
+    "log10",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -215,21 +250,27 @@ __all__ = [
     "pad",
     "parameter",
     "permute_dims",
-    "power",
+    "pow",
     "prod",
+    "reciprocal",
     "relu",
     "remainder",
     "repeat",
     "reshape",
     "result_type",
+    "round",
+    "rsqrt",
     "scan",
     "scatter_add",
     "seed",
     "set_default_dtype",
     "sigmoid",
     "sign",
+    "sin",
+    "sinh",
     "size",
     "softmax",
+    "softplus",
     "sort",
     "sqrt",
     "square",
@@ -244,12 +285,14 @@ __all__ = [
     "symbol",
     "take",
     "take_along_axis",
+    "tan",
     "tanh",
     "tensordot",
     "trace",
     "training",
     "tril",
     "triu",
+    "trunc",
     "uint8",
     "uint32",
     "uniform",

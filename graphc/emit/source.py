@@ -11,7 +11,7 @@ from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
-from graphc.loops.kernels import Call, Kernel, Map, Scatter, Store, Tile, expressions
+from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions
 
 
 @dataclass
@@ -46,6 +46,8 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
     match kernel:
         case Map():
             _write_map(kernel, writer, body)
+        case Rows():
+            _write_rows(kernel.maps, writer, body)
         case Tile():
             write_tile(kernel, writer, body)
         case Scatter():
@@ -76,13 +78,19 @@ def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
         else:
             _write_lanes(kernel, writer, block)
         return
-    total = writer.dim(dims.product(a.extent for a in kernel.rows), block)
-    start, stop = writer.split(total, block)
-    inner = block.inner(*kernel.rows)
-    row = kernel.rows[0].name if len(kernel.rows) == 1 else writer.fresh("row")
-    if len(kernel.rows) > 1:
-        _decode(writer, inner, row, kernel.rows)
-    _write_row(kernel, writer, inner)
+    _write_rows((kernel,), writer, block)
+
+
+def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
+    """Threads share the rows; for each row the maps follow one another."""
+    rows = maps[0].rows
+    start, stop = writer.split(writer.dim(dims.product(a.extent for a in rows), block), block)
+    inner = block.inner(*rows)
+    row = rows[0].name if len(rows) == 1 else writer.fresh("row")
+    if len(rows) > 1:
+        _decode(writer, inner, row, rows)
+    for kernel in maps:
+        _write_row(kernel, writer, inner)
     block.close(inner, f"for {row} in range({start}, {stop}):")
 
 
@@ -205,7 +213,7 @@ def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
 def _lanes(kernel: Kernel) -> int:
     """Eight lanes where all data are eight bytes wide, else sixteen: one AVX-512 register, or several smaller ones."""
     match kernel:
-        case Map() | Tile():
+        case Map() | Rows() | Tile():
             found = [e for e in walk(*expressions(kernel)) if isinstance(e, Load | Reduce)]
             sizes = {e.dtype.itemsize for e in found} | {s.value.dtype.itemsize for s in kernel.stores}
             return 8 if sizes and min(sizes) == 8 else 16
@@ -219,17 +227,23 @@ def _symbols(kernel: Kernel) -> set[str]:
     found: list[Dim] = []
     match kernel:
         case Map():
-            found += [a.extent for a in (*kernel.rows, *([kernel.lane] if kernel.lane else []))]
-            found += [kernel.ordered[1].extent] if kernel.ordered else []
+            found += _extents(kernel)
+        case Rows():
+            found += [extent for stage in kernel.maps for extent in _extents(stage)]
         case Tile():
             found += [a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced)]
         case Scatter():
             found += [kernel.count, kernel.size, kernel.width]
         case Call():
             found += [d for _, _, shape in kernel.arrays for d in shape]
-    if isinstance(kernel, Map | Tile):
+    if isinstance(kernel, Map | Rows | Tile):
         found += [s.offset for s in kernel.stores]
         for inner in walk(*expressions(kernel)):
             found += index_dims(inner)
             found += [a.extent for a in inner.axes] if isinstance(inner, Reduce) else []
     return {name for d in found for name in dims.symbols(d)}
+
+
+def _extents(kernel: Map) -> list[Dim]:
+    axes = [*kernel.rows, *([kernel.lane] if kernel.lane else []), *(kernel.ordered[1:2] if kernel.ordered else ())]
+    return [a.extent for a in axes]

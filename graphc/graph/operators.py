@@ -94,10 +94,10 @@ class Operators:
         return call("remainder", other, self)
 
     def __pow__(self, other: Any) -> Node:
-        return call("power", self, other)
+        return call("pow", self, other)
 
     def __rpow__(self, other: Any) -> Node:
-        return call("power", other, self)
+        return call("pow", other, self)
 
     def __matmul__(self, other: Any) -> Node:
         return call("matmul", self, other)
@@ -115,25 +115,37 @@ class Operators:
         return call("abs", self)
 
     def __and__(self, other: Any) -> Node:
-        return call("logical_and", self, other)
+        return call("bitwise_and", self, other)
 
     def __rand__(self, other: Any) -> Node:
-        return call("logical_and", other, self)
+        return call("bitwise_and", other, self)
 
     def __or__(self, other: Any) -> Node:
-        return call("logical_or", self, other)
+        return call("bitwise_or", self, other)
 
     def __ror__(self, other: Any) -> Node:
-        return call("logical_or", other, self)
+        return call("bitwise_or", other, self)
 
     def __xor__(self, other: Any) -> Node:
-        return call("logical_xor", self, other)
+        return call("bitwise_xor", self, other)
 
     def __rxor__(self, other: Any) -> Node:
-        return call("logical_xor", other, self)
+        return call("bitwise_xor", other, self)
+
+    def __lshift__(self, other: Any) -> Node:
+        return call("bitwise_left_shift", self, other)
+
+    def __rlshift__(self, other: Any) -> Node:
+        return call("bitwise_left_shift", other, self)
+
+    def __rshift__(self, other: Any) -> Node:
+        return call("bitwise_right_shift", self, other)
+
+    def __rrshift__(self, other: Any) -> Node:
+        return call("bitwise_right_shift", other, self)
 
     def __invert__(self) -> Node:
-        return call("logical_not", self)
+        return call("bitwise_invert", self)
 
     def __lt__(self, other: Any) -> Node:
         return call("less", self, other)
@@ -175,6 +187,14 @@ class Operators:
     def astype(self, dtype: Any) -> Node:
         """Convert to a dtype."""
         return call("astype", self, dtype)
+
+    def clip(self, min: Any = None, max: Any = None) -> Node:
+        """Limit to the range from min to max; None is no limit."""
+        return call("clip", self, min, max)
+
+    def round(self) -> Node:
+        """Return the nearest integers, the even ones of two."""
+        return call("round", self)
 
     def squeeze(self, axis: Any = None) -> Node:
         """Remove axes of size 1."""
@@ -243,7 +263,7 @@ class Operators:
         # An array to the left of an operator gets here: array + node.
         name: str = ufunc.__name__
         if name in _OPERATORS and method == "__call__" and not options.keys() - {"out"}:
-            return call(name.replace("bitwise", "logical"), *inputs)
+            return call(_NAMES.get(name, name), *inputs)
         self._refuse(f"numpy.{name} cannot read it", _instead(name))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
@@ -260,12 +280,20 @@ class Operators:
 
 _OPERATORS = {
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),
-    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+}
+# What NumPy's functions call themselves, where that differs from the name here (and in the array API standard).
+_NAMES = {
+    **{"power": "pow", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift"},
+    **{"absolute": "abs", "invert": "bitwise_invert", "rint": "round", "arctan2": "atan2"},
+    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{"concatenate": "concat", "transpose": "permute_dims", "cumsum": "cumulative_sum", "amax": "max", "amin": "min"},
 }
 
 
 def _instead(name: str) -> str:
+    name = _NAMES.get(name, name)
     return f"use {f'graphc.{name}' if name in BUILDERS else 'functions of graphc'}, or node.eval({{input: array}})"
 
 

@@ -1,6 +1,7 @@
 """Kernels: one fused loop nest each, possibly with several outputs.
 
     kernel ::= Map(rows, lane, stores, ordered?)     for rows: reductions of the row, then a vector loop over the lane axis
+             | Rows(maps)                            for each row: these Maps one after another
              | Tile(outer, row, lane, reduced, ...)  a contraction: a register tile of rows x lanes, with a fused epilogue
              | Scatter(index, updates, out, ...)     rows added at places read from data
              | Call(function, ...)                   a user's function over whole arrays
@@ -46,6 +47,23 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Maps over the same rows, made one after another for each row; a later one may read what an earlier one stored there."""
+
+    maps: tuple[Map, ...]
+
+    @property
+    def rows(self) -> tuple[Axis, ...]:
+        """The axes that they share."""
+        return self.maps[0].rows
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """All stores, in order."""
+        return tuple(s for stage in self.maps for s in stage.stores)
+
+
+@dataclass(frozen=True)
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
@@ -88,7 +106,7 @@ class Call:
     arrays: tuple[tuple[int, DType, tuple[Dim, ...]], ...]
 
 
-Kernel: TypeAlias = Map | Tile | Scatter | Call
+Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call
 
 
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
@@ -99,7 +117,7 @@ def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     return offset
 
 
-def expressions(kernel: Map | Tile) -> list[Expr]:
+def expressions(kernel: Map | Rows | Tile) -> list[Expr]:
     """Return the roots of what the kernel computes."""
     roots: list[Expr] = [s.value for s in kernel.stores]
     return [*roots, kernel.left, kernel.right] if isinstance(kernel, Tile) else roots

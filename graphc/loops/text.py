@@ -10,12 +10,12 @@ A value that is used more than once has a name; everything else stands where it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, Symbol
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, children, walk
-from graphc.loops.kernels import ACCUMULATOR, Call, Kernel, Map, Scatter, Tile, expressions
+from graphc.loops.kernels import ACCUMULATOR, Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions
 
 _INFIX = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
@@ -28,7 +28,7 @@ class _Printer:
         self.name_of = name_of
         self.names: dict[Expr, str] = {}
         self.lines: list[str] = []
-        roots = expressions(kernel) if isinstance(kernel, Map | Tile) else []
+        roots = expressions(kernel) if isinstance(kernel, Map | Rows | Tile) else []
         self.uses = Counter(child for e in walk(*roots) for child in set(children(e)))
 
     def value(self, expr: Expr) -> str:
@@ -40,6 +40,11 @@ class _Printer:
             self.lines.append(f"{self.names[expr]} = {text}")
             return self.names[expr]
         return text
+
+    def stores(self, stores: Sequence[Store]) -> None:
+        for store in stores:
+            value = self.value(store.value)
+            self.lines.append(f"{self.name_of(store.buffer)}[{self.dim(store.offset)}] = {value}")
 
     def _text(self, expr: Expr) -> str:
         match expr:
@@ -90,6 +95,12 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
                 else []
             )
             head = "; ".join(heads) or "once"
+        case Rows(maps):
+            for stage in maps[:-1]:
+                printer.stores(stage.stores)
+                printer.lines.append("then")
+            stores = maps[-1].stores
+            head = f"for {', '.join(_range(a) for a in kernel.rows)}"
         case Tile(outer, row, lane, reduced, left, right, stores, shape):
             heads = [f"for {', '.join(_range(a) for a in outer)}"] if outer else []
             heads.append(f"tiles of {shape[0]} rows {_range(row)} x {shape[1]} vectors {_range(lane)}")
@@ -102,9 +113,7 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
             return f"scatter into {kernel.size} rows:\n    for j < {kernel.count}: {add}"
         case Call(function, arrays):
             return f"call {function}({', '.join(name_of(buffer) for buffer, _, _ in arrays)})"
-    for store in stores:
-        value = printer.value(store.value)
-        printer.lines.append(f"{name_of(store.buffer)}[{printer.dim(store.offset)}] = {value}")
+    printer.stores(stores)
     return "\n".join([f"{head}:", *(f"    {line}" for line in printer.lines)])
 
 

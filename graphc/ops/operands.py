@@ -15,7 +15,7 @@ import numpy as np
 from graphc.dims import Dim
 from graphc.dtypes import DType, as_dtype, default_dtype, float32, float64, promote, weak
 from graphc.errors import DTypeError, GraphcWarning, ShapeError
-from graphc.graph.node import Node, call, constant, here
+from graphc.graph.node import Constant, Node, call, constant, here
 from graphc.graph.types import TensorType, shape_text
 
 _warned: set[tuple[str, int]] = set()
@@ -32,6 +32,13 @@ def as_node(value: Any, like: DType | None = None) -> Node:
             raise DTypeError(f"{value} does not fit {dtype}")
         return constant(value, dtype)
     return constant(value)
+
+
+def number_of(node: Node) -> float | None:
+    """Return the number that a node is known to be, or to repeat; None if there is none."""
+    while node.op.name == "broadcast_to":
+        (node,) = node.inputs
+    return node.op.value.item() if isinstance(node.op, Constant) and node.op.value.size == 1 else None
 
 
 def is_weak(value: Any) -> bool:

@@ -19,7 +19,7 @@ from graphc.graph.origin import Origin
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
-from graphc.loops.kernels import Call, Kernel, Map, Scatter, Tile, expressions, free_axes
+from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions, free_axes, loads
 from graphc.schedule.inline import WEIGHTS
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
@@ -116,7 +116,7 @@ class Draft:
         taken: set[int] = set()
         for position, unit in enumerate(units):
             kernel = unit.kernel
-            if not isinstance(kernel, Map | Tile) or unit.late or (isinstance(kernel, Map) and kernel.ordered):
+            if not isinstance(kernel, Map | Rows | Tile) or unit.late or (isinstance(kernel, Map) and kernel.ordered):
                 continue
             for store in kernel.stores:
                 target = self.buffers[store.buffer]
@@ -132,9 +132,17 @@ class Draft:
                     operands = (kernel.left, kernel.right) if isinstance(kernel, Tile) else ()
                     if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
                         continue
+                    if isinstance(kernel, Rows) and not _is_read_only_with(store, source, kernel):
+                        continue
                     self.buffers[store.buffer] = replace(target, shares=source)
                     taken.add(source)
                     break
+
+
+def _is_read_only_with(store: Store, source: int, kernel: Rows) -> bool:
+    """Whether no stage after that of the store reads the source, which is overwritten by then."""
+    reading = [n for n, stage in enumerate(kernel.maps) if any(e.source == source for e in loads(*expressions(stage)))]
+    return all(store in kernel.maps[n].stores for n in reading)
 
 
 def _comments(nodes: Sequence[Node]) -> tuple[str, ...]:
@@ -153,6 +161,8 @@ def _pieces(kernel: Kernel) -> Dim:
             if rows:
                 return dims.product(a.extent for a in rows)
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
+        case Rows():
+            return dims.product(a.extent for a in kernel.rows)
         case Tile(outer, row, shape=(rows, _)):
             return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
         case Scatter():
@@ -183,6 +193,11 @@ def _work(kernel: Kernel) -> Dim:
                 counts[bound] = counts.get(bound, 0) + int(weight)
             for used, count in counts.items():
                 total = total + count * dims.product(a.extent for a in sorted(used, key=str))
+            return total
+        case Rows():
+            total = 0
+            for stage in kernel.maps:
+                total = total + _work(stage)
             return total
         case Tile():
             return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))

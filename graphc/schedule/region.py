@@ -93,7 +93,7 @@ class Region:
                 self.units.append(map_unit(kernel, [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
-        self.units = merge(settle(self.draft, self.units))
+        self.units = merge(settle(self.draft, self.units), lambda b: self.draft.buffers[b].shape)
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 

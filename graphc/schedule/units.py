@@ -6,13 +6,15 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.graph.node import Node
 from graphc.graph.types import TensorType
-from graphc.loops.expr import Expr, Reduce, load, walk
-from graphc.loops.kernels import Kernel, Load, Map, Store, Tile, collapse, expressions, flat_offset, loads
+from graphc.loops.expr import Expr, Loaded, Reduce, load, walk
+from graphc.loops.kernels import Kernel, Load, Map, Rows, Store, Tile, collapse, expressions, flat_offset, loads
 from graphc.schedule.plan import Step
 
+ShapeOf = Callable[[int], Sequence[Dim]]
 MOST_STORES = 8
 MOST_PARTS = 256
 WINDOW = 64
@@ -84,11 +86,11 @@ def in_order(units: Sequence[Unit]) -> list[Unit]:
     return result
 
 
-def merge(units: Sequence[Unit]) -> list[Unit]:
-    """Unite Map kernels over the same index space that share an operand or a reduction and do not depend on each other.
+def merge(units: Sequence[Unit], shape_of: ShapeOf) -> list[Unit]:
+    """Unite Map kernels over the same index space that share an operand or a reduction, or over the same rows.
 
-    `units` are in order. Each joins the latest group that it may; only the last `WINDOW` groups are looked at, which
-    keeps the time linear.
+    In the second case one may read what the other stores, if it reads it in the same row only. `units` are in order.
+    Each joins the latest group that it may; only the last `WINDOW` groups are looked at, which keeps the time linear.
     """
     groups: list[Unit] = []
     above: list[int] = []  # for each group, the set (as bits) of the groups that must come before it
@@ -101,13 +103,15 @@ def merge(units: Sequence[Unit]) -> list[Unit]:
         anti = {r for b in unit.writes for r in readers.get(b, ())} if unit.late else set[int]()
         own = _traits(unit)
         size = sum(1 for _ in walk(*expressions(unit.kernel))) if isinstance(unit.kernel, Map) else 0
+        made = frozenset[object](unit.writes if isinstance(unit.kernel, Map) and not unit.late else ())
         number = len(groups)
         for candidate in reversed(range(max(0, len(groups) - WINDOW), len(groups))):
-            if not own & traits[candidate] or sizes[candidate] + size > MOST_PARTS or candidate in data:
+            if not own & traits[candidate] or sizes[candidate] + size > MOST_PARTS:
                 continue
             if any(above[n] >> candidate & 1 for n in data | anti if n != candidate):
                 continue
-            both = joint(groups[candidate], unit)
+            both = None if candidate in data else joint(groups[candidate], unit)
+            both = both or staged(groups[candidate], unit, shape_of)
             if both is not None:
                 number, groups[candidate] = candidate, both
                 break
@@ -118,10 +122,10 @@ def merge(units: Sequence[Unit]) -> list[Unit]:
             groups.append(unit)
             above.append(needs)
             sizes.append(size)
-            traits.append(own)
+            traits.append(own | made)
         else:
             sizes[number] += size
-            traits[number] |= own
+            traits[number] |= own | made
             gained = needs & ~above[number]
             for follower in range(len(groups)):
                 if gained and (follower == number or above[follower] >> number & 1):
@@ -152,6 +156,48 @@ def joint(left: Unit, right: Unit) -> Unit | None:
         late=left.late,
         nodes=left.nodes + right.nodes,
     )
+
+
+def staged(left: Unit, right: Unit, shape_of: ShapeOf) -> Unit | None:
+    """Return two units over the same rows as one kernel, in which the right one may read what the left one stores."""
+    a, b = left.kernel, right.kernel
+    if not isinstance(a, Map | Rows) or not isinstance(b, Map) or left.late or right.late:
+        return None
+    maps = list(a.maps) if isinstance(a, Rows) else [a]
+    if b.ordered or any(m.ordered for m in maps) or not b.rows or b.rows != maps[0].rows:
+        return None
+    if len(b.stores) + sum(len(m.stores) for m in maps) > 2 * MOST_STORES:
+        return None
+    wanted = list(loads(*expressions(b)))
+    position = 0
+    for number, stage in enumerate(maps):
+        for store in stage.stores:
+            offsets = [found.index[0] for found in wanted if found.source == store.buffer]
+            if offsets:
+                shape = shape_of(store.buffer)
+                if not all(_is_within_row(offset, b.rows, shape) for offset in (store.offset, *offsets)):
+                    return None
+                position = number + 1
+    for number in range(position, len(maps)):
+        other = maps[number]
+        if other.lane == b.lane and len(other.stores + b.stores) <= MOST_STORES:
+            maps[number] = Map(b.rows, b.lane, other.stores + b.stores)
+            break
+    else:
+        maps.append(b)
+    writes = left.writes | right.writes
+    return Unit((left.reads | right.reads) - writes, writes, Rows(tuple(maps)), nodes=left.nodes + right.nodes)
+
+
+def _is_within_row(offset: Dim, rows: Sequence[Axis], shape: Sequence[Dim]) -> bool:
+    """Whether the offset always lies in the part of a buffer that belongs to the current row."""
+    if [a.extent for a in rows] != list(shape[: len(rows)]):
+        return False
+    width = dims.product(shape[len(rows) :])
+    rest = offset - flat_offset([DimExpr.of(a) for a in rows], shape[: len(rows)]) * width
+    if any(isinstance(atom, Loaded) or atom in rows for atom in dims.atoms(rest)):
+        return False
+    return dims.is_nonnegative(rest) and dims.is_nonnegative(width - 1 - rest)
 
 
 def reads_in_place(store: Store, stores: Iterable[Store]) -> bool:

@@ -1,4 +1,7 @@
-"""Range checks of indices read from data: the first bad one is recorded, and the kernel goes on with index 0.
+"""Range checks of indices read from data: a bad one is recorded, and the kernel goes on with index 0.
+
+Of several sites that find one, the smallest number stays, whichever thread or kernel came first: an op's own error rather
+than that of its gradient.
 
 `check_index` lets negative indices count from the end, once; to `check_position` they are out of range.
 """
@@ -13,9 +16,10 @@ from graphc.simd.basic import reduce_or
 from graphc.simd.bounds import read, write
 from graphc.simd.emitter import Emitter, Value
 from graphc.simd.kinds import I64, SimdType
-from graphc.simd.memory import compare_exchange
+from graphc.simd.memory import atomic_load, atomic_store, compare_exchange
 from graphc.simd.record import addresses, define, mask_of, require
 
+_BUSY = -1
 INDEX_OUT_OF_RANGE = 1  # the status block's first word; site, index and size follow it
 
 
@@ -40,19 +44,37 @@ def _checked(m: Any, index: Any, size: Any, mask: Any, *, wraps: bool) -> tuple[
     return m.select(outside, zero, used), bad, bad if kind.lanes == 1 else reduce_or(m, bad)
 
 
+def _record(emitter: Emitter, status: Value, site: Value, index: Value, size: Value) -> None:
+    """Write the status block, unless it holds an error of a smaller site; its first word is a lock meanwhile."""
+    builder = emitter.builder
+    names = ("again", "look", "claim", "write", "done")
+    again, look, claim, write, done = (builder.function.append_basic_block(f"record_{name}") for name in names)
+    none, code, busy = (emitter.constant(I64, value) for value in (0, INDEX_OUT_OF_RANGE, _BUSY))
+    place = [status + emitter.constant(I64, 8 * k) for k in range(4)]
+    builder.branch(again)
+    builder.position_at_end(again)
+    old = atomic_load(emitter, status)
+    builder.cbranch((old == busy).ir, again, look)
+    builder.position_at_end(look)
+    builder.cbranch(((old != none) & (emitter.load(I64, place[1], None) <= site)).ir, done, claim)
+    builder.position_at_end(claim)
+    builder.cbranch((compare_exchange(emitter, status, old, busy) == old).ir, write, again)
+    builder.position_at_end(write)
+    for address, value in zip(place[1:], (site, index, size), strict=True):
+        emitter.store(value, address, None)
+    atomic_store(emitter, status, code)
+    builder.branch(done)
+    builder.position_at_end(done)
+
+
 def _builder(*, wraps: bool) -> Callable[..., Value]:
     def build(
         emitter: Emitter, index: Value, size: Value, args: Value, site: Value, mask: Value | None = None
     ) -> Value:
         safe, bad, any_bad = _checked(emitter, index, size, mask, wraps=wraps)
         with emitter.builder.if_then(any_bad.ir, likely=False):
-            status = emitter.load(I64, args, None)
-            zero = emitter.constant(I64, 0)
-            old = compare_exchange(emitter, status, zero, emitter.constant(I64, INDEX_OUT_OF_RANGE))
-            with emitter.builder.if_then((old == zero).ir):
-                first = index if index.type.lanes == 1 else emitter.first_lane(index, bad)
-                for number, value in enumerate((site, first, size), 1):
-                    emitter.store(value, status + emitter.constant(I64, 8 * number), None)
+            first = index if index.type.lanes == 1 else emitter.first_lane(index, bad)
+            _record(emitter, emitter.load(I64, args, None), site, first, size)
         return safe
 
     return build
@@ -63,7 +85,7 @@ def _twin(*, wraps: bool) -> Callable[..., Any]:
         safe, bad, any_bad = _checked(arrays, index, size, mask, wraps=wraps)
         if any_bad:
             status = int(read(I64, int(args)))
-            if read(I64, status) == 0:
+            if read(I64, status) == 0 or int(site) < int(read(I64, status + 8)):
                 first = index if index.ndim == 0 else arrays.first_lane(index, bad)
                 write(status, np.array([INDEX_OUT_OF_RANGE, site, first, size], np.int64))
         return safe

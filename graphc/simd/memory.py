@@ -142,11 +142,13 @@ def _atomic_add(emitter: Emitter, address: Value, value: Value) -> Value:
     return emitter.value(I64, emitter.builder.atomic_rmw("add", pointer, value.ir, "acq_rel"))
 
 
-def _atomic_load(emitter: Emitter, address: Value) -> Value:
+def atomic_load(emitter: Emitter, address: Value) -> Value:
+    """Read a word; what was written before it was stored is seen."""
     return emitter.value(I64, emitter.builder.load_atomic(_word_pointer(emitter, address), "acquire", 8))
 
 
-def _atomic_store(emitter: Emitter, address: Value, value: Value) -> None:
+def atomic_store(emitter: Emitter, address: Value, value: Value) -> None:
+    """Write a word after all that was written before."""
     emitter.builder.store_atomic(value.ir, _word_pointer(emitter, address), "release", 8)
 
 
@@ -170,11 +172,11 @@ def _compare_exchange_twin(arrays: Arrays, address: Any, expected: Any, new: Any
 
 
 define("atomic_add", _scalars(2), _atomic_add, _atomic_add_twin)
-define("atomic_load", _scalars(1), _atomic_load, lambda arrays, address: read(I64, int(address)))
+define("atomic_load", _scalars(1), atomic_load, lambda arrays, address: read(I64, int(address)))
 define(
     "atomic_store",
     _scalars(2, None),
-    _atomic_store,
+    atomic_store,
     lambda arrays, address, value: write(int(address), np.int64(value)),
 )
 define("compare_exchange", _scalars(3), compare_exchange, _compare_exchange_twin)

@@ -33,6 +33,12 @@ def test_first_error_stays(kernels, level):
     assert one == [0]
 
 
+def test_the_smallest_site_stays(kernels, level):
+    source = SOURCE.replace("args, 12", "args, 3")
+    status, _, _ = both(kernels, level, [0, 9, 10, -11, 5, 3, 2, 1], [True] * 8, 99, source=source)
+    assert status == [1, 3, 99, 10]
+
+
 def test_inactive_lanes_do_not_count(kernels, level):
     status, out, _ = both(kernels, level, [99, 9, 10, -11, 5, 3, 2, 1], [False, True, False, False] + [True] * 4, -11)
     assert status == [1, 12, -11, 10]
