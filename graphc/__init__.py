@@ -82,9 +82,10 @@ from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
+from graphc.ops.custom_vjp import clip_gradient, custom_vjp
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
-from graphc.ops.gradient_control import stop_gradient, training, with_update
+from graphc.ops.gradient_control import clip_by_norm, global_norm, stop_gradient, training, with_update
 from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
 from graphc.ops.joining import concat, stack
 from graphc.ops.movement import (
@@ -171,6 +172,8 @@ __all__ = [
     "cbrt",
     "ceil",
     "clip",
+    "clip_by_norm",
+    "clip_gradient",
     "compile",
     "concat",
     "cond",
@@ -180,6 +183,7 @@ __all__ = [
     "cosh",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_vjp",
     "default_dtype",
     "divide",
     "dump",
@@ -200,6 +204,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "full",
+    "global_norm",
     "grad",
     "greater",
     "greater_equal",

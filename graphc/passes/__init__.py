@@ -12,6 +12,7 @@ from graphc.passes.fold import fold
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.phase import fold_phase
+from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
@@ -21,6 +22,7 @@ __all__ = [
     "absorb",
     "collect_updates",
     "cse",
+    "drop_rules",
     "drop_unused",
     "fold",
     "fold_phase",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    drop_rules,
     drop_unused,
     fold,
     simplify,

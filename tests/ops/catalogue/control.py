@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphc
-from graphc.ops import control, gradient_control
+from graphc.ops import control, custom_vjp, gradient_control
 from tests.ops.catalogue.row import Row, f
 
 
@@ -16,7 +16,35 @@ def _recurrent(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return h
 
 
+def _product_and_sum(a: graphc.Node, b: graphc.Node) -> graphc.Node:
+    """exp(a) * b + tanh(a + b), the two products as results of one custom_vjp, its rule as the chain rule has it."""
+    function = custom_vjp.custom_vjp(
+        lambda a, b: {"product": graphc.exp(a) * b, "sum": a + b},
+        lambda inputs, output, cotangent: (
+            cotangent["product"] * output["product"] + cotangent["sum"],
+            cotangent["product"] * graphc.exp(inputs[0]) + cotangent["sum"],
+        ),
+    )
+    made = function(a, b)
+    return made["product"] + graphc.tanh(made["sum"])
+
+
 ROWS = (
+    Row("custom_vjp", _product_and_sum, (f(3, 2), f(3, 2)), lambda a, b: np.exp(a) * b + np.tanh(a + b)),
+    Row("clip_gradient", lambda x: custom_vjp.clip_gradient(graphc.tanh(x), -9.0, 9.0), (f(3, 2),), np.tanh),
+    Row("clip_gradient norm", lambda x: custom_vjp.clip_gradient(x * x, max_norm=99.0), (f(3, 2),), np.square),
+    Row(
+        "clip_by_norm",
+        lambda x: gradient_control.clip_by_norm(x, 1.5),
+        (f(3, 2, low=0.5),),
+        lambda x: x * (1.5 / (np.sqrt((x * x).sum()) + x.dtype.type(1e-6))),
+    ),
+    Row(
+        "global_norm",
+        lambda x, y: gradient_control.global_norm([x, {"y": y}]),
+        (f(3), f(2, 2)),
+        lambda x, y: np.sqrt((x * x).sum() + (y * y).sum()),
+    ),
     Row("stop_gradient", gradient_control.stop_gradient, (f(3),), lambda x: x, derivable=False),
     Row(
         "with_update",
