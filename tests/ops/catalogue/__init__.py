@@ -6,11 +6,22 @@ or (call, error, regular expression found in the message). Kinds: "f" runs in fl
 int32, "u" uint32, "u8" uint8, "b" bool.
 """
 
-from tests.ops.catalogue import contraction, control, elementwise, indexing, movement, random, reduction
-from tests.ops.catalogue.row import Row
+from tests.ops.catalogue import (
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    integers,
+   
+    movement,
+    random,
+    reduction,
+)
+from tests.ops.catalogue.row import Row, cases
 
 ROWS: tuple[Row, ...] = (
     *elementwise.ROWS,
+    *integers.ROWS,
     *movement.ROWS,
     *reduction.ROWS,
     *contraction.ROWS,
@@ -19,4 +30,4 @@ ROWS: tuple[Row, ...] = (
     *control.ROWS,
 )
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["ROWS", "Row", "cases"]
