@@ -23,7 +23,7 @@ _REASONS = (
     ("NRT_", "it allocates memory (np.empty, an array expression, a list): write into arrays that are passed in"),
     ("PyErr", "it raises an exception or prints"),
     ("Py", "it uses Python objects, prints, or raises"),
-    ("numba_", "it uses Numba's runtime (allocation, exceptions, random numbers, linear algebra)"),
+    ("numba_", "it uses Numba's runtime (allocation, exceptions, random numbers, linear algebra, math.gamma, ldexp, frexp)"),
 )
 
 
@@ -102,6 +102,9 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
     module = llvm.parse_assembly(str(kernel.module))
     for text in kernel.natives:
         native = llvm.parse_assembly(text)
+        for function in native.functions:
+            if function.is_declaration and function.name in ALLOWED:
+                function.add_function_attribute("nonlazybind")
         native.triple, native.data_layout = level.triple, str(machine.target_data)
         module.link_in(native)
     if kernel.natives:
