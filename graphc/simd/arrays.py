@@ -5,6 +5,7 @@ Its methods are the emitter's, and NumPy supplies the operators. A fused multipl
 emitted one is.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,16 @@ class Arrays:
     def first_lane(self, x: Array, mask: Array) -> Array:
         return x[int(np.argmax(mask))]
 
+    def corrected(
+        self, mask: Array, values: tuple[Array, ...], compute: Callable[[], tuple[Array, ...]]
+    ) -> tuple[Array, ...]:
+        if not mask.any():
+            return values
+        return tuple(np.where(mask, right, value)[()] for right, value in zip(compute(), values, strict=True))
+
+    def lookup(self, table: tuple[int, ...], index: Array) -> Array:
+        return np.array(table, np.int64)[index]
+
     def fma(self, a: Array, b: Array, c: Array) -> Array:
         return fused(a, b, c) if self.has_fma else a * b + c
 
@@ -125,6 +136,15 @@ class Arrays:
 
     def floor(self, x: Array) -> Array:
         return np.floor(x)
+
+    def ceil(self, x: Array) -> Array:
+        return np.ceil(x)
+
+    def trunc(self, x: Array) -> Array:
+        return np.trunc(x)
+
+    def round(self, x: Array) -> Array:
+        return np.rint(x)
 
     def copysign(self, x: Array, sign: Array) -> Array:
         return np.copysign(x, sign)

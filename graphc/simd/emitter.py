@@ -8,6 +8,7 @@ flags: a NaN stays a NaN, and no multiply and add is fused that the formula did 
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from graphc.simd.kinds import SimdType
@@ -114,6 +115,10 @@ class Emitter:
         self.ir: Any = llvmlite.ir
         self.builder = builder
         self.level = level
+
+    @property
+    def has_fma(self) -> bool:
+        return self.level.fma
 
     # Types and constants
 
@@ -227,6 +232,23 @@ class Emitter:
         index = self.builder.call(function, [set_bits, self.ir.Constant(self.ir.IntType(1), 1)])
         return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index))
 
+    def corrected(
+        self, mask: Value, values: tuple[Value, ...], compute: Callable[[], tuple[Value, ...]]
+    ) -> tuple[Value, ...]:
+        """Return the values, where the mask is set those that `compute` gives; it only runs if any lane is set."""
+        before = self.builder.block
+        any_lane = mask if mask.type.lanes == 1 else self.any_lane(mask)
+        with self.builder.if_then(any_lane.ir, likely=False):
+            new = [self.select(mask, right, value) for right, value in zip(compute(), values, strict=True)]
+            inside = self.builder.block
+        results: list[Value] = []
+        for value, right in zip(values, new, strict=True):
+            phi = self.builder.phi(value.ir.type)
+            phi.add_incoming(value.ir, before)
+            phi.add_incoming(right.ir, inside)
+            results.append(Value(self, value.type, phi))
+        return tuple(results)
+
     # Operations that are not operators
 
     def suffix(self, kind: SimdType) -> str:
@@ -253,15 +275,34 @@ class Emitter:
         return self.intrinsic(f"llvm.fabs.{self.suffix(x.type)}", x.type, x)
 
     def floor(self, x: Value) -> Value:
+        return self._whole("floor", x)
+
+    def ceil(self, x: Value) -> Value:
+        return self._whole("ceil", x)
+
+    def trunc(self, x: Value) -> Value:
+        return self._whole("trunc", x)
+
+    def round(self, x: Value) -> Value:
+        """Round to the nearest integer, halves to the even one."""
+        return self._whole("roundeven", x)
+
+    def _whole(self, name: str, x: Value) -> Value:
         if self.level.fma:
-            return self.intrinsic(f"llvm.floor.{self.suffix(x.type)}", x.type, x)
-        # Without SSE4.1 the intrinsic would call floorf once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
+            return self.intrinsic(f"llvm.{name}.{self.suffix(x.type)}", x.type, x)
+        # Without SSE4.1 the intrinsic would call libm once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
         size = self.absolute(x)
         edge = self.constant(x.type, 2.0**23 if x.type.kind == "f32" else 2.0**52)
-        rounded = self.copysign((size + edge) - edge, x)
         one, zero = self.constant(x.type, 1.0), self.constant(x.type, 0.0)
-        lowered = self.copysign(rounded - self.select(rounded > x, one, zero), x)
-        return self.select(size < edge, lowered, x)
+        near = (size + edge) - edge
+        signed = self.copysign(near, x)
+        result = {
+            "roundeven": lambda: near,
+            "trunc": lambda: near - self.select(near > size, one, zero),
+            "floor": lambda: signed - self.select(signed > x, one, zero),
+            "ceil": lambda: signed + self.select(signed < x, one, zero),
+        }[name]()
+        return self.select(size < edge, self.copysign(result, x), x)
 
     def copysign(self, x: Value, sign: Value) -> Value:
         return self.intrinsic(f"llvm.copysign.{self.suffix(x.type)}", x.type, x, sign)
@@ -316,6 +357,25 @@ class Emitter:
         else:
             ir = self._each_lane(kind, self.splat(base, kind.lanes).ir, offsets.ir, mask)
         return self.convert(self._loaded(kind, ir), kind.kind)
+
+    def lookup(self, table: tuple[int, ...], index: Value) -> Value:
+        """Return the numbers at these places of a table known at compile time; index is i64 and within it."""
+        kind = index.type
+        step = self.constant(kind, 8)
+        start = SimdType("i64")
+        address = Value(self, start, self.builder.ptrtoint(self._table(table), self.llvm_type(start)))
+        if kind.lanes == 1:
+            return self.load(kind, address + index * step, None)
+        return self.gather(kind, address, index * step, self.constant(kind.of("b"), 1))
+
+    def _table(self, numbers: tuple[int, ...]) -> Any:
+        module, name = self.builder.module, f"table_{hash(numbers) & 0xFFFFFFFFFFFFFFFF:x}"
+        if name not in module.globals:
+            llvm = self.ir.ArrayType(self.ir.IntType(64), len(numbers))
+            table = self.ir.GlobalVariable(module, llvm, name)
+            table.linkage, table.global_constant = "internal", True
+            table.initializer = self.ir.Constant(llvm, list(numbers))
+        return module.globals[name]
 
     def _loaded(self, kind: SimdType, ir: Any) -> Value:
         return Value(self, kind.of("u8") if kind.kind == "b" else kind, ir)
