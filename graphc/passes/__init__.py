@@ -8,6 +8,7 @@ from functools import partial
 from graphc.graph.graph import Graph
 from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
+from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
@@ -24,6 +25,7 @@ __all__ = [
     "cse",
     "drop_rules",
     "drop_unused",
+    "exponentials",
     "fold",
     "fold_phase",
     "join_pads",
@@ -37,6 +39,8 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     drop_unused,
     fold,
     simplify,
+    cse,
+    exponentials,
     join_pads,
     fold,
     simplify,

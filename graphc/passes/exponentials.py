@@ -243,9 +243,10 @@ class _Forms:
 
     def _derivative(self, node: Node) -> Node:
         """Return sigmoid(x) * (1 - sigmoid(x)) as it was: it spares a second sigmoid and needs no x, and errs little."""
-        value = next(x for x, y in orders(node) if self.complements.get(y) is x)
+        value, complement = next((x, y) for x, y in orders(node) if self.complements.get(y) is x)
         rest = make(Subtract(), filled(1, value), value)
         self.kept.add(rest)
+        self.forms[rest] = self.forms[complement]
         return make(Multiply(), value, rest)
 
     def _logarithm(self, node: Node) -> Node:
@@ -340,11 +341,13 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
             for (i, j), left in parts[0].items():
                 for (k, m), right in parts[1].items():
                     terms = _merged(terms, {(i + k, j + m): _product(left, right)}, 1)
-        case _:
+        case Divide():
             ((k, m), divisor), *others = parts[1].items()
             if others or abs(divisor[0]) != 1:
                 return None
             terms = {(i - k, j - m): _quotient(f, divisor) for (i, j), f in parts[0].items()}
+        case _:
+            return None
     is_small = len(terms) <= MOST_TERMS and all(max(map(abs, power)) <= HIGHEST_POWER for power in terms)
     return _Form(terms, first.axes) if is_small else None
 
@@ -416,10 +419,8 @@ def _computed(form: _Form, group: _Group, node: Node) -> Node:
             part = factor if part is None else factor * part
         part = filled(1, node) if part is None else part
         part = part if abs(count) == 1 else part * abs(count)
-        if total is None:
-            total = part if count > 0 else -part
-        else:
-            total = total + part if count > 0 else total - part
+        signed = part if count > 0 else -part
+        total = signed if total is None else total + signed
     assert total is not None
     return total
 

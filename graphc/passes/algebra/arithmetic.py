@@ -26,7 +26,7 @@ from graphc.passes.algebra.matching import (
 
 
 def add_zero(node: Node) -> Node | None:
-    """x + 0 is x: for integers, for -0.0, and for 0.0 where x is never -0.0 (an exponential, a size, a square)."""
+    """`x + 0` is `x`: for integers, for -0.0, and for 0.0 where x is never -0.0 (an exponential, a size, a square)."""
     for x, other in orders(node):
         value = uniform(other)
         if value == 0 and (is_integer(node) or is_negative_zero(value) or is_unsigned(x)):
@@ -35,7 +35,7 @@ def add_zero(node: Node) -> Node | None:
 
 
 def add_negative(node: Node) -> Node | None:
-    """x + (-y) is x - y: exact."""
+    """`x + (-y)` is `x - y`: exact."""
     for x, other in orders(node):
         if isinstance(other.op, Negative):
             return x - other.inputs[0]
@@ -43,14 +43,14 @@ def add_negative(node: Node) -> Node | None:
 
 
 def subtract_zero(node: Node) -> Node | None:
-    """x - 0 is x: for integers and for 0.0."""
+    """`x - 0` is `x`: for integers and for 0.0."""
     x, y = node.inputs
     value = uniform(y)
     return x if value == 0 and not is_negative_zero(value) else None
 
 
 def subtract_from_zero(node: Node) -> Node | None:
-    """0 - x is -x: for integers and for -0.0; 0.0 - 0.0 is 0.0, which -0.0 is not."""
+    """`0 - x` is `-x`: for integers and for -0.0; 0.0 - 0.0 is 0.0, which -0.0 is not."""
     x, y = node.inputs
     value = uniform(x)
     exact = node.dtype.kind == "i" or is_negative_zero(value)
@@ -58,31 +58,31 @@ def subtract_from_zero(node: Node) -> Node | None:
 
 
 def subtract_negative(node: Node) -> Node | None:
-    """x - (-y) is x + y: exact."""
+    """`x - (-y)` is `x + y`: exact."""
     x, y = node.inputs
     return x + y.inputs[0] if isinstance(y.op, Negative) else None
 
 
 def subtract_itself(node: Node) -> Node | None:
-    """x - x is 0: for integers only; of NaN and infinities it is NaN."""
+    """`x - x` is `0`: for integers only; of NaN and infinities it is NaN."""
     x, y = node.inputs
     return filled(0, node) if x is y and is_integer(node) else None
 
 
 def negative_negative(node: Node) -> Node | None:
-    """-(-x) is x: exact."""
+    """`-(-x)` is `x`: exact."""
     (x,) = node.inputs
     return x.inputs[0] if isinstance(x.op, Negative) else None
 
 
 def negative_difference(node: Node) -> Node | None:
-    """-(x - y) is y - x: for integers only; floats that are equal would give 0.0 for -0.0."""
+    """`-(x - y)` is `y - x`: for integers only; floats that are equal would give 0.0 for -0.0."""
     (x,) = node.inputs
     return x.inputs[1] - x.inputs[0] if isinstance(x.op, Subtract) and is_integer(node) else None
 
 
 def negative_scaled(node: Node) -> Node | None:
-    """-(x * c) is x * -c, and -(x / c) is x / -c, for a number c: exact."""
+    """`-(x * c)` is `x * -c`, and `-(x / c)` is `x / -c`, for a number c: exact."""
     (x,) = node.inputs
     if not isinstance(x.op, Multiply | Divide) or not node.dtype.is_float:
         return None
@@ -93,7 +93,7 @@ def negative_scaled(node: Node) -> Node | None:
 
 
 def multiply_one(node: Node) -> Node | None:
-    """x * 1 is x, and x * -1 is -x: exact."""
+    """`x * 1` is `x`, and `x * -1` is `-x`: exact."""
     for x, other in orders(node):
         factor = uniform(other)
         if factor == 1:
@@ -104,12 +104,12 @@ def multiply_one(node: Node) -> Node | None:
 
 
 def multiply_zero(node: Node) -> Node | None:
-    """x * 0 is 0: for integers only; for NaN and infinities it is NaN."""
+    """`x * 0` is `0`: for integers only; for NaN and infinities it is NaN."""
     return filled(0, node) if is_integer(node) and any(uniform(x) == 0 for x in node.inputs) else None
 
 
 def multiply_negatives(node: Node) -> Node | None:
-    """(-x) * (-y) is x * y, and (-x) * c is x * -c for a number c: exact."""
+    """`(-x) * (-y)` is `x * y`, and `(-x) * c` is `x * -c` for a number c: exact."""
     x, y = node.inputs
     if isinstance(x.op, Negative) and isinstance(y.op, Negative):
         return x.inputs[0] * y.inputs[0]
@@ -120,7 +120,7 @@ def multiply_negatives(node: Node) -> Node | None:
 
 
 def multiply_twice(node: Node) -> Node | None:
-    """(x * a) * b is x * (a * b) for numbers: where no product in between over- or underflows; for integers always."""
+    """`(x * a) * b` is `x * (a * b)` for numbers: where no product in between over- or underflows; for integers always."""
     for this, other in orders(node):
         b = uniform(other)
         if b is None or not isinstance(this.op, Multiply):
@@ -137,7 +137,7 @@ def multiply_twice(node: Node) -> Node | None:
 
 
 def add_twice(node: Node) -> Node | None:
-    """(x + a) + b is x + (a + b) for numbers: for integers only; in floats a large a would swallow x."""
+    """`(x + a) + b` is `x + (a + b)` for numbers: for integers only; in floats a large a would swallow x."""
     if not is_integer(node):
         return None
     for this, b in orders(node):
@@ -149,21 +149,21 @@ def add_twice(node: Node) -> Node | None:
 
 
 def divide_one(node: Node) -> Node | None:
-    """x / 1 is x, and x / -1 is -x: exact."""
+    """`x / 1` is `x`, and `x / -1` is `-x`: exact."""
     x, y = node.inputs
     divisor = uniform(y)
     return x if divisor == 1 else -x if divisor == -1 else None
 
 
 def divide_power_of_two(node: Node) -> Node | None:
-    """x / c is x * (1 / c): where c is a power of two; any other reciprocal is rounded."""
+    """`x / c` is `x * (1 / c)`: where c is a power of two; any other reciprocal is rounded."""
     x, y = node.inputs
     inverse = reciprocal(y)
     return None if inverse is None else x * filled(inverse, node)
 
 
 def divide_twice(node: Node) -> Node | None:
-    """(x / a) / b is x / (a * b) for numbers: where no quotient in between over- or underflows."""
+    """`(x / a) / b` is `x / (a * b)` for numbers: where no quotient in between over- or underflows."""
     x, y = node.inputs
     if not isinstance(x.op, Divide) or (b := uniform(y)) is None or (a := uniform(x.inputs[1])) is None:
         return None
@@ -172,7 +172,7 @@ def divide_twice(node: Node) -> Node | None:
 
 
 def divide_negatives(node: Node) -> Node | None:
-    """(-x) / (-y) is x / y, and (-x) / c is x / -c for a number c: exact."""
+    """`(-x) / (-y)` is `x / y`, and `(-x) / c` is `x / -c` for a number c: exact."""
     x, y = node.inputs
     if not isinstance(x.op, Negative):
         return None
@@ -183,7 +183,7 @@ def divide_negatives(node: Node) -> Node | None:
 
 
 def whole_division(node: Node) -> Node | None:
-    """x // 1 is x, and the remainder of x by 1 is 0: for integers."""
+    """`x // 1` is `x`, and `x % 1` is `0`: for integers."""
     x, y = node.inputs
     if not is_integer(node) or uniform(y) != 1:
         return None
@@ -191,7 +191,7 @@ def whole_division(node: Node) -> Node | None:
 
 
 def abs_again(node: Node) -> Node | None:
-    """|x| is x where x is a size, a square or an exponential; |-x| is |x|: exact."""
+    """`|x|` is `x` where x is a size, a square or an exponential; `|-x|` is `|x|`: exact."""
     (x,) = node.inputs
     if isinstance(x.op, Abs) or node.dtype.kind == "u" or (node.dtype.is_float and is_unsigned(x)):
         return x
@@ -199,7 +199,7 @@ def abs_again(node: Node) -> Node | None:
 
 
 def relu_again(node: Node) -> Node | None:
-    """relu(x) is x where x is a relu, a size, a square or an exponential: exact."""
+    """`relu(x)` is `x` where x is a relu, a size, a square or an exponential: exact."""
     (x,) = node.inputs
     if isinstance(x.op, Relu) or node.dtype.kind == "u":
         return x
@@ -207,7 +207,7 @@ def relu_again(node: Node) -> Node | None:
 
 
 def square_of_size(node: Node) -> Node | None:
-    """|x| * |x| is x * x: exact."""
+    """`|x| * |x|` is `x * x`: exact."""
     x, y = node.inputs
     return x.inputs[0] * x.inputs[0] if x is y and isinstance(x.op, Abs) else None
 

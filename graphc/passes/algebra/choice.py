@@ -25,7 +25,7 @@ from graphc.passes.algebra.matching import Rule, filled, is_integer, orders, uni
 
 
 def compare_itself(node: Node) -> Node | None:
-    """x < x is false for every x; x == x is true, and x != x false, for all but floats (NaN differs from itself)."""
+    """`x < x` is false for every x; `x == x` is true, and `x != x` false, for all but floats (NaN differs from itself)."""
     x, y = node.inputs
     if x is not y:
         return None
@@ -35,7 +35,7 @@ def compare_itself(node: Node) -> Node | None:
 
 
 def compare_unsigned(node: Node) -> Node | None:
-    """x < 0 is false and x >= 0 is true: for unsigned integers."""
+    """`x < 0` is false and `x >= 0` is true: for unsigned integers."""
     x, y = node.inputs
     if x.dtype.kind != "u" or uniform(y) != 0 or not isinstance(node.op, Less | GreaterEqual):
         return None
@@ -43,13 +43,13 @@ def compare_unsigned(node: Node) -> Node | None:
 
 
 def not_not(node: Node) -> Node | None:
-    """not (not x) is x."""
+    """`not (not x)` is `x`."""
     (x,) = node.inputs
     return x.inputs[0] if isinstance(x.op, LogicalNot) else None
 
 
 def not_comparison(node: Node) -> Node | None:
-    """not (x == y) is x != y; not (x < y) is x >= y for all but floats (with NaN both are false)."""
+    """`not (x == y)` is `x != y`; `not (x < y)` is `x >= y` for all but floats (with NaN both are false)."""
     (x,) = node.inputs
     opposite = _OPPOSITES.get(type(x.op))
     if opposite is None or (x.inputs[0].dtype.is_float and not isinstance(x.op, Equal | NotEqual)):
@@ -68,12 +68,12 @@ _OPPOSITES: dict[type[Op], str] = {
 
 
 def and_or_itself(node: Node) -> Node | None:
-    """x and x is x; x or x is x."""
+    """`x and x` is `x`; `x or x` is `x`."""
     return node.inputs[0] if node.inputs[0] is node.inputs[1] else None
 
 
 def and_or_known(node: Node) -> Node | None:
-    """x and true is x, x and false is false; x or true is true, x or false is x."""
+    """`x and true` is `x`, `x and false` is false; `x or true` is true, `x or false` is `x`."""
     for this, other in orders(node):
         value = uniform(other)
         if value is not None:
@@ -82,7 +82,7 @@ def and_or_known(node: Node) -> Node | None:
 
 
 def and_or_opposite(node: Node) -> Node | None:
-    """x and not x is false; x or not x is true."""
+    """`x and not x` is false; `x or not x` is true."""
     for this, other in orders(node):
         if isinstance(other.op, LogicalNot) and other.inputs[0] is this:
             return filled(isinstance(node.op, LogicalOr), node)
@@ -90,7 +90,7 @@ def and_or_opposite(node: Node) -> Node | None:
 
 
 def and_or_absorbed(node: Node) -> Node | None:
-    """x and (x or y) is x, x or (x and y) is x; x and (x and y) is x and y, x or (x or y) is x or y."""
+    """`x and (x or y)` is `x`, `x or (x and y)` is `x`; `x and (x and y)` is `x and y`, `x or (x or y)` is `x or y`."""
     for this, other in orders(node):
         if isinstance(other.op, LogicalAnd | LogicalOr) and any(this is part for part in other.inputs):
             return other if type(other.op) is type(node.op) else this
@@ -98,7 +98,7 @@ def and_or_absorbed(node: Node) -> Node | None:
 
 
 def xor_known(node: Node) -> Node | None:
-    """x xor x is false, x xor false is x, x xor true is not x."""
+    """`x xor x` is false, `x xor false` is `x`, `x xor true` is `not x`."""
     x, y = node.inputs
     if x is y:
         return filled(False, node)
@@ -110,24 +110,24 @@ def xor_known(node: Node) -> Node | None:
 
 
 def where_same(node: Node) -> Node | None:
-    """where(c, x, x) is x."""
+    """`where(c, x, x)` is `x`."""
     return node.inputs[1] if node.inputs[1] is node.inputs[2] else None
 
 
 def where_known(node: Node) -> Node | None:
-    """where(true, x, y) is x; where(false, x, y) is y."""
+    """`where(true, x, y)` is `x`; `where(false, x, y)` is `y`."""
     chosen = uniform(node.inputs[0])
     return None if chosen is None else node.inputs[1 if chosen else 2]
 
 
 def where_not(node: Node) -> Node | None:
-    """where(not c, x, y) is where(c, y, x)."""
+    """`where(not c, x, y)` is `where(c, y, x)`."""
     condition, yes, no = node.inputs
     return call("where", condition.inputs[0], no, yes) if isinstance(condition.op, LogicalNot) else None
 
 
 def where_again(node: Node) -> Node | None:
-    """where(c, where(c, x, y), z) is where(c, x, z); where(c, x, where(c, y, z)) is where(c, x, z)."""
+    """`where(c, where(c, x, y), z)` and `where(c, x, where(c, y, z))` are `where(c, x, z)`."""
     condition, yes, no = node.inputs
     if isinstance(yes.op, Where) and yes.inputs[0] is condition:
         return call("where", condition, yes.inputs[1], no)
@@ -137,7 +137,7 @@ def where_again(node: Node) -> Node | None:
 
 
 def where_truth(node: Node) -> Node | None:
-    """where(c, true, false) is c; where(c, false, true) is not c."""
+    """`where(c, true, false)` is `c`; `where(c, false, true)` is `not c`."""
     condition, yes, no = node.inputs
     if node.dtype is not bool_ or uniform(yes) is None or uniform(no) is None:
         return None
@@ -145,12 +145,12 @@ def where_truth(node: Node) -> Node | None:
 
 
 def extreme_itself(node: Node) -> Node | None:
-    """maximum(x, x) is x; minimum(x, x) is x."""
+    """`maximum(x, x)` and `minimum(x, x)` are `x`."""
     return node.inputs[0] if node.inputs[0] is node.inputs[1] else None
 
 
 def extreme_twice(node: Node) -> Node | None:
-    """maximum(maximum(x, a), b) is maximum(x, maximum(a, b)) for numbers; the same for minimum. So clips join."""
+    """`maximum(maximum(x, a), b)` is `maximum(x, maximum(a, b))` for numbers; the same for minimum. So clips join."""
     for this, other in orders(node):
         b = uniform(other)
         if b is None or math.isnan(b) or type(this.op) is not type(node.op):
@@ -164,7 +164,7 @@ def extreme_twice(node: Node) -> Node | None:
 
 
 def extreme_ordered(node: Node) -> Node | None:
-    """maximum(minimum(x, b), a) is minimum(maximum(x, a), b) for numbers a <= b: so clips of clips join."""
+    """`maximum(minimum(x, b), a)` is `minimum(maximum(x, a), b)` for numbers a <= b: so clips of clips join."""
     for this, other in orders(node):
         low = uniform(other)
         if low is None or not isinstance(this.op, Minimum):
@@ -177,7 +177,7 @@ def extreme_ordered(node: Node) -> Node | None:
 
 
 def extreme_absorbed(node: Node) -> Node | None:
-    """maximum(x, maximum(x, y)) is maximum(x, y); the same for minimum. maximum(x, minimum(x, y)) is x for integers."""
+    """`maximum(x, maximum(x, y))` is `maximum(x, y)`, the same for minimum; `maximum(x, minimum(x, y))` is `x` for integers."""
     for this, other in orders(node):
         if not isinstance(other.op, Maximum | Minimum) or not any(this is part for part in other.inputs):
             continue

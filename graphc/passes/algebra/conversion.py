@@ -12,13 +12,13 @@ from graphc.passes.algebra.matching import Rule
 
 
 def astype_same(node: Node) -> Node | None:
-    """x as the dtype that it has is x."""
+    """`astype(x, A)` is `x` where x has the dtype A."""
     (x,) = node.inputs
     return x if x.dtype is node.dtype else None
 
 
 def astype_chain(node: Node) -> Node | None:
-    """x as A as B is x as B: where A holds every value of x, and converts to B as x does (integers wrap, floats saturate)."""
+    """`astype(astype(x, A), B)` is `astype(x, B)`: where A holds every value of x, and B treats both alike."""
     (x,) = node.inputs
     if not isinstance(x.op, Astype):
         return None

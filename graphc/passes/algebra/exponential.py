@@ -15,14 +15,14 @@ from graphc.passes.algebra.matching import Rule, filled, is_integer, orders, uni
 
 
 def log_exp(node: Node) -> Node | None:
-    """log(exp(x)) is x, log2(exp2(x)) is x, log1p(expm1(x)) is x: where exp(x) overflows, too."""
+    """`log(exp(x))` is `x`, `log2(exp2(x))` is `x`, `log1p(expm1(x))` is `x`: where exp(x) overflows, too."""
     (x,) = node.inputs
     pairs = ((Log, Exp), (Log2, Exp2), (Log1p, Expm1))
     return x.inputs[0] if (type(node.op), type(x.op)) in pairs else None
 
 
 def log_one_plus(node: Node) -> Node | None:
-    """log(1 + x) is log1p(x), log(1 - x) is log1p(-x): small x keeps its digits."""
+    """`log(1 + x)` is `log1p(x)`, `log(1 - x)` is `log1p(-x)`: small x keeps its digits."""
     (x,) = node.inputs
     if isinstance(x.op, Add):
         for this, other in orders(x):
@@ -32,7 +32,7 @@ def log_one_plus(node: Node) -> Node | None:
 
 
 def exp_minus_one(node: Node) -> Node | None:
-    """exp(x) - 1 is expm1(x), 1 - exp(x) is -expm1(x): small x keeps its digits."""
+    """`exp(x) - 1` is `expm1(x)`, `1 - exp(x)` is `-expm1(x)`: small x keeps its digits."""
     x, y = node.inputs
     if isinstance(node.op, Add):
         found = next((a for a, b in orders(node) if isinstance(a.op, Exp) and uniform(b) == -1), None)
@@ -43,13 +43,13 @@ def exp_minus_one(node: Node) -> Node | None:
 
 
 def sqrt_square(node: Node) -> Node | None:
-    """sqrt(x * x) is |x|: where x * x overflows or underflows, too."""
+    """`sqrt(x * x)` is `|x|`: where x * x overflows or underflows, too."""
     (x,) = node.inputs
     return call("abs", x.inputs[0]) if isinstance(x.op, Multiply) and x.inputs[0] is x.inputs[1] else None
 
 
 def pow_known(node: Node) -> Node | None:
-    """x to the power of 0 is 1, of 1 is x, of 2 is x * x, of -1 is 1 / x (for floats); 1 to any power is 1."""
+    """`x**0` and `1**x` are 1, `x**1` is `x`, `x**2` is `x * x`, and `x**-1` is `1 / x` for floats: as pow has it, of NaN too."""
     x, y = node.inputs
     exponent = uniform(y)
     if exponent == 0 or uniform(x) == 1:

@@ -168,7 +168,7 @@ def pad_twice(node: Node) -> Node | None:
 
 
 def repeat_last(node: Node) -> Node | None:
-    """f(broadcast(x)) is broadcast(f(x)) for an elementwise f, numbers beside x too: compute first, repeat after."""
+    """`f(broadcast(x))` is `broadcast(f(x))` for an elementwise f, numbers beside x too: compute first, repeat after."""
     if not node.inputs or not node.shape:
         return None
     sources = [x.inputs[0] for x in node.inputs if isinstance(x.op, BroadcastTo) and uniform(x) is None]

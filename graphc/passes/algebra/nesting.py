@@ -15,7 +15,7 @@ from graphc.passes.rewriting import with_subgraphs
 
 
 def stop_gradient_passed(node: Node) -> Node:
-    """stop_gradient(x) is x: what derivatives are, is settled before the passes run."""
+    """`stop_gradient(x)` is `x`: what derivatives are, is settled before the passes run."""
     return node.inputs[0]
 
 

@@ -68,7 +68,7 @@ def extreme_broadcast(node: Node) -> Node | None:
 
 
 def sum_negative(node: Node) -> Node | None:
-    """sum(-x) is 0 - sum(x): exact (-sum(x) would turn the empty sum into -0.0)."""
+    """`sum(-x)` is `0 - sum(x)`: exact (-sum(x) would turn the empty sum into -0.0)."""
     (x,), op = node.inputs, node.op
     if not isinstance(x.op, Negative) or not node.dtype.is_float:
         return None
