@@ -86,8 +86,8 @@ from graphc.ops.custom_vjp import clip_gradient, custom_vjp
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
 from graphc.ops.gradient_control import clip_by_norm, global_norm, stop_gradient, training, with_update
-from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
-from graphc.ops.joining import concat, stack
+from graphc.ops.indexing import embedding, gather, one_hot, scatter_add, take, take_along_axis
+from graphc.ops.joining import concat, repeat, roll, split, stack, tile, unstack
 from graphc.ops.movement import (
     broadcast_to,
     expand_dims,
@@ -188,6 +188,7 @@ __all__ = [
     "divide",
     "dump",
     "einsum",
+    "embedding",
     "equal",
     "erf",
     "erfc",
@@ -204,6 +205,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "full",
+    "gather",
     "global_norm",
     "grad",
     "greater",
@@ -263,6 +265,7 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
+    "roll",
     "round",
     "rsqrt",
     "scan",
@@ -277,6 +280,7 @@ __all__ = [
     "softmax",
     "softplus",
     "sort",
+    "split",
     "sqrt",
     "square",
     "squeeze",
@@ -293,6 +297,7 @@ __all__ = [
     "tan",
     "tanh",
     "tensordot",
+    "tile",
     "trace",
     "training",
     "tril",
@@ -301,6 +306,7 @@ __all__ = [
     "uint8",
     "uint32",
     "uniform",
+    "unstack",
     "var",
     "vecdot",
     "vjp",

@@ -184,7 +184,8 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
     block.close(inner, f"for row in range({start}, {stop}):")
     inner = block.inner()
     where = f"load_{kernel.index_dtype.short}({index} + {kernel.index_dtype.itemsize} * j)"
-    inner.add(f"row = check_index(i64({where}), {rows}, args, {kernel.site})")
+    check = "check_index" if kernel.wraps else "check_position"
+    inner.add(f"row = {check}(i64({where}), {rows}, args, {kernel.site})")
     deep = inner.inner()
 
     def add(place: Block) -> None:

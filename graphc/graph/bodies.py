@@ -52,10 +52,11 @@ class Scatter:
     """Rows added at places read from data.
 
     Operand 0: integer indices, shape (J,); operand 1: updates, shape (J, *rest). The output has shape (size, *rest) and
-    is zero where nothing is added. `site` names the operation in an error.
+    is zero where nothing is added. `site` names the operation in an error; with `wraps` a negative index counts from the end.
     """
 
     site: str
+    wraps: bool
 
 
 @dataclass(frozen=True)

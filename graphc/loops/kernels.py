@@ -96,6 +96,7 @@ class Scatter:
     size: Dim
     width: Dim
     site: str
+    wraps: bool
 
 
 @dataclass(frozen=True)

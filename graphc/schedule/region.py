@@ -363,12 +363,12 @@ class Region:
         body = self.bodies[node]
         inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract) else []
         match body:
-            case bodies.Scatter(site):
+            case bodies.Scatter(site, wraps):
                 index, updates = node.inputs
                 width = dims.product(node.shape[1:])
                 kernel = Scatter(
                     inputs[0], index.dtype, inputs[1], self.places[node, 0], node.dtype,
-                    updates.shape[0], node.shape[0], width, self.draft.site(site, node),
+                    updates.shape[0], node.shape[0], width, self.draft.site(site, node), wraps,
                 )  # fmt: skip
                 self.units.append(Unit(set(inputs), {self.places[node, 0]}, kernel, nodes=[node]))
             case Native(function):
