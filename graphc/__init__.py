@@ -1,6 +1,6 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
-from graphc import nn, optim
+from graphc import linalg, nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
@@ -25,6 +25,7 @@ from graphc.errors import (
     GraphError,
     IndexOutOfRangeError,
     MissingInputError,
+    MissingPackageError,
     NodeUseError,
     PlanMemoryError,
     ShapeError,
@@ -135,6 +136,7 @@ __all__ = [
     "IndexOutOfRangeError",
     "Input",
     "MissingInputError",
+    "MissingPackageError",
     "Node",
     "NodeUseError",
     "Parameter",
@@ -224,6 +226,7 @@ __all__ = [
     "kron",
     "less",
     "less_equal",
+    "linalg",
     "log",
     "log1p",
     "log2",

@@ -23,6 +23,7 @@ ALLOWED = {
     "chain": SPINE,
     "ops": SPINE | {"chain"},
     "derivatives": SPINE | {"chain", "ops"},
+    "linalg": {"ops"},
     "nn": MODEL,
     "optim": MODEL,
     "passes": SPINE | {"chain", "ops"},
@@ -32,8 +33,9 @@ ALLOWED = {
     "runtime": BASE | {"loops", "emit"},
     "compiler": COMPILER,
 }
-# Single modules that hold plain data: the plan, and what a CPU can do.
+# Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}
+DATA |= {("ops", "graphc.simd.foreign")}
 ABOVE = MODEL | COMPILER | {"nn", "optim"}
 for part in ("train", "inspect", "interop", "methods", "distributed"):
     ALLOWED[part] = ABOVE | {"train", "inspect"}

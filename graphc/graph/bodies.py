@@ -5,7 +5,7 @@ body ::= Compute(axes, value)               the value at one index; loads name o
        | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
        | Loop(step, length, ...)            a graph run once for each position of the leading axis
        | Branch(then, otherwise)            one of two graphs, by a scalar
-       | Native(function)                   a user's function over whole arrays
+       | Native(function, scratch, views)   a function over whole arrays: a user's, a library's
 """
 
 from __future__ import annotations
@@ -84,9 +84,15 @@ class Branch:
 
 @dataclass(frozen=True)
 class Native:
-    """`function(*outputs, *inputs)` fills preallocated arrays; it must compile under Numba without allocating or raising."""
+    """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
+
+    It must compile under Numba without allocating or raising. `scratch` are arrays to work in; `views` gives the shapes in
+    which the function sees outputs and inputs, if not in their own.
+    """
 
     function: Callable[..., Any]
+    scratch: tuple[TensorType, ...] = ()
+    views: tuple[tuple[Dim, ...], ...] | None = None
 
 
 Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native

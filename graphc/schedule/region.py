@@ -371,13 +371,16 @@ class Region:
                     updates.shape[0], node.shape[0], width, self.draft.site(site, node), wraps,
                 )  # fmt: skip
                 self.units.append(Unit(set(inputs), {self.places[node, 0]}, kernel, nodes=[node]))
-            case Native(function):
+            case Native(function, scratch, views):
                 items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
                 outputs = [self.places[node, k] for k in range(len(items))]
-                arrays = [(b, t.dtype, t.shape) for b, t in zip(outputs, items, strict=True)]
-                arrays += [(b, i.dtype, i.shape) for b, i in zip(inputs, node.inputs, strict=True)]
+                types = [*items, *(i.tensor for i in node.inputs)]
+                shapes = views or [t.shape for t in types]
+                arrays = [(b, t.dtype, s) for b, t, s in zip([*outputs, *inputs], types, shapes, strict=True)]
+                room = [(self.draft.temporary("scratch", t), t.dtype, t.shape) for t in scratch]
+                arrays[len(outputs) : len(outputs)] = room
                 kernel = Call(native_name(function), tuple(arrays))
-                self.units.append(Unit(set(inputs), set(outputs), kernel, nodes=[node]))
+                self.units.append(Unit(set(inputs), {*outputs, *(b for b, _, _ in room)}, kernel, nodes=[node]))
             case Loop():
                 self._loop(node, body, inputs)
             case Branch():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.simd import foreign
 from graphc.simd.dialect import FUNCTIONS, OPERATORS
 from graphc.simd.emitter import Emitter, Value, llvm_type
 from graphc.simd.kinds import SCALARS, VECTORS, ArrayType, SimdType
@@ -28,6 +29,7 @@ class Native:
     def __init__(self, name: str, function: Callable[..., Any]):
         from numba import njit
 
+        foreign.register()
         self.name = name
         self.dispatcher = njit(error_model="numpy", nogil=True)(getattr(function, "py_func", function))
 

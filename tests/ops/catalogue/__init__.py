@@ -12,7 +12,7 @@ from tests.ops.catalogue import (
     elementwise,
     indexing,
     integers,
-   
+    linalg,
     movement,
     random,
     reduction,
@@ -25,6 +25,7 @@ ROWS: tuple[Row, ...] = (
     *movement.ROWS,
     *reduction.ROWS,
     *contraction.ROWS,
+    *linalg.ROWS,
     *indexing.ROWS,
     *random.ROWS,
     *control.ROWS,
