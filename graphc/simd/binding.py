@@ -23,6 +23,14 @@ from graphc.simd.record import Function
 RAISES = "graphc_native_raises"
 
 
+class NativeError(Exception):
+    """Numba refuses a user's function, with this message."""
+
+    def __init__(self, function: Callable[..., Any], message: str):
+        super().__init__(message)
+        self.function, self.message = function, message
+
+
 class Native:
     """A user's Python function that kernels call; Numba compiles it, once for each list of argument types."""
 
@@ -34,13 +42,24 @@ class Native:
         self.dispatcher = njit(error_model="numpy", nogil=True)(getattr(function, "py_func", function))
 
     def compiled(self, types: tuple[Any, ...]) -> Any:
-        """Numba's compile result for these argument types."""
-        self.dispatcher.compile(types)
+        """Numba's compile result for these argument types; raises NativeError."""
+        from numba.core.errors import NumbaError
+
+        try:
+            self.dispatcher.compile(types)
+        except NumbaError as error:
+            raise NativeError(self.dispatcher.py_func, str(error)) from None
         return self.dispatcher.overloads[types]
 
     def texts(self) -> list[str]:
         """Return the LLVM modules of what was compiled."""
         return [one.library.get_llvm_str() for one in self.dispatcher.overloads.values()]
+
+
+@functools.lru_cache(maxsize=64)
+def _native(name: str, function: Callable[..., Any]) -> Native:
+    """Return a user's function, the same for all kernels: what Numba compiled for one serves the others."""
+    return Native(name, function)
 
 
 @functools.cache
@@ -299,7 +318,7 @@ def kernel_module(source: str, name: str, level: Level, natives: Mapping[str, Ca
     from numba.core.targetconfig import ConfigStack
     from numba.core.typed_passes import type_inference_stage
 
-    compiled = {native: Native(native, function) for native, function in natives.items()}
+    compiled = {native: _native(native, function) for native, function in natives.items()}
     namespace: dict[str, Any] = {**FUNCTIONS, **compiled}
     exec(compile(source, f"<kernel {name}>", "exec"), namespace)
     flags = compiler.Flags()

@@ -110,9 +110,8 @@ def test_reverse_and_forward_derivatives_match_differences(row: Row):
         wanted = slope(scalar, inputs, arrays, along, step=1e-2 if "float32" in row.name else 1e-6)
         got = sum(float((g * along[x]).sum()) for x, g in zip(wrt, gradients, strict=True))
         assert got == pytest.approx(wanted, rel=1e-6 * factor, abs=1e-7 * factor)
-        if row.name != "native":
-            tangent = jvp(scalar, wrt, [graphc.constant(along[x]) for x in wrt]).eval(feeds)
-            assert tangent == pytest.approx(wanted, rel=1e-6 * factor, abs=1e-7 * factor)
+        tangent = jvp(scalar, wrt, [graphc.constant(along[x]) for x in wrt]).eval(feeds)
+        assert tangent == pytest.approx(wanted, rel=1e-6 * factor, abs=1e-7 * factor)
 
 
 @derivable

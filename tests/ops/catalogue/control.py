@@ -1,6 +1,9 @@
-"""Loops, branches, and control of gradients and updates."""
+"""Loops, branches, functions of the user, and control of gradients and updates."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +32,22 @@ def _product_and_sum(a: graphc.Node, b: graphc.Node) -> graphc.Node:
     return made["product"] + graphc.tanh(made["sum"])
 
 
+def _reversed_and_exp(reversed: np.ndarray, exponential: np.ndarray, x: np.ndarray) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            reversed[i, j] = x[i, x.shape[1] - 1 - j]
+            exponential[i, j] = math.exp(x[i, j])
+
+
+def _native(x: graphc.Node) -> graphc.Node:
+    def rule(inputs: Any, outputs: Any, cotangents: Any) -> graphc.Node:
+        return graphc.flip(cotangents[0], 1) + cotangents[1] * outputs[1]
+
+    type = graphc.TensorType(x.shape, x.dtype)
+    first, second = graphc.native(_reversed_and_exp, (type, type), x, vjp=rule)
+    return first * second
+
+
 ROWS = (
     Row("custom_vjp", _product_and_sum, (f(3, 2), f(3, 2)), lambda a, b: np.exp(a) * b + np.tanh(a + b)),
     Row("clip_gradient", lambda x: custom_vjp.clip_gradient(graphc.tanh(x), -9.0, 9.0), (f(3, 2),), np.tanh),
@@ -45,6 +64,7 @@ ROWS = (
         (f(3), f(2, 2)),
         lambda x, y: np.sqrt((x * x).sum() + (y * y).sum()),
     ),
+    Row("native", _native, (f(3, 4),), lambda x: x[:, ::-1] * np.exp(x)),
     Row("stop_gradient", gradient_control.stop_gradient, (f(3),), lambda x: x, derivable=False),
     Row(
         "with_update",
