@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.dims import Dim
 from graphc.errors import GraphError, ShapeError
 from graphc.graph.node import Node
 from graphc.graph.types import shape_text
@@ -19,9 +20,9 @@ def whole(value: Any, what: str, low: int = 0) -> int:
 
 
 def number(value: Any, what: str, low: float = -np.inf, high: float = np.inf, open: bool = False) -> float:
-    """Return a number from `low` to `high` (strictly between them if `open`); GraphError if it is none."""
+    """Return a number from `low` to `high` (if `open`, without both, but infinity); GraphError if it is none."""
     numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not numeric or not (low < value < high if open else low <= value <= high):
+    if not numeric or not (low < value and (value < high or high == np.inf) if open else low <= value <= high):
         if low == -np.inf:
             range = ""
         elif high == np.inf:
@@ -45,9 +46,14 @@ def sizes(value: Any, what: str) -> tuple[int, ...]:
     return tuple(whole(size, what) for size in given)
 
 
-def last_axes(x: Node, shape: tuple[int, ...], what: str) -> None:
+def differ(left: Dim, right: Dim) -> bool:
+    """Whether two sizes are sure to differ."""
+    return left != right and isinstance(left - right, int)
+
+
+def last_axes(x: Node, shape: tuple[Dim, ...], what: str) -> None:
     """Raise ShapeError unless the last dimensions are these; symbolic ones are compared when the graph is used."""
     given = x.shape[max(x.ndim - len(shape), 0) :]
-    if len(given) < len(shape) or any(isinstance(a, int) and a != b for a, b in zip(given, shape, strict=True)):
+    if len(given) < len(shape) or any(map(differ, given, shape)):
         axes = f"a last axis of {shape[0]}" if len(shape) == 1 else f"last axes of {shape_text(shape)}"
         raise ShapeError(f"{what}: expected {axes}, got {x.describe()}")

@@ -68,7 +68,8 @@ class Optimizer:
         parameters: those to train; all that the loss depends on, unless given. Or groups with options of their own:
         [{"parameters": backbone.parameters(), "learning_rate": 1e-4}, {"parameters": head.parameters()}]. The learning
         rate of a group keeps its proportion to the optimizer's when that is set; a state of your own is taken as it is.
-        Raises GraphError where there is nothing to train, or the loss does not depend on a parameter.
+        Frozen parameters (see `Parameter.trainable`) are left out. Raises GraphError where there is nothing to train, or
+        the loss does not depend on a parameter.
         """
         return _minimize(self, loss, parameters)
 
@@ -197,9 +198,10 @@ def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
         if not parameters:
             raise GraphError(f"the loss depends on no parameter\n  {loss.describe()}")
     groups = optimizer._groups(parameters)  # pyright: ignore[reportPrivateUsage]
+    groups = [(rule, [parameter for parameter in members if parameter.trainable]) for rule, members in groups]
     chosen = [parameter for _, members in groups for parameter in members]
     if not chosen:
-        raise GraphError("expected parameters to train, got none")
+        raise GraphError("expected parameters to train, got none, or only frozen ones (whose trainable is False)")
     return _stepped(optimizer, groups, dict(zip(chosen, grad(loss, chosen), strict=True)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import nn
+from graphc import nn, optim
 from graphc.errors import GraphError
 
 
@@ -110,6 +110,26 @@ def test_shared_parameters_are_listed_counted_and_trained_once():
     w, ones = weight.value.astype("d"), np.ones(3)
     # d sum(W W x) / dW = 1 (W x)^T + (W^T 1) x^T
     np.testing.assert_allclose(gradient, np.outer(ones, w @ ones) + np.outer(w.T @ ones, ones), rtol=1e-5)
+
+
+def test_frozen_parameters_are_not_trained():
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    x = graphc.input("x", ("n", 2))
+    loss = net(x).sum()
+    net[0].trainable = False
+    assert not net.trainable
+    assert net[1].trainable
+    for updates in (optim.SGD(0.1).minimize(loss), optim.SGD(0.1).minimize(loss, net.parameters())):
+        assert {target for target in updates if isinstance(target, graphc.Parameter)} == set(net[1].parameters())
+    net.trainable = True
+    net[1].bias.trainable = False
+    trained = {target for target in optim.SGD(0.1).minimize(loss) if isinstance(target, graphc.Parameter)}
+    assert trained == set(net.parameters()) - {net[1].bias}
+    net.trainable = False
+    for parameters in (None, net.parameters()):
+        with pytest.raises(GraphError, match="only frozen ones"):
+            optim.SGD(0.1).minimize(loss, parameters)
+    assert graphc.grad(loss, net[1].bias).eval({x: np.ones((4, 2), "f")}) == 4
 
 
 def test_apply_reaches_every_module_once_inner_ones_first():

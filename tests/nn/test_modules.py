@@ -5,7 +5,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.errors import GraphError, ShapeError
 from graphc.passes import run_passes
 
 
