@@ -53,6 +53,10 @@ class CustomVjp(Nested):
             shares[self.results + place] = share
         return tuple(shares)
 
+    def tangents_read(self, node: Node) -> tuple[Node, ...]:
+        # Not the results': what they are made of may have no forward derivative.
+        return tuple(node.inputs[self.results + place] for place in self.places)
+
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> tuple[Node | None, ...]:
         # The rule is linear in the cotangents, so its own derivative by them, transposed, carries tangents forward.
         seeds = [placeholder(x.type) for x in node.inputs[: self.results]]
