@@ -81,9 +81,10 @@ from graphc.ops.contraction import matmul
 from graphc.ops.control import cond, item, map, scan
 from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv2d
-from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
+from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
 from graphc.ops.custom_vjp import clip_gradient, custom_vjp
+from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
 from graphc.ops.gradient_control import clip_by_norm, global_norm, stop_gradient, training, with_update
@@ -97,9 +98,10 @@ from graphc.ops.movement import (
     permute_dims,
     reshape,
     squeeze,
+    swapaxes,
 )
 from graphc.ops.native import native
-from graphc.ops.positions import arange, eye, size, tril, triu
+from graphc.ops.positions import arange, diagonal, eye, linspace, size, tril, triu
 from graphc.ops.random import bernoulli, normal, seed, uniform
 from graphc.ops.reduction import (
     all,
@@ -118,7 +120,7 @@ from graphc.ops.reduction import (
 )
 from graphc.ops.reduction import any_ as any
 from graphc.ops.slicing import flip, pad
-from graphc.ops.sorting import argsort, sort
+from graphc.ops.sorting import argsort, median, searchsorted, sort, topk
 from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
 from graphc.train import History, fit
 
@@ -187,8 +189,11 @@ __all__ = [
     "cumulative_sum",
     "custom_vjp",
     "default_dtype",
+    "diagonal",
     "divide",
     "dump",
+    "dynamic_slice",
+    "dynamic_update_slice",
     "einsum",
     "embedding",
     "equal",
@@ -207,6 +212,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "full",
+    "full_like",
     "gather",
     "global_norm",
     "grad",
@@ -227,6 +233,7 @@ __all__ = [
     "less",
     "less_equal",
     "linalg",
+    "linspace",
     "log",
     "log1p",
     "log2",
@@ -243,6 +250,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "median",
     "min",
     "minimum",
     "moveaxis",
@@ -273,6 +281,7 @@ __all__ = [
     "rsqrt",
     "scan",
     "scatter_add",
+    "searchsorted",
     "seed",
     "set_default_dtype",
     "sigmoid",
@@ -294,6 +303,7 @@ __all__ = [
     "substitute",
     "subtract",
     "sum",
+    "swapaxes",
     "symbol",
     "take",
     "take_along_axis",
@@ -301,6 +311,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "topk",
     "trace",
     "training",
     "tril",

@@ -16,6 +16,7 @@ from tests.ops.catalogue import (
     movement,
     random,
     reduction,
+    sorting,
 )
 from tests.ops.catalogue.row import Row, cases
 
@@ -27,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     *contraction.ROWS,
     *linalg.ROWS,
     *indexing.ROWS,
+    *sorting.ROWS,
     *random.ROWS,
     *control.ROWS,
 )

@@ -1,4 +1,4 @@
-"""Ops that index or order."""
+"""Ops that index."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def _scatter(indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
     out = np.zeros((4, *updates.shape[1:]), updates.dtype)
     for k, at in enumerate(indices):
         out[at] += updates[k]
+    return out
+
+
+def _updated(x: np.ndarray, update: np.ndarray, i: np.ndarray) -> np.ndarray:
+    out = x.copy()
+    out[i : i + 2, 1:4] = update
     return out
 
 
@@ -97,6 +103,29 @@ ROWS = (
     ),
     Row("index mask", lambda x: x[MASK, 1:], (f(2, 4, 3),), lambda x: x[MASK, 1:]),
     Row(
+        "dynamic_slice",
+        lambda x, i, j: graphc.dynamic_slice(x, (i, j), (2, 4)),
+        (f(4, 7), ints(low=0, high=3), ints(low=0, high=4, kind="i32")),
+        lambda x, i, j: x[i : i + 2, j : j + 4],
+        raises=(
+            (lambda: graphc.dynamic_slice(node(4), 2, 3), graphc.IndexOutOfRangeError, "index 2 .* dynamic_slice"),
+            (lambda: graphc.dynamic_slice(node(4), -1, 3), graphc.IndexOutOfRangeError, "index -1"),
+            (lambda: graphc.dynamic_slice(node(4), 0, 5), graphc.ShapeError, "does not fit"),
+            (lambda: graphc.dynamic_slice(node(4, 4), (0,), (2,)), graphc.ShapeError, "each of 2 axes"),
+            (lambda: graphc.dynamic_slice(node(4), node(), 3), graphc.DTypeError, "starts"),
+        ),
+    ),
+    Row(
+        "dynamic_update_slice",
+        lambda x, u, i: graphc.dynamic_update_slice(x, u, (i, 1)),
+        (f(5, 4), f(2, 3), ints(low=0, high=4, kind="i32")),
+        _updated,
+        raises=(
+            (lambda: graphc.dynamic_update_slice(node(4), node(3), 2), graphc.IndexOutOfRangeError, "index 2"),
+            (lambda: graphc.dynamic_update_slice(node(4), node(3, 1), 0), graphc.ShapeError),
+        ),
+    ),
+    Row(
         "scatter_add",
         lambda i, x: graphc.scatter_add(i, x, 4),
         (LABELS, f(6, 3)),
@@ -113,16 +142,5 @@ ROWS = (
         lambda i: np.eye(4, dtype="float32")[i],
         derivable=False,
         raises=((lambda: graphc.one_hot([0, -1], 4), graphc.IndexOutOfRangeError, "index -1 .* size 4: one_hot"),),
-    ),
-    Row(
-        "argsort",
-        lambda x: graphc.argsort(x, 0),
-        (ints(7, 3, low=0, high=4),),
-        lambda x: np.argsort(x, 0, kind="stable"),
-        derivable=False,
-    ),
-    Row("sort", graphc.sort, (f(3, 5, gap=0.2),), np.sort),
-    Row(
-        "sort descending", lambda x: graphc.sort(x, 0, descending=True), (f(5, 2, gap=0.2),), lambda x: -np.sort(-x, 0)
     ),
 )
