@@ -23,14 +23,6 @@ from graphc.simd.record import Function
 RAISES = "graphc_native_raises"
 
 
-class NativeError(Exception):
-    """Numba refuses a user's function, with this message."""
-
-    def __init__(self, function: Callable[..., Any], message: str):
-        super().__init__(message)
-        self.function, self.message = function, message
-
-
 class Native:
     """A user's Python function that kernels call; Numba compiles it, once for each list of argument types."""
 
@@ -42,13 +34,8 @@ class Native:
         self.dispatcher = njit(error_model="numpy", nogil=True)(getattr(function, "py_func", function))
 
     def compiled(self, types: tuple[Any, ...]) -> Any:
-        """Numba's compile result for these argument types; raises NativeError."""
-        from numba.core.errors import NumbaError
-
-        try:
-            self.dispatcher.compile(types)
-        except NumbaError as error:
-            raise NativeError(self.dispatcher.py_func, str(error)) from None
+        """Numba's compile result for these argument types."""
+        self.dispatcher.compile(types)
         return self.dispatcher.overloads[types]
 
     def texts(self) -> list[str]:
