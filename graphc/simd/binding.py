@@ -62,7 +62,7 @@ class Native:
 
 @functools.lru_cache(maxsize=64)
 def _native(name: str, function: Callable[..., Any]) -> Native:
-    """Return a user's function, the same for all kernels: what Numba compiled for one serves the others."""
+    """Return a function over whole arrays, the same for all kernels: what Numba compiled for one serves the others."""
     return Native(name, function)
 
 
@@ -292,9 +292,9 @@ def _call_lanes(context: Any, builder: Any, native: Native, signature: Any, argu
 
     assert native.lanewise is not None
     arity = native.lanewise.arity
-    _, to_simd, _ = _numba_types()
-    scalars = native.compiled(native.dispatcher.signatures[0]).signature
-    inner = typing.signature(scalars.return_type, *scalars.args)
+    to_numba, to_simd, _ = _numba_types()
+    scalars = [to_numba[to_simd[one].wide(1)] for one in (signature.return_type, *signature.args[:arity])]
+    inner = typing.signature(*scalars)
     lanes = to_simd[signature.return_type].lanes
     if lanes == 1:
         return _call_native(context, builder, native, inner, arguments)
@@ -364,7 +364,11 @@ def kernel_module(source: str, name: str, level: Level, natives: Mapping[str, Ca
     from numba.core.targetconfig import ConfigStack
     from numba.core.typed_passes import type_inference_stage
 
-    compiled = {native: _native(native, function) for native, function in natives.items()}
+    # A function of scalars is compiled for one list of types, which is the kernel's own.
+    compiled = {
+        native: Native(native, function) if isinstance(function, Lanewise) else _native(native, function)
+        for native, function in natives.items()
+    }
     namespace: dict[str, Any] = {**FUNCTIONS, **compiled}
     exec(compile(source, f"<kernel {name}>", "exec"), namespace)
     flags = compiler.Flags()
