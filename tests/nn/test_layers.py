@@ -50,7 +50,7 @@ def test_embedding_looks_rows_up_and_trains_only_those():
     gradient = graphc.grad(rows.sum(), layer.weight).eval(feeds)
     np.testing.assert_array_equal(gradient, np.array([1, 0, 1, 0, 2])[:, None] * np.ones(3))
     for wrong in (5, -1):
-        with pytest.raises(graphc.IndexOutOfRangeError, match=f"embedding: index {wrong} is outside"):
+        with pytest.raises(graphc.IndexOutOfRangeError, match=f"index {wrong} is out of range.*: embedding"):
             rows.eval({indices: np.array([[0, wrong]])})
     graphc.seed(1)
     weight = nn.Embedding(400, 50).weight.value
