@@ -164,11 +164,13 @@ class Executable:
             self._keys,
         )
 
-    def repeat(self, count: int, arguments: Sequence[Any], stacked: Sequence[int], out: Any = None) -> Program:
+    def repeat(
+        self, count: int, arguments: Sequence[Any] = (), stacked: Sequence[int] = (), out: Any = None
+    ) -> Program:
         """Return a program that runs `count` times natively.
 
         Inputs whose positions are in `stacked` have an extra leading axis of length `count`, walked one position a
-        step; each output has one too.
+        step; the others are the same in every step. Each output has such an axis too.
         """
         key = tuple(sorted(set(stacked)))
         if bad := [n for n in key if not 0 <= n < len(self._specs)]:

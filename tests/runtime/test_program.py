@@ -41,7 +41,7 @@ def test_stacked_inputs_are_walked_and_outputs_stacked(threads, count):
 @both
 def test_inputs_that_are_not_stacked_are_the_same_in_every_step(threads):
     run, weight = stepper(threads)
-    program = run.repeat(10, [np.ones(6)], [])
+    program = run.repeat(10, [np.ones(6)])
     program.run()
     np.testing.assert_array_equal(weight, np.full(6, -10, np.float32))
 
