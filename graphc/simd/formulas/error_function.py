@@ -34,45 +34,45 @@ _ERF = {
         5.94525558422059e-11,
     ),
 }
-# e^(x^2) erfc(x) (x + c) = P((x - c) / (x + c)) for x >= 1, with c first (after Shepherd and Laframboise, Chebyshev
-# approximation of (1 + 2x) exp(x^2) erfc x, 1981); minimax.
+# e^(x^2) erfc(x) (x + c) = P((x - c) / (x + c)) for x >= 1: c, P's constant term as a pair, and its others (after
+# Shepherd and Laframboise, Chebyshev approximation of (1 + 2x) exp(x^2) erfc x, 1981); minimax.
 _ERFC = {
     "f32": (
         2.5,
+        (1.05403185, -2.88590840e-08),
         (
-            1.05403185,
             -0.804651856,
             0.453914165,
-            -0.171250582,
-            0.0283599142,
-            0.00838538725,
-            -0.00480070058,
-            -0.000402357604,
-            0.000624089211,
+            -0.171250731,
+            0.0283600241,
+            0.0083869407,
+            -0.00480227498,
+            -0.000406970765,
+            0.00062999106,
         ),
     ),
     "f64": (
         3.0,
+        (1.0740069070883398, -9.054665193108687e-17),
         (
-            1.0740069070883398,
-            -0.8833944531698841,
-            0.5902283571041032,
-            -0.3104672619004956,
-            0.11952776128714028,
-            -0.0268272346276077,
-            -0.001212416620796119,
-            0.003034062061148307,
-            -0.0005483098245440661,
-            -0.00027677843247562566,
-            0.0001075629771978781,
-            3.0401141884771123e-05,
-            -1.7480068410805895e-05,
-            -4.755766598275313e-06,
-            2.7995685945244032e-06,
-            9.95848876593588e-07,
-            -4.720181962594632e-07,
-            -1.948358231381721e-07,
-            9.375222180328621e-08,
+            -0.883394453169884,
+            0.5902283571041038,
+            -0.3104672619005156,
+            0.11952776128710962,
+            -0.026827234626773326,
+            -0.0012124166207449802,
+            0.003034062046033987,
+            -0.000548309811898068,
+            -0.0002767782977602252,
+            0.00010756277043423866,
+            3.040056670694886e-05,
+            -1.7478710199788113e-05,
+            -4.754999301015917e-06,
+            2.7955758735773372e-06,
+            9.976371272197886e-07,
+            -4.681066789563571e-07,
+            -1.995648866552976e-07,
+            9.529906662078889e-08,
         ),
     ),
 }
@@ -88,16 +88,21 @@ def _remainder(m: Arithmetic, x: Number) -> Number:
 def _tail(m: Arithmetic, size: Number) -> Number:
     """Return erfc of a number from 1 on; the error of its square is made good in the exponential."""
     kind = m.type_of(size)
-    centre, coefficients = _ERFC[kind.kind]
+    centre, start, coefficients = _ERFC[kind.kind]
     one, zero, limit, middle, width = constants(m, size, 1.0, 0.0, _LIMIT[kind.kind], centre, -2.0 * centre)
     x = m.select(size > limit, limit, size)
     square, error = two_product(m, x, x)
     k, fraction = exponential_parts(m, -square, -error)
-    # An error of the quotient would count twice, here and in the polynomial's argument.
+    # What rounding takes from the quotient, the polynomial's last sum and their product would each cost half an ULP.
     inverse, rest = divide_pairs(m, (one, zero), two_sum(x, middle))
-    factor = polynomial(m, m.fma(width, inverse, m.fma(width, rest, one)), coefficients)
-    factor = m.fma(factor, inverse, factor * rest)
-    return scaled(m, m.fma(fraction, factor, factor), k)
+    t = m.fma(width, inverse, m.fma(width, rest, one))
+    first, first_low = constants(m, size, *start)
+    others = polynomial(m, t, coefficients)
+    factor = m.fma(others, t, first)
+    low = m.fma(others, t, first - factor) + first_low
+    product, error = two_product(m, factor, inverse)
+    error = error + m.fma(factor, rest, low * inverse)
+    return scaled(m, product + m.fma(fraction, product, error), k)
 
 
 def erfc(m: Arithmetic, x: Number) -> Number:

@@ -155,14 +155,15 @@ def atan2(m: Arithmetic, y: Number, x: Number) -> Number:
     above, below = m.absolute(y), m.absolute(x)
     both = (above == infinity) & (below == infinity)
     above, below = m.select(both, one, above), m.select(both, one, below)
-    # Their sum must not overflow; what the smaller one loses at the bottom then does not count.
-    (top,) = constants(m, x, 2.0 ** (form.bias - 2))
-    huge = (above > top) | (below > top)
-    above = m.select(huge, above * quarter, above)
-    below = m.select(huge, below * quarter, below)
+    # Their sum must not overflow, and a part of a denormal one must not be rounded.
+    top, bottom, larger = constants(m, x, 2.0 ** (form.bias - 2), form.normal * 2.0, 2.0**form.mantissa)
+    huge, tiny = (above > top) | (below > top), (above < bottom) & (below < bottom)
+    factor = m.select(huge, quarter, m.select(tiny, larger, one))
+    above, below = above * factor, below * factor
     turned = m.copysign(one, x) < zero
     result = _arctangent(m, above, below, turned)
-    return m.copysign(m.select(y != y, y, result), y)
+    result = m.select(x != x, x, m.select(y != y, y, result))
+    return m.copysign(result, y)
 
 
 for _function in (asin, acos, atan):

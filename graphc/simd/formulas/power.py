@@ -104,6 +104,8 @@ def _power_f64(m: Arithmetic, size: Number, y: Number) -> Number:
     zero, limit = constants(m, size, 0.0, 1080.0)
     high, low = _log2_pair(m, size)
     high, low = log_edges(m, size, high), low
+    # A larger y changes no result, and would overflow where a product's error is taken.
+    y = clamp(m, y, -(2.0**100), 2.0**100)
     exponent, error = two_product(m, y, high)
     inside = m.absolute(exponent) < limit
     error = m.select(inside, m.fma(y, low, error), zero)
