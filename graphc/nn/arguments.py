@@ -14,9 +14,10 @@ from graphc.graph.types import shape_text
 
 def whole(value: Any, what: str, low: int = 0) -> int:
     """Return a whole number of `low` or more; ShapeError if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < low:
         raise ShapeError(f"{what}: expected a whole number of {low} or more, got {value!r}")
-    return int(value)
+    return int(value)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def number(value: Any, what: str, low: float = -np.inf, high: float = np.inf, open: bool = False) -> float:
@@ -30,7 +31,7 @@ def number(value: Any, what: str, low: float = -np.inf, high: float = np.inf, op
         else:
             range = f" between {low} and {high}" if open else f" from {low} to {high}"
         raise GraphError(f"{what}: expected a number{range}, got {value!r}")
-    return float(value)
+    return float(value)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def choice(value: Any, what: str, *choices: str) -> str:
@@ -42,7 +43,7 @@ def choice(value: Any, what: str, *choices: str) -> str:
 
 def sizes(value: Any, what: str) -> tuple[int, ...]:
     """Return a size, or a sequence of sizes, as a tuple."""
-    given: Any = value if isinstance(value, tuple | list) else (value,)
+    given: Any = value if isinstance(value, tuple | list) else (value,)  # pyright: ignore[reportUnknownVariableType]
     return tuple(whole(size, what) for size in given)
 
 

@@ -73,7 +73,7 @@ def truncated_normal(
     side = 1.0 if low + high <= 2 * mean else -1.0
     start, stop = sorted((side * (low - mean) / std, side * (high - mean) / std))
     below = [0.5 * math.erfc(-limit / math.sqrt(2)) for limit in (start, stop)]
-    drawn = draw_uniform(sizes(shape, "a shape"), *below, "float64")
+    drawn = draw_uniform(sizes(shape, "a shape"), below[0], below[1], "float64")
     values = side * np.clip(quantile(np.maximum(drawn, 5e-324)), start, stop) * std + mean
     kind = as_optional_dtype(dtype).numpy
     return np.clip(values.astype(kind), kind.type(low), kind.type(high))
