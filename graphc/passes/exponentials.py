@@ -11,19 +11,22 @@ give the true value. NaN stays NaN: a term that has lost x altogether never stan
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from graphc import dims
 from graphc.dims import Dim
-from graphc.graph.graph import Graph
+from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, call, make
 from graphc.ops.activation import Sigmoid
 from graphc.ops.arithmetic import Add, Divide, Multiply, Negative, Subtract
 from graphc.ops.comparison import Where
 from graphc.ops.exponential import Exp, Log, Log1p
+from graphc.ops.gradient_control import StopGradient
 from graphc.ops.movement import BroadcastTo, Reshape
 from graphc.ops.reduction import Max, Sum
+from graphc.ops.slicing import Pad
 from graphc.passes.algebra.matching import filled, orders, uniform
 from graphc.passes.rewriting import rewrite
 
@@ -31,20 +34,40 @@ Power = tuple[int, int]
 Factor = tuple[int, "Node | None"]  # a count, and what is counted, None for 1
 Terms = dict[Power, Factor]  # the factor of exp(i * x + j * L)
 ONE: Factor = (1, None)
-MOST_TERMS, MOST_GROUPS, HIGHEST_POWER = 3, 4, 6
+MOST_TERMS, MOST_GROUPS, HIGHEST_POWER = 6, 4, 8
 
 
 def exponentials(graph: Graph) -> Graph:
     """Return the graph with such nodes computed from their terms."""
-    return rewrite(graph, _Forms().visit)
+    nodes = [node for part in _all_graphs(graph) for node in part.nodes()]
+    if not any(isinstance(node.op, Exp | Sigmoid) for node in nodes):
+        return graph
+    # A network's gates need not be followed far; what takes logarithms of them is.
+    follows = any(isinstance(node.op, Log | Log1p) and _has_sigmoid(node.inputs[0]) for node in nodes)
+    return rewrite(graph, _Forms(follows_sigmoid=follows).visit)
+
+
+def _all_graphs(graph: Graph) -> Iterator[Graph]:
+    yield graph
+    for node in graph.nodes():
+        for _, sub in subgraphs(node.op):
+            yield from _all_graphs(sub)
+
+
+def _has_sigmoid(node: Node) -> bool:
+    return isinstance(node.op, Sigmoid) or any(isinstance(x.op, Sigmoid) for x in node.inputs)
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A node as terms of one group; `axes`: for each of its axes the axis of x that it is, None where its size is 1."""
+    """A node as terms of one group; `axes`: for each of its axes the axis of x that it is, None where its size is 1.
+
+    `has_sum`: a factor is a sum over x, so x is not lost where no power of it is left.
+    """
 
     terms: Terms
     axes: tuple[int | None, ...]
+    has_sum: bool = False
 
 
 @dataclass(eq=False)
@@ -52,6 +75,8 @@ class _Group:
     """What shares one x."""
 
     x: Node
+    # Whether sums of bounded terms keep their form, for a factor further on that is not bounded (second derivatives).
+    is_followed: bool = field(default=True, kw_only=True)
 
     @property
     def full(self) -> tuple[int | None, ...]:
@@ -89,7 +114,6 @@ class _Sum(_Group):
     """s is the sum of exp(x) over axes. Where x has its maximum subtracted already, s and positive powers are bounded."""
 
     axes: tuple[int, ...]
-    total: Node
 
     @cached_property
     def is_shifted(self) -> bool:
@@ -99,7 +123,10 @@ class _Sum(_Group):
         shift = _unmoved(x.inputs[1])
         if isinstance(shift.op, Where):  # the maximum, or 0 where it is not finite
             shift = _unmoved(shift.inputs[1])
-        return isinstance(shift.op, Max) and shift.op.axes == self.axes and shift.inputs[0] is x.inputs[0]
+        if not isinstance(shift.op, Max) or shift.op.axes != self.axes:
+            return False
+        (source,) = shift.inputs
+        return x.inputs[0] is (source.inputs[0] if isinstance(source.op, Pad) else source)
 
     @cached_property
     def shift(self) -> Node:
@@ -121,8 +148,7 @@ class _Sum(_Group):
     @cached_property
     def safe_total(self) -> Node:
         """The sum of the weights, its axes kept."""
-        total = self.total if self.is_shifted else call("sum", self.weights, axis=self.axes)
-        return call("expand_dims", total, self.axes)
+        return call("sum", self.weights, axis=self.axes, keepdims=True)
 
     def is_bounded(self, power: Power) -> bool:
         i, j = power
@@ -157,7 +183,7 @@ class _Sum(_Group):
             inner = self.value((i, 0 if self.is_shifted else -i), self.x.shape)
             total = call("sum", inner if factor is None else factor * inner, axis=self.axes)
             terms = _merged(terms, {(0, j if self.is_shifted else i + j): (count, total)}, 1)
-        return _Form(terms, self.reduced)
+        return _Form(terms, self.reduced, has_sum=True)
 
     @property
     def reduced(self) -> tuple[int | None, ...]:
@@ -209,6 +235,7 @@ class _OnePlus(_Group):
 class _Forms:
     """The forms found so far, by node and group; `visit` is the rule of the rewrite."""
 
+    follows_sigmoid: bool
     forms: dict[Node, dict[_Group, _Form]] = field(default_factory=dict[Node, dict[_Group, _Form]])
     ones: dict[Node, _OnePlus] = field(default_factory=dict[Node, _OnePlus])
     sums: dict[tuple[Node, tuple[int, ...]], _Sum] = field(default_factory=dict[tuple[Node, tuple[int, ...]], _Sum])
@@ -229,7 +256,7 @@ class _Forms:
             if form is None:
                 continue
             self.forms.setdefault(node, {})[group] = form
-            is_lost = not any(map(any, form.terms))  # nothing of x is left: its NaN would be lost
+            is_lost = not any(map(any, form.terms)) and not form.has_sum  # x is gone, and its NaN would be
             if is_lost or not all(map(group.is_bounded, form.terms)):
                 continue
             is_complement = isinstance(group, _OnePlus) and isinstance(node.op, Subtract) and _is_pure(form)
@@ -272,27 +299,34 @@ class _Forms:
         groups: dict[_Group, None] = dict.fromkeys(g for x in node.inputs for g in self.forms.get(x, ()))
         x = node.inputs[0]
         match node.op:
-            case Sum(axes) if isinstance(x.op, Exp):
-                base = x.inputs[0]
-                groups[self.sums.setdefault((base, axes), _Sum(base, axes, node))] = None
+            case Sum(axes):
+                for part in x.inputs if isinstance(x.op, Multiply) else (x,):
+                    if isinstance(part.op, Exp):
+                        base = part.inputs[0]
+                        groups[self.sums.setdefault((base, axes), _Sum(base, axes))] = None
             case Add():
                 for one, other in orders(node):
                     if isinstance(other.op, Exp) and uniform(one) == 1:
                         groups[self._one_plus(other.inputs[0])] = None
             case Sigmoid():
-                groups[self._one_plus(x)] = None
+                groups[self._one_plus(x, self.follows_sigmoid)] = None
             case Log1p() if isinstance(x.op, Exp):
                 groups[self._one_plus(x.inputs[0])] = None
             case _:
                 pass
         return list(groups)[-MOST_GROUPS:]
 
-    def _one_plus(self, x: Node) -> _OnePlus:
+    def _one_plus(self, x: Node, is_followed: bool = True) -> _OnePlus:
         x = x.inputs[0] if isinstance(x.op, Negative) else x
-        return self.ones.setdefault(x, _OnePlus(x))
+        group = self.ones.setdefault(x, _OnePlus(x, is_followed=is_followed))
+        group.is_followed |= is_followed
+        return group
 
     def _form(self, node: Node, group: _Group) -> _Form | None:
-        return self.forms.get(node, {}).get(group) or group.entry(node)
+        known = self.forms.get(node, {}).get(group) or group.entry(node)
+        if known is None and isinstance(node.op, Multiply):  # a product that was made before its group was known
+            return _combined(node, group, [group.entry(x) for x in node.inputs])
+        return known
 
     @staticmethod
     def _begun(node: Node, group: _Group) -> _Form | None:
@@ -323,7 +357,7 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
                 power: (count, None if factor is None else make(node.op, factor))
                 for power, (count, factor) in first.terms.items()
             }
-            return None if axes is None else _Form(moved, axes)
+            return None if axes is None else _Form(moved, axes, first.has_sum)
         case _:
             pass
     parts = [
@@ -334,7 +368,7 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
             terms = _merged({}, parts[0], -1)
         case Add() | Subtract():
             terms = group.simplified(_merged(parts[0], parts[1], 1 if isinstance(node.op, Add) else -1))
-            if len(terms) > 1 and is_bounded:
+            if len(terms) > 1 and is_bounded and not group.is_followed:
                 return None
         case Multiply():
             terms = {}
@@ -349,7 +383,7 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
         case _:
             return None
     is_small = len(terms) <= MOST_TERMS and all(max(map(abs, power)) <= HIGHEST_POWER for power in terms)
-    return _Form(terms, first.axes) if is_small else None
+    return _Form(terms, first.axes, any(form.has_sum for form in known)) if is_small else None
 
 
 def _placed(axes: tuple[int | None, ...], node: Node, group: _Group) -> tuple[int | None, ...] | None:
@@ -427,6 +461,6 @@ def _computed(form: _Form, group: _Group, node: Node) -> Node:
 
 def _unmoved(node: Node) -> Node:
     """Return what a node repeats, whatever its shape."""
-    while isinstance(node.op, BroadcastTo | Reshape):
+    while isinstance(node.op, BroadcastTo | Reshape | StopGradient):
         (node,) = node.inputs
     return node
