@@ -122,6 +122,7 @@ from graphc.ops.reduction import any_ as any
 from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, median, searchsorted, sort, topk
 from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
+from graphc.ops.user import elementwise
 from graphc.train import History, fit
 
 __all__ = [
@@ -195,6 +196,7 @@ __all__ = [
     "dynamic_slice",
     "dynamic_update_slice",
     "einsum",
+    "elementwise",
     "embedding",
     "equal",
     "erf",

@@ -35,7 +35,7 @@ ALLOWED = {
 }
 # Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}
-DATA |= {("ops", "graphc.simd.foreign")}
+DATA |= {("ops", "graphc.simd.foreign"), ("ops", "graphc.simd.lanewise")}
 ABOVE = MODEL | COMPILER | {"nn", "optim"}
 for part in ("train", "inspect", "interop", "methods", "distributed"):
     ALLOWED[part] = ABOVE | {"train", "inspect"}

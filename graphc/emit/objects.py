@@ -16,6 +16,7 @@ from typing import Any
 from graphc.emit.symbols import ALLOWED, LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
 from graphc.simd.binding import RAISES, KernelModule, NativeError, kernel_module
+from graphc.simd.lanewise import Lanewise
 from graphc.simd.levels import Level
 
 Natives = Mapping[str, Callable[..., Any]]
@@ -160,6 +161,7 @@ def _explain_native(function: Callable[..., Any], message: str) -> str:
 
 def _place(function: Callable[..., Any], line: int | None = None) -> str:
     """Return a user's function by name, and where it stands."""
+    function = function.function if isinstance(function, Lanewise) else function
     code = getattr(function, "__code__", None)
     name = getattr(function, "__name__", repr(function))
     return name if code is None else f"{name} at {Path(code.co_filename).name}:{line or code.co_firstlineno}"

@@ -12,9 +12,11 @@ from graphc.errors import CompileError
 # The C library's functions of numbers: what Python's math module becomes in a user's function, and fmod, which floor
 # division and remainder of floats need (it is exact, so no formula will do). LLVM joins a sine and a cosine to sincos.
 _MATH = (
-    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma fmod hypot "
-    "ldexp lgamma log log10 log1p log2 nearbyint nextafter pow remainder rint round sin sincos sinh sqrt tan tanh tgamma trunc"
-).split()
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "copysign", "cos", "cosh",
+    "erf", "erfc", "exp", "exp2", "expm1", "fabs", "floor", "fma", "fmod", "hypot", "ldexp", "lgamma", "log",
+    "log10", "log1p", "log2", "nearbyint", "nextafter", "pow", "remainder", "rint", "round", "sin", "sincos",
+    "sinh", "sqrt", "tan", "tanh", "tgamma", "trunc",
+)  # fmt: skip
 # What LLVM itself calls for (memory), and the runtime's two system calls.
 _SYSTEM = ("memcpy", "memmove", "memset", "sched_yield", "clock_gettime")
 # The linker's own name, which the loader resolves itself.

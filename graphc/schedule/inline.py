@@ -39,6 +39,12 @@ WEIGHTS = {
     "floordiv": 8,
     "remainder": 8,
 }
+USER = 32  # a function of the user, of which nothing is known but that it is called lane by lane
+
+
+def weight(value: Apply) -> int:
+    """Return about how many operations a scalar function costs."""
+    return USER if value.function.startswith("scalar_") else WEIGHTS.get(value.function, 1)
 
 
 @dataclass
@@ -78,7 +84,7 @@ class Inliner:
             inlined = [i for i in node.inputs if self.is_inlined(i)]
             parts[node] = len(own)
             members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
-            self.cost[node] = sum(WEIGHTS.get(e.function, 1) for e in own if isinstance(e, Apply))
+            self.cost[node] = sum(weight(e) for e in own if isinstance(e, Apply))
             # What is one number for all elements is made once, before the loops.
             self.cost[node] += sum(self.cost[i] for i in inlined if i.shape)
             if any(isinstance(e, Reduce) for e in own):

@@ -16,6 +16,7 @@ from graphc.graph import bodies
 from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
+from graphc.graph.text import function_name
 from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
@@ -25,7 +26,6 @@ from graphc.schedule.contraction import Roles
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import settle
-from graphc.schedule.natives import native_name
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
@@ -379,7 +379,7 @@ class Region:
                 arrays = [(b, t.dtype, s) for b, t, s in zip([*outputs, *inputs], types, shapes, strict=True)]
                 room = [(self.draft.temporary("scratch", t), t.dtype, t.shape) for t in scratch]
                 arrays[len(outputs) : len(outputs)] = room
-                kernel = Call(native_name(function), tuple(arrays))
+                kernel = Call(function_name(function, "native"), tuple(arrays))
                 self.units.append(Unit(set(inputs), {*outputs, *(b for b, _, _ in room)}, kernel, nodes=[node]))
             case Loop():
                 self._loop(node, body, inputs)

@@ -9,7 +9,7 @@ import numpy as np
 
 import graphc
 from graphc.ops import control, custom_vjp, gradient_control
-from tests.ops.catalogue.row import Row, f
+from tests.ops.catalogue.row import Row, f, ints
 
 
 def _recurrent(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -48,7 +48,45 @@ def _native(x: graphc.Node) -> graphc.Node:
     return first * second
 
 
+def _smooth_step(x: float, width: float) -> float:
+    """tanh(x / width) by halving: tanh(2 u) = 2 t / (1 + t * t), as a loop, a branch and a call of math."""
+    u = x / width
+    halvings = 0
+    while abs(u) > 0.25:
+        u = u * 0.5
+        halvings += 1
+    value = math.sinh(u) / math.cosh(u)
+    for _ in range(halvings):
+        value = 2 * value / (1 + value * value)
+    return value
+
+
+def _steps(x: graphc.Node, width: graphc.Node) -> graphc.Node:
+    def partials(x: graphc.Node, width: graphc.Node) -> tuple[graphc.Node, graphc.Node]:
+        value = graphc.elementwise(_smooth_step, x, width, derivative=partials)
+        slope = 1.0 - value * value
+        return slope / width, -slope * x / (width * width)
+
+    return graphc.elementwise(_smooth_step, x, width, derivative=partials)
+
+
 ROWS = (
+    Row("elementwise", _steps, (f(3, 1, 5), f(4, 1, low=0.5)), lambda x, w: np.tanh(x / w)),
+    Row(
+        "elementwise integers",
+        lambda x, y: graphc.elementwise(lambda a, b: a // b if a > b else b * b, x, y),
+        (ints(3, 5, low=-9, high=9), ints(5, low=1, high=9, kind="i32")),
+        lambda x, y: np.where(x > y, x // y, y.astype("int64") * y),
+        derivable=False,
+    ),
+    Row(
+        "elementwise mask",
+        lambda x: graphc.elementwise(lambda a: a > 0.5, x, dtype="bool"),
+        (f(7),),
+        lambda x: x > 0.5,
+        hard=((0.5,), (math.nan,), (math.inf,), (-math.inf,)),
+        derivable=False,
+    ),
     Row("custom_vjp", _product_and_sum, (f(3, 2), f(3, 2)), lambda a, b: np.exp(a) * b + np.tanh(a + b)),
     Row("clip_gradient", lambda x: custom_vjp.clip_gradient(graphc.tanh(x), -9.0, 9.0), (f(3, 2),), np.tanh),
     Row("clip_gradient norm", lambda x: custom_vjp.clip_gradient(x * x, max_norm=99.0), (f(3, 2),), np.square),
