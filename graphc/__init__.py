@@ -84,6 +84,7 @@ from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
 from graphc.ops.custom_vjp import clip_gradient, custom_vjp
+from graphc.ops.distributions import categorical, exponential, gumbel, permutation, randint, truncated_normal
 from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
 from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
@@ -174,6 +175,7 @@ __all__ = [
     "bitwise_xor",
     "bool_",
     "broadcast_to",
+    "categorical",
     "cbrt",
     "ceil",
     "clip",
@@ -206,6 +208,7 @@ __all__ = [
     "exp2",
     "expand_dims",
     "expm1",
+    "exponential",
     "eye",
     "fit",
     "flip",
@@ -220,6 +223,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "gumbel",
     "hessian",
     "hvp",
     "input",
@@ -269,9 +273,11 @@ __all__ = [
     "outer",
     "pad",
     "parameter",
+    "permutation",
     "permute_dims",
     "pow",
     "prod",
+    "randint",
     "reciprocal",
     "relu",
     "remainder",
@@ -319,6 +325,7 @@ __all__ = [
     "tril",
     "triu",
     "trunc",
+    "truncated_normal",
     "uint8",
     "uint32",
     "uniform",

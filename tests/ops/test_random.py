@@ -68,8 +68,8 @@ def test_uniform_and_normal_moments(dtype):
 def test_the_largest_word_stays_below_one():
     words = np.array([0, 2**32 - 1], np.uint32)
     f32 = graphc.graph.node.constant(words)
-    assert draws._fraction(f32, graphc.float32, 8, 0.0).eval().max() < 1
-    middle = draws._fraction(f32, graphc.float32, 9, 0.5).eval()
+    assert draws.as_fraction(f32, graphc.float32, False).eval().max() < 1
+    middle = draws.as_fraction(f32, graphc.float32, True).eval()
     assert 0 < middle.min() < middle.max() < 1
 
 

@@ -83,7 +83,7 @@ ROWS = (
                 (lambda: linalg.solve(node(2, 2), node()), graphc.ShapeError, "right sides as columns"),
             ),
         )
-        for a, b in (((3, 3), (3, 2)), ((2, 1, 3, 3), (2, 3, 1)), ((0, 0), (0, 2)))
+        for a, b in (((2, 1, 3, 3), (2, 3, 2)), ((0, 0), (0, 2)))
     ),
     Row(
         "solve vector",
@@ -112,8 +112,7 @@ ROWS = (
                 ),
             ),
         )
-        for upper in (False, True)
-        for unit in (False, True)
+        for upper, unit in ((False, True), (True, False))
     ),
     Row(
         "cholesky",
