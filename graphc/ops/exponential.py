@@ -153,8 +153,11 @@ class Pow(Elementwise):
             settled = call("logical_and", x == 0, y >= 0)
             return flow * call("where", settled, 0, node * log(x))
         exponent = number_of(y)
-        slope = y * pow(x, y - 1 if exponent is None else exponent - 1)
-        return flow * call("where", y == 0, 0, slope)
+        if exponent:
+            return flow * (y * pow(x, exponent - 1))
+        # 0 * x**-1 would be NaN at 0 (x * x is 0 wherever x**-1 overflows), and so would what is derived from it.
+        settled = call("logical_and", y == 0, x * x == 0)
+        return flow * (y * pow(x, call("where", settled, 1, y) - 1))
 
     def scalar(self, *values: Expr) -> Expr:
         x, y = values
