@@ -93,6 +93,12 @@ class Operators:
     def __rmod__(self, other: Any) -> Node:
         return call("remainder", other, self)
 
+    def __divmod__(self, other: Any) -> tuple[Node, Node]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Node, Node]:
+        return other // self, other % self
+
     def __pow__(self, other: Any) -> Node:
         return call("pow", self, other)
 

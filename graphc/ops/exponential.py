@@ -249,11 +249,11 @@ def pow(x: Any, y: Any) -> Node:
     """
     if isinstance(y, int | float | np.integer | np.floating):
         node = as_node(x) if isinstance(y, int | np.integer) else floating(x)
-        if float(y).is_integer() and (not node.dtype.is_float or -PRODUCTS <= y <= PRODUCTS):
+        if y == y // 1 and (not node.dtype.is_float or -PRODUCTS <= y <= PRODUCTS):
             return _product(node, int(y))
         if y in (0.5, -0.5):
             return sqrt(node) if y > 0 else rsqrt(node)
-        x, y = node, float(y)
+        x = node
     return make(Pow(), *aligned(x, y))
 
 

@@ -7,6 +7,7 @@ Ops demand equal shapes and dtypes; the `astype` and `broadcast_to` nodes insert
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -28,9 +29,10 @@ def as_node(value: Any, like: DType | None = None) -> Node:
         return value
     if is_weak(value):
         dtype = weak(value, like) if like is not None else None
-        if dtype is not None and dtype.kind in "iu" and not _fits(value, dtype):
+        if dtype is not None and dtype.kind != "b" and not _fits(value, dtype):
             raise DTypeError(f"{value} does not fit {dtype}")
-        return constant(value, dtype)
+        # NumPy makes objects of integers beyond 64 bits, where a float may well be meant.
+        return constant(float(value) if dtype is not None and dtype.is_float else value, dtype)
     return constant(value)
 
 
@@ -50,6 +52,8 @@ def is_weak(value: Any) -> bool:
 
 
 def _fits(value: int | float, dtype: DType) -> bool:
+    if dtype.is_float:
+        return isinstance(value, float) or -sys.float_info.max <= value <= sys.float_info.max
     limits = np.iinfo(dtype.numpy)
     return bool(limits.min <= value <= limits.max)
 
