@@ -61,6 +61,7 @@ from graphc.ops.bitwise import (
     bitwise_right_shift,
     bitwise_xor,
 )
+from graphc.ops.callback import py_callback
 from graphc.ops.comparison import (
     equal,
     greater,
@@ -277,6 +278,7 @@ __all__ = [
     "permute_dims",
     "pow",
     "prod",
+    "py_callback",
     "randint",
     "reciprocal",
     "relu",

@@ -201,7 +201,7 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
 
 
 def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
-    views: list[str] = []
+    views = ["view_i64(word(args, 0), 4)"] if kernel.reports else []
     for buffer, dtype, shape in kernel.arrays:
         parts = [writer.name_of(buffer), *(writer.dim(d, block) for d in shape)]
         views.append(f"view_{dtype.short}({', '.join(parts)})")

@@ -87,12 +87,13 @@ class Native:
     """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
 
     It must compile under Numba without allocating or raising. `scratch` are arrays to work in; `views` gives the shapes in
-    which the function sees outputs and inputs, if not in their own.
+    which the function sees outputs and inputs, if not in their own. One that `reports` gets the run's status block first.
     """
 
     function: Callable[..., Any]
     scratch: tuple[TensorType, ...] = ()
     views: tuple[tuple[Dim, ...], ...] | None = None
+    reports: bool = False
 
 
 Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native

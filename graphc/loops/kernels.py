@@ -101,10 +101,11 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Call:
-    """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each."""
+    """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each; first the status block if it `reports`."""
 
     function: str
     arrays: tuple[tuple[int, DType, tuple[Dim, ...]], ...]
+    reports: bool = False
 
 
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call

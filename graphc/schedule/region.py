@@ -371,7 +371,7 @@ class Region:
                     updates.shape[0], node.shape[0], width, self.draft.site(site, node), wraps,
                 )  # fmt: skip
                 self.units.append(Unit(set(inputs), {self.places[node, 0]}, kernel, nodes=[node]))
-            case Native(function, scratch, views):
+            case Native(function, scratch, views, reports):
                 items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
                 outputs = [self.places[node, k] for k in range(len(items))]
                 types = [*items, *(i.tensor for i in node.inputs)]
@@ -379,7 +379,7 @@ class Region:
                 arrays = [(b, t.dtype, s) for b, t, s in zip([*outputs, *inputs], types, shapes, strict=True)]
                 room = [(self.draft.temporary("scratch", t), t.dtype, t.shape) for t in scratch]
                 arrays[len(outputs) : len(outputs)] = room
-                kernel = Call(function_name(function, "native"), tuple(arrays))
+                kernel = Call(function_name(function, "native"), tuple(arrays), reports)
                 self.units.append(Unit(set(inputs), {*outputs, *(b for b, _, _ in room)}, kernel, nodes=[node]))
             case Loop():
                 self._loop(node, body, inputs)

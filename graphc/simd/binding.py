@@ -252,18 +252,19 @@ def _array(context: Any, builder: Any, array_type: Any, address: Value, shape: t
 
     word = ir.IntType(64)
     item = context.get_data_type(array_type.dtype)
-    stride: Any = ir.Constant(word, context.get_abi_sizeof(item))
-    strides = [stride]
-    for extent in reversed(shape[1:]):
-        stride = builder.mul(stride, extent.ir)
+    itemsize = ir.Constant(word, context.get_abi_sizeof(item))
+    stride: Any = itemsize
+    strides: list[Any] = []
+    for extent in reversed(shape):
         strides.insert(0, stride)
+        stride = builder.mul(stride, extent.ir)
     array = make_array(array_type)(context, builder)
     populate_array(
         array,
         data=builder.inttoptr(address.ir, item.as_pointer()),
         shape=[extent.ir for extent in shape],
         strides=strides,
-        itemsize=strides[-1],
+        itemsize=itemsize,
         meminfo=None,
     )
     return array._getvalue()

@@ -90,6 +90,14 @@ def test_several_outputs_of_other_types():
     np.testing.assert_allclose(got[1], (X - np.floor(X))[None] + 1.0, rtol=1e-15)
 
 
+def test_scalars_are_arrays_without_axes():
+    def add(out, x, y):
+        out[()] = x[()] + y[1]
+
+    x, y = graphc.input("x", (), "float64"), graphc.input("y", (2,), "float64")
+    assert graphc.compile([x, y], graphc.native(add, x.type, x, y))(1.0, np.array([2.0, 3.0])) == 4.0
+
+
 def test_batches_call_it_for_one_example_after_another():
     rows, scale = graphc.input("rows", ("n", 3)), graphc.input("scale", (3,))
 

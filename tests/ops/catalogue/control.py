@@ -70,7 +70,15 @@ def _steps(x: graphc.Node, width: graphc.Node) -> graphc.Node:
     return graphc.elementwise(_smooth_step, x, width, derivative=partials)
 
 
+def _through_python(x: graphc.Node, y: graphc.Node) -> graphc.Node:
+    def rule(inputs: Any, output: Any, cotangent: graphc.Node) -> tuple[graphc.Node, graphc.Node]:
+        return cotangent * output, (cotangent * inputs[0]).sum(0) * 0.0 + (cotangent * output).sum(0)
+
+    return graphc.py_callback(lambda x, y: np.exp(x + y), x.type, x, y, vjp=rule)
+
+
 ROWS = (
+    Row("py_callback", _through_python, (f(3, 4), f(4)), lambda x, y: np.exp(x + y)),
     Row("elementwise", _steps, (f(3, 1, 5), f(4, 1, low=0.5)), lambda x, w: np.tanh(x / w)),
     Row(
         "elementwise integers",
