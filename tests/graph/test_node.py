@@ -50,7 +50,7 @@ def test_numpys_functions_name_those_of_graphc():
     ("use", "message"),
     [
         (lambda x: x + None, "expected a node, a number or an array of numbers, got a NoneType"),
-        (lambda x: x + [1, [2]], r"expected rows of equal lengths, got \[1, \[2\]\]"),
+        (lambda x: x * [1, [2]], r"expected rows of equal lengths, got \[1, \[2\]\]"),
         (lambda x: x * 10**400, "does not fit float32"),
         (lambda x: x / graphc.input("y", ("n",)).shape[0], r"the dimension n; graphc\.size"),
         (lambda x: x[x > 0], r"use graphc\.where"),
