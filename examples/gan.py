@@ -46,7 +46,8 @@ def main(steps: int = 5000) -> tuple[float, float]:
     mistaken = graphc.mean(graphc.softplus(-real_score)) + graphc.mean(graphc.softplus(fake_score))
     found_out = graphc.mean(graphc.softplus(-fake_score))
 
-    # 2. Two steps from it. Each moves its own player's parameters and reads the other's, which both share.
+    # 2. Two steps from it. Each moves its own player's parameters and reads the other's, which both share; what is not
+    # among the parameters given to minimize has no gradient taken, so that nothing need be detached.
     of_discriminator = optim.Adam(1e-3, betas=(0.5, 0.999)).minimize(mistaken, discriminator.parameters())
     of_generator = optim.Adam(1e-3, betas=(0.5, 0.999)).minimize(found_out, generator.parameters())
     # The players circle around the solution, and an average over the way of the generator is nearer to it than its end.

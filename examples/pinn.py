@@ -60,8 +60,8 @@ def main(steps: int = 1500, layers: int = 3) -> float:
     loss = graphc.mean(graphc.square(u_t + u * u_x - VISCOSITY * u_xx))
 
     # 3. Adam finds the region, on points spread evenly over x from -1 to 1 and t from 0 to 1.
-    spread = (np.arange(2048)[:, None] * [0.7548776662466927, 0.5698402909980532]) % 1  # Roberts' sequence
-    data = [2 * spread[:, :1] - 1, np.ascontiguousarray(spread[:, 1:])]
+    spread = np.outer([0.7548776662466927, 0.5698402909980532], np.arange(2048)) % 1  # Roberts' sequence
+    data = [2 * spread[0, :, None] - 1, spread[1, :, None]]
     train = graphc.compile([x, t], {"loss": loss}, updates=optim.Adam(2e-3).minimize(loss))
     losses = train.repeat(steps, data).run()["loss"]
 
