@@ -13,7 +13,7 @@ from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node, builder, constant, make
 from graphc.graph.types import as_dim, as_shape, shape_text
 from graphc.ops.activation import erfc
-from graphc.ops.arithmetic import clip
+from graphc.ops.arithmetic import clip, maximum
 from graphc.ops.bitwise import bitwise_and, bitwise_left_shift, bitwise_or, bitwise_right_shift
 from graphc.ops.comparison import where
 from graphc.ops.exponential import log
@@ -68,7 +68,9 @@ def truncated_normal(
     is_above = first + last > 0
     least = _below(where(is_above, -last, first))
     most = _below(where(is_above, -first, last))
-    drawn = make(NormalQuantile(), least + (most - least) * unit)
+    # A probability that rounds to 0 would have no quantile.
+    chance = maximum(least + (most - least) * unit, float(np.finfo(wanted.numpy).tiny))
+    drawn = make(NormalQuantile(), chance)
     return clip(where(is_above, -drawn, drawn) * width + centre, low, high)
 
 
