@@ -91,3 +91,4 @@ def test_hard_values(row, floating):
     form = np.finfo(wanted.dtype)
     rtol, atol = row.tolerance * form.eps, row.tolerance * form.smallest_subnormal
     np.testing.assert_allclose(got, wanted, rtol=rtol, atol=atol)
+    np.testing.assert_array_equal(np.signbit(got[wanted == 0]), np.signbit(wanted[wanted == 0]), "signs of zeros")
