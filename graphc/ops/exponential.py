@@ -5,6 +5,8 @@ domain the result is NaN, as in NumPy. A power's derivative follows PyTorch: for
 0 where x = 0 and y >= 0, so that x**2 at 0 gives no NaN.
 """
 
+# NumPy's stubs leave dtypes open.
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math
