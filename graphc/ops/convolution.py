@@ -1,5 +1,7 @@
 """Convolutions: a contraction whose map of the image is affine in position and kernel tap."""
 
+# What a user gives is a number or a sequence, of anything.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Products of arrays by letters: einsum, and what can be said with it. All are chains of `Contract`, two arrays at a time."""
 
+# What a user gives is a number or a sequence, of anything.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -124,7 +124,9 @@ def adopt(outputs: Sequence[Node]) -> tuple[tuple[Node, ...], list[tuple[Node, N
 
     A rule for a derivative may bring in a state that the step it is derived from does not have.
     """
-    pairs = [(placeholder(node.type), node) for node in walk.topological(outputs) if isinstance(node, Stored)]
+    pairs: list[tuple[Node, Node]] = [
+        (placeholder(node.type), node) for node in walk.topological(outputs) if isinstance(node, Stored)
+    ]
     return enclose(outputs, {state: inner for inner, state in pairs}), pairs
 
 

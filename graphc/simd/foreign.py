@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingTypeStubs=false
+# pyright: basic, reportMissingTypeStubs=false, reportOptionalCall=false
 """Calls of C functions by address, from functions over whole arrays: by ctypes in plain Python, compiled as one call.
 
 An address is known when a process runs, so it comes to the function as data and never stands in its code.
@@ -24,8 +24,7 @@ def register() -> None:
     """Tell Numba what the two functions are in compiled code."""
     import llvmlite.ir as ir
     from numba.core import types
-    from numba.core.typing import signature
-    from numba.core.typing.templates import AbstractTemplate, infer_global
+    from numba.core.typing.templates import AbstractTemplate, infer_global, signature
     from numba.extending import lower_builtin, type_callable
     from numba.np.arrayobj import make_array
 
