@@ -31,6 +31,7 @@ from graphc.errors import (
     ShapeError,
     VerificationError,
 )
+from graphc.flat import FlatFunction, flat_function
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
 from graphc.graph.reference import evaluate
@@ -133,6 +134,7 @@ __all__ = [
     "DType",
     "DTypeError",
     "Executable",
+    "FlatFunction",
     "Graph",
     "GraphError",
     "GraphcError",
@@ -212,6 +214,7 @@ __all__ = [
     "exponential",
     "eye",
     "fit",
+    "flat_function",
     "flip",
     "float32",
     "float64",

@@ -40,6 +40,7 @@ DATA |= {("ops", "graphc.simd.foreign"), ("ops", "graphc.simd.lanewise")}
 ABOVE = MODEL | COMPILER | {"nn", "optim"}
 for part in ("train", "inspect", "interop", "methods", "distributed"):
     ALLOWED[part] = ABOVE | {"train", "inspect"}
+ALLOWED["flat"] = ABOVE
 ALLOWED["cli"] = ALLOWED["__main__"] = ABOVE | {"train", "inspect", "interop", "methods", "distributed", "cli"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
