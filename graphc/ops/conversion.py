@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import DType, as_dtype, default_dtype, promote
+from graphc.dtypes import DType, as_dtype, default_dtype
 from graphc.graph.node import Node, builder, make
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
-from graphc.ops.operands import as_node, cast
+from graphc.ops.operands import as_node, cast, common_dtype
 
 
 class Floor(Elementwise):
@@ -123,5 +123,5 @@ def astype(x: Any, dtype: object) -> Node:
 
 
 def result_type(*values: Any) -> DType:
-    """Return the dtype that the operands' promotion gives."""
-    return promote(*(as_node(value).dtype for value in values)) if values else default_dtype()
+    """Return the dtype that an op gives nodes, arrays, dtypes and Python numbers together; the default for none."""
+    return common_dtype(*values) if values else default_dtype()

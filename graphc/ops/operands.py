@@ -58,21 +58,25 @@ def _fits(value: int | float, dtype: DType) -> bool:
     return bool(limits.min <= value <= limits.max)
 
 
-def promoted(*values: Any) -> tuple[Node, ...]:
-    """Return the operands as nodes of one dtype."""
-    strong = [value if isinstance(value, Node) else constant(value) for value in values if not is_weak(value)]
+def common_dtype(*values: Any) -> DType:
+    """Return the dtype that nodes, arrays, dtypes and Python numbers have together."""
     numbers = [value for value in values if is_weak(value)]
+    strong = [v if isinstance(v, DType) else as_node(v).dtype for v in values if not is_weak(v)]
     if not strong:
-        strong = [constant(value) for value in numbers]
-        numbers = []
-    result = promote(*(node.dtype for node in strong))
-    if result is float64 and any(isinstance(v, Node) and v.dtype is float32 for v in values):
-        _warn_of_upcast(values)
+        return promote(*(constant(number).dtype for number in numbers))
+    result = promote(*strong)
     for number in numbers:
         result = weak(number, result)
-    taken = iter(strong)
-    nodes = [as_node(v, result) if is_weak(v) and len(strong) < len(values) else next(taken) for v in values]
-    return tuple(cast(node, result) for node in nodes)
+    return result
+
+
+def promoted(*values: Any) -> tuple[Node, ...]:
+    """Return the operands as nodes of one dtype."""
+    operands = [value if is_weak(value) else as_node(value) for value in values]
+    result = common_dtype(*operands)
+    if result is float64 and any(isinstance(v, Node) and v.dtype is float32 for v in values):
+        _warn_of_upcast(values)
+    return tuple(cast(as_node(operand, result), result) for operand in operands)
 
 
 def aligned(*values: Any) -> tuple[Node, ...]:

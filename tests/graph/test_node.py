@@ -95,6 +95,11 @@ def test_python_scalars_are_weak():
     assert (b + 1).dtype is graphc.int64
     assert (k + x).dtype is graphc.float32
     assert (graphc.input("y", (), "float64") * 0.1).dtype is graphc.float64
+    assert graphc.result_type(k, 1) is graphc.int32
+    assert graphc.result_type(k, x, 2.5) is graphc.float32
+    assert graphc.result_type(1, 2.5) is graphc.float32
+    assert graphc.result_type(graphc.int32, graphc.uint32, True) is graphc.int64
+    assert graphc.result_type(np.zeros(1), k) is graphc.float64
     with pytest.raises(graphc.DTypeError, match="does not fit"):
         graphc.input("u", (2,), "uint8") + 300
 
