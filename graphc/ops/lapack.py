@@ -5,7 +5,8 @@ the addresses of the routines that it calls, then come the matrices (batch, rows
 side, so matrices are transposed on their way in and out, and scalars go by address: `numbers` holds them, the routine's
 verdict last. A matrix that is not finite, or that LAPACK gives up on, has NaN for its results.
 
-Each stands alone because it is compiled alone. Anderson et al., LAPACK Users' Guide, third edition, SIAM 1999.
+Results do not depend on how many threads graphc runs; for large matrices the library has threads of its own. Each
+function stands alone because it is compiled alone. Anderson et al., LAPACK Users' Guide, third edition, SIAM 1999.
 """
 
 # The functions are compiled from arrays of any dtype.

@@ -154,6 +154,8 @@ def test_integers_are_equally_probable_in_their_range(low, high, dtype):
     assert drawn.dtype == dtype
     assert low <= int(drawn.min())
     assert int(drawn.max()) < high
+    words = draws.bits((40_000, 2), 0, 0).tolist()  # the first site, at seed 0
+    assert drawn.tolist() == [low + ((a << 32 | b) * (high - low) >> 64) for a, b in words]
     parts = min(high - low, 64)
     places = [(int(value) - low) * parts // (high - low) for value in drawn]
     assert stats.chisquare(np.bincount(places, minlength=parts)).pvalue > 1e-3
