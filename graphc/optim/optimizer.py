@@ -84,6 +84,11 @@ class Optimizer:
         """
         return _apply(self, gradients, parameters)
 
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        shown = [f"{name}={getattr(self, name)!r}" for name in names if name != "learning_rate"]
+        return f"{type(self).__name__}({', '.join([f'learning_rate={self.learning_rate.value}', *shown])})"
+
     def slots_of(self, parameter: Parameter) -> dict[str, State]:
         """Return the states that stand beside a parameter, by name; made when first asked for."""
         held = self._slots.setdefault(parameter, {})

@@ -135,6 +135,12 @@ def test_joining_updates_refuses_two_of_one_leaf():
     assert s.value == 1.0
 
 
+def test_an_optimizer_shows_its_options():
+    assert repr(optim.SGD(0.5, momentum=0.9)) == (
+        "SGD(learning_rate=0.5, momentum=0.9, dampening=0.0, weight_decay=0.0, nesterov=False, clip_norm=None, clip_value=None)"
+    )
+
+
 def test_rates_may_be_states_that_optimizers_share():
     rate = graphc.state(np.float64(0.1), "rate")
     first, second = optim.SGD(rate), optim.Adam(rate)
