@@ -65,23 +65,13 @@ def main(steps: int = 1500, layers: int = 3) -> float:
     train = graphc.compile([x, t], {"loss": loss}, updates=optim.Adam(2e-3).minimize(loss))
     losses = train.repeat(steps, data).run()["loss"]
 
-    # 4. SciPy's L-BFGS goes on from there, on all parameters in one vector.
-    parameters = solution.parameters()
-    loss_and_gradients = graphc.compile([x, t], (loss, graphc.grad(loss, parameters)))
-    ends = np.cumsum([p.value.size for p in parameters])
-
-    def function(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        for parameter, part in zip(parameters, np.split(flat, ends[:-1]), strict=True):
-            parameter.set(part.reshape(parameter.shape))
-        value, gradients = loss_and_gradients(*data)
-        return float(value), np.concatenate([gradient.ravel() for gradient in gradients])
-
-    start = np.concatenate([p.value.ravel() for p in parameters])
+    # 4. SciPy's L-BFGS goes on from there; to it the loss is a function of one vector that holds all parameters.
+    function = graphc.flat_function(loss, solution.parameters(), {x: data[0], t: data[1]})
     options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": 50, "ftol": 0.0, "gtol": 1e-9}
     # SciPy's own vectors are short: on several threads they would only take the cores from graphc.
     with threadpool_limits(1):
-        found = minimize(function, start, jac=True, method="L-BFGS-B", options=options)
-    function(found.x)
+        found = minimize(function, function.initial, jac=True, method="L-BFGS-B", options=options)
+    function.assign(found.x)
 
     # 5. The same network on a grid, whose points it has not seen.
     x, t = graphc.input("x", (20000, 1), "float64"), graphc.input("t", (20000, 1), "float64")
