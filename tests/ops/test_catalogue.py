@@ -17,7 +17,17 @@ from graphc.graph.op import Op
 from graphc.graph.verify import verify
 from tests.ops.catalogue import ROWS, Row, cases
 
-FAMILIES = {"Elementwise", "Factorization", "Movement", "Reduction", "Cumulative", "Indexing", "Dynamic", "Nested", "Identity"}
+FAMILIES = {
+    "Elementwise",
+    "Factorization",
+    "Movement",
+    "Reduction",
+    "Cumulative",
+    "Indexing",
+    "Dynamic",
+    "Nested",
+    "Identity",
+}
 derivable = pytest.mark.parametrize("row", [row for row in ROWS if row.derivable], ids=lambda row: row.name)
 
 
