@@ -80,7 +80,7 @@ class Optimizer:
     ) -> Updates:
         """Return the updates of one step with these gradients: {parameter, slot or count: its new value}.
 
-        parameters: as in `minimize`; those that have a gradient, unless given.
+        parameters: as in `minimize`; those that have a gradient, unless given. Frozen ones are left out.
         """
         return _apply(self, gradients, parameters)
 
@@ -168,7 +168,7 @@ class Optimizer:
         return self.learning_rate * (float(value) / base)
 
     def _groups(self, parameters: Any) -> list[tuple[Self, list[Parameter]]]:
-        """Return the rule and the parameters of each group; one group of all where none are given."""
+        """Return the rule and the trainable parameters of each group; one group of all where none are given."""
         if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
             advice = "; give its parameters()" if callable(getattr(parameters, "parameters", None)) else ""
             raise GraphError(f"expected a list of parameters or of groups, got {_shown(parameters)}{advice}")
@@ -188,7 +188,7 @@ class Optimizer:
                 if parameter in seen:
                     raise GraphError(f"a parameter is given twice: {parameter.describe()}")
                 seen.add(parameter)
-        return groups
+        return [(rule, [parameter for parameter in members if parameter.trainable]) for rule, members in groups]
 
     def _clipped(self, gradients: dict[Parameter, Node]) -> dict[Parameter, Node]:
         if self.clip_value is not None:
@@ -203,7 +203,6 @@ def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
         if not parameters:
             raise GraphError(f"the loss depends on no parameter\n  {loss.describe()}")
     groups = optimizer._groups(parameters)  # pyright: ignore[reportPrivateUsage]
-    groups = [(rule, [parameter for parameter in members if parameter.trainable]) for rule, members in groups]
     chosen = [parameter for _, members in groups for parameter in members]
     if not chosen:
         raise GraphError("expected parameters to train, got none, or only frozen ones (whose trainable is False)")

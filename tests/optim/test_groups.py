@@ -87,6 +87,20 @@ def test_groups_of_given_gradients_compiled():
     assert (a.value[0], b.value[0]) == (1.0, 0.0)
 
 
+def test_frozen_parameters_are_left_out_of_updates_and_of_the_common_norm():
+    a, b = leaf("a", 3.0), leaf("b", 4.0)
+    b.trainable = False
+    one = graphc.constant(np.ones(1))
+    for updates in (optim.SGD(0.1).minimize(loss_of(a, b)), optim.SGD(0.1).apply({a: one, b: one})):
+        assert a in updates
+        assert b not in updates
+    step(optim.SGD(1.0, clip_norm=3.0).minimize(loss_of(a, b)))
+    np.testing.assert_allclose(a.value, 3.0 - 9.0 * 3.0 / (9.0 + 1e-6))
+    a.trainable = False
+    with pytest.raises(GraphError, match="frozen"):
+        optim.SGD(0.1).minimize(loss_of(a, b))
+
+
 @pytest.mark.parametrize("scale", [0.1, 10.0])
 def test_clipping_by_the_common_norm(scale):
     a, b = leaf("a", 3.0 * scale), leaf("b", 4.0 * scale, 0.0)
