@@ -57,6 +57,10 @@ class Factorization(Op):
         """Return the results for one matrix, by NumPy."""
         raise NotImplementedError
 
+    def relevant(self, matrix: Any) -> Any:
+        """Return what must be finite of operand 1."""
+        return matrix
+
     def infer(self, addresses: TensorType, *matrices: TensorType) -> NodeType:
         if addresses != TensorType((len(self.routines),), int64):
             raise DTypeError(f"{self.name}: expected the addresses of {self.routines}, got {addresses}")
@@ -79,7 +83,7 @@ class Factorization(Op):
         results = tuple(np.full((*batch, *core), np.nan, matrices[0].dtype) for core in cores)
         for at in np.ndindex(batch):
             # Right sides may hold anything.
-            if not np.isfinite(matrices[0][at]).all():
+            if not np.isfinite(self.relevant(matrices[0][at])).all():
                 continue
             try:
                 found = self.definition(*(matrix[at] for matrix in matrices))

@@ -86,6 +86,9 @@ class TriangularSolve(Factorization):
     def function(self) -> Callable[..., None]:
         return lapack.triangular_solve(upper=self.upper, unit=self.unit)
 
+    def relevant(self, matrix: Any) -> Any:
+        return np.triu(matrix, int(self.unit)) if self.upper else np.tril(matrix, -int(self.unit))
+
     def definition(self, *matrices: Any) -> tuple[Any, ...]:
         a, b = matrices
         read = np.triu(a) if self.upper else np.tril(a)

@@ -81,9 +81,13 @@ def test_a_matrix_that_fails_is_nan_and_its_neighbours_are_right(name):
 
 
 def test_what_is_not_read_may_hold_anything():
-    a = np.array([[2.0, np.nan], [1.0, 4.0]])
-    x = compiled(lambda a, b: linalg.triangular_solve(a, b, upper=False), (2, 2), (2, 1))(a, np.ones((2, 1)))
-    np.testing.assert_allclose(x, [[0.5], [0.125]])
+    x = graphc.input("x", (2, 2), "float64")
+    right = np.ones((2, 1))
+    lower, unit = (linalg.triangular_solve(x, right, upper=False, unitriangular=each) for each in (False, True))
+    for output, diagonal, wanted in ((lower, (2.0, 4.0), (0.5, 0.125)), (unit, (np.inf, np.nan), (1.0, 0.0))):
+        a = np.array([[diagonal[0], np.nan], [1.0, diagonal[1]]])
+        for found in (graphc.compile([x], output)(a), output.eval({x: a})):
+            np.testing.assert_allclose(found[:, 0], wanted)
 
 
 def test_the_determinant_of_a_singular_matrix_is_zero():
