@@ -304,6 +304,29 @@ class Emitter:
         }[name]()
         return self.select(size < edge, self.copysign(result, x), x)
 
+    def scale(self, x: Value, k: Value) -> Value | None:
+        """Return x * 2^k for an integer k, rounded once, where the CPU has an instruction for it; else None."""
+        width = x.type.lanes * x.type.bits
+        if self.level.register_bits < 512 or width % 512:
+            return None
+        part = x.type.wide(512 // x.type.bits)
+        letter = "s" if x.type.kind == "f32" else "d"
+        mask = self.ir.IntType(part.lanes)
+        everywhere, nearest = self.ir.Constant(mask, -1), self.ir.Constant(self.ir.IntType(32), 4)
+        llvm = self.llvm_type(part)
+        function = self.declare(
+            f"llvm.x86.avx512.mask.scalef.p{letter}.512", llvm, [llvm, llvm, llvm, mask, nearest.type]
+        )
+        halves: list[Value] = []
+        for start in range(0, x.type.lanes, part.lanes):
+            indexes = list(range(start, start + part.lanes))
+            one, power = ((y if y.type == part else self.lanes(y, indexes)).ir for y in (x, k))
+            halves.append(Value(self, part, self.builder.call(function, [one, power, one, everywhere, nearest])))
+        if len(halves) == 1:
+            return halves[0]
+        order = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), x.type.lanes), list(range(x.type.lanes)))
+        return Value(self, x.type, self.builder.shuffle_vector(halves[0].ir, halves[1].ir, order))
+
     def copysign(self, x: Value, sign: Value) -> Value:
         return self.intrinsic(f"llvm.copysign.{self.suffix(x.type)}", x.type, x, sign)
 

@@ -85,14 +85,21 @@ def _remainder(m: Arithmetic, x: Number) -> Number:
     return x * polynomial(m, x * x, _ERF[m.type_of(x).kind])
 
 
-def _tail(m: Arithmetic, size: Number) -> Number:
-    """Return erfc of a number from 1 on; the error of its square is made good in the exponential."""
+def _tail(m: Arithmetic, size: Number, precise: bool) -> Number:
+    """Return erfc of a number from 1 on, within some 5 ULP if it need not be `precise`.
+
+    The error of the square is made good in the exponential.
+    """
     kind = m.type_of(size)
     centre, start, coefficients = _ERFC[kind.kind]
     one, zero, limit, middle, width = constants(m, size, 1.0, 0.0, _LIMIT[kind.kind], centre, -2.0 * centre)
     x = m.select(size > limit, limit, size)
     square, error = two_product(m, x, x)
     k, fraction = exponential_parts(m, -square, -error)
+    if not precise:
+        inverse = one / (x + middle)
+        factor = polynomial(m, m.fma(width, inverse, one), (start[0], *coefficients)) * inverse
+        return scaled(m, m.fma(fraction, factor, factor), k)
     # What rounding takes from the quotient, the polynomial's last sum and their product would each cost half an ULP.
     inverse, rest = divide_pairs(m, (one, zero), two_sum(x, middle))
     t = m.fma(width, inverse, m.fma(width, rest, one))
@@ -109,7 +116,7 @@ def erfc(m: Arithmetic, x: Number) -> Number:
     """1 - erf(x), with relative accuracy down to the smallest numbers."""
     one, two, zero = constants(m, x, 1.0, 2.0, 0.0)
     size = m.absolute(x)
-    tail = _tail(m, size)
+    tail = _tail(m, size, precise=True)
     far = m.select(x < zero, two - tail, tail)
     return m.select(size < one, (one - x) - _remainder(m, x), far)
 
@@ -118,7 +125,7 @@ def erfc(m: Arithmetic, x: Number) -> Number:
 def erf(m: Arithmetic, x: Number) -> Number:
     """2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
     (one,) = constants(m, x, 1.0)
-    return m.select(x < one, x + _remainder(m, x), one - _tail(m, x))
+    return m.select(x < one, x + _remainder(m, x), one - _tail(m, x, precise=False))
 
 
 for _function in (erf, erfc):

@@ -20,6 +20,7 @@ from graphc.simd.record import define, numbers
 # Up to here k = x / (pi/2) has 20 bits, so its products with the first three parts of pi/2, of 33 bits each, are exact.
 _MOST = 2.0**20
 _HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
+_HALF_PI_REST = 6.077100506506192e-11  # all but the first part: enough where the angle is wanted in f32
 _HALF_PI_PAIR = (1.5707963267948966, 6.123233995736766e-17)
 _WORD = 0xFFFFFFFF
 # 64 zero bits, and then the bits of 2/pi from the first after the point, in words of 32.
@@ -58,17 +59,23 @@ _COS = {
 }
 
 
-def _reduced(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
-    """Return the quarter turns in an f64 x (an i64, right modulo 4) and the angle that is left, as a pair."""
+def _reduced(m: Arithmetic, x: Number, short: bool) -> tuple[Number, Number, Number]:
+    """Return the quarter turns in an f64 x (an i64, right modulo 4) and the angle that is left, as a pair.
+
+    `short`: x was an f32. None of them is within 2^-40 of a multiple of pi/2, so the pair's low part may be 0.
+    """
     kind: SimdType = m.type_of(x)
     two_over_pi, rounder, most, infinity = constants(m, x, 2 / math.pi, 1.5 * 2.0**52, _MOST, math.inf)
     raised = m.fma(x, two_over_pi, rounder)
     k = raised - rounder
-    first, second, third, fourth = constants(m, x, *_HALF_PI)
+    first, second, third, fourth, rest, zero = constants(m, x, *_HALF_PI, _HALF_PI_REST, 0.0)
     high = m.fma(k, -first, x)  # exact: both are multiples of first's last place, and near
-    high, low = two_sum(high, -(k * second))
-    high, error = two_sum(high, -(k * third))
-    high, low = fast_two_sum(high, m.fma(k, -fourth, low + error))
+    if short:
+        high, low = m.fma(k, -rest, high), zero
+    else:
+        high, low = two_sum(high, -(k * second))
+        high, error = two_sum(high, -(k * third))
+        high, low = fast_two_sum(high, m.fma(k, -fourth, low + error))
     size = m.absolute(x)
     large = (size > most) & (size < infinity)
     quarters, high, low = m.corrected(
@@ -135,10 +142,10 @@ def _angle(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
     """Return quarter turns and the angle left, as a pair, in the format of x; f32 is reduced in f64."""
     kind: SimdType = m.type_of(x)
     if kind.kind == "f64":
-        return _reduced(m, x)
-    quarters, high, low = _reduced(m, m.convert(x, "f64"))
+        return _reduced(m, x, short=False)
+    quarters, high, _ = _reduced(m, m.convert(x, "f64"), short=True)
     short = m.convert(high, "f32")
-    return m.convert(quarters, "i32"), short, m.convert((high - m.convert(short, "f64")) + low, "f32")
+    return m.convert(quarters, "i32"), short, m.convert(high - m.convert(short, "f64"), "f32")
 
 
 def _sin_and_cos(m: Arithmetic, high: Number, low: Number) -> tuple[Pair, Pair]:
