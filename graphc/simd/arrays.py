@@ -120,7 +120,8 @@ class Arrays:
     ) -> tuple[Array, ...]:
         if not mask.any():
             return values
-        return tuple(np.where(mask, right, value)[()] for right, value in zip(compute(), values, strict=True))
+        pairs: list[tuple[Array, Array]] = list(zip(compute(), values, strict=True))
+        return tuple(self.select(mask, new, old) for new, old in pairs)
 
     def lookup(self, table: tuple[int, ...], index: Array) -> Array:
         return np.array(table, np.int64)[index]
