@@ -210,6 +210,30 @@ class Operators:
         """Return the elements in one dimension."""
         return call("reshape", self, (-1,))
 
+    def ravel(self) -> Node:
+        """Return the elements in one dimension."""
+        return call("reshape", self, (-1,))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Node:
+        """Exchange two axes."""
+        return call("swapaxes", self, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
+        """Return the diagonal of two axes as a new last axis."""
+        return call("diagonal", self, offset, axis1, axis2)
+
+    def take(self, indices: Any, axis: int | None = None) -> Node:
+        """Return elements of an axis at integer indices."""
+        return call("take", self, indices, axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Node:
+        """Repeat each element along an axis (of the elements in one dimension, for None)."""
+        return call("repeat", self, repeats, axis)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Node:
+        """Return the positions that sort the elements along an axis."""
+        return call("argsort", self, axis, descending)
+
     def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Sum over axes (all, if none are given)."""
         return call("sum", self, axis=axis, keepdims=keepdims)
@@ -217,6 +241,26 @@ class Operators:
     def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Average over axes."""
         return call("mean", self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Multiply over axes (all, if none are given)."""
+        return call("prod", self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+        """Return the variance over axes."""
+        return call("var", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def std(self, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+        """Return the standard deviation over axes."""
+        return call("std", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def cumsum(self, axis: int | None = None) -> Node:
+        """Return running sums along an axis (it may be left out for one dimension)."""
+        return call("cumulative_sum", self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Node:
+        """Return running products along an axis (it may be left out for one dimension)."""
+        return call("cumulative_prod", self, axis)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Return the largest element over axes."""
@@ -237,6 +281,10 @@ class Operators:
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Return the position of the largest element along an axis."""
         return call("argmax", self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Return the position of the smallest element along an axis."""
+        return call("argmin", self, axis=axis, keepdims=keepdims)
 
     def _refuse(self, use: str, advice: str) -> NoReturn:
         raise NodeUseError(f"a node has no value while the graph is built, so {use}; {advice}\n  {self.describe()}")

@@ -197,12 +197,14 @@ def _expanded(x: Node, key: Any) -> list[Any]:
 
 def _is_integer(item: Any) -> bool:
     if isinstance(item, np.ndarray):
-        return not item.ndim and item.dtype.kind in "iu"
+        array: Any = item
+        return not array.ndim and array.dtype.kind in "iu"
     return isinstance(item, DimExpr) or (hasattr(item, "__index__") and not isinstance(item, bool | np.bool_ | Node))
 
 
 def _is_mask(item: Any) -> bool:
-    return isinstance(item, np.ndarray) and item.dtype.kind == "b"
+    array: Any = item
+    return isinstance(item, np.ndarray) and array.dtype.kind == "b"
 
 
 def _indices(item: Any, shape: list[Dim], axis: int) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,8 +98,7 @@ def arange(start: object, stop: object = None, step: int | float = 1, dtype: obj
         raise ShapeError("arange: expected a step other than 0")
     if any(isinstance(value, float) for value in (start, stop, step)):
         return _floats(*((0.0, start) if stop is None else (start, stop)), step, dtype)
-    if not isinstance(step, int):
-        step = int(step.__index__())
+    step = operator.index(step)  # pyright: ignore[reportArgumentType]
     first, last = (0, as_dim(start)) if stop is None else (_bound(start), _bound(stop))
     distance = last - first if step > 0 else first - last
     length = dims.maximum(dims.floordiv(distance + _magnitude(step) - 1, _magnitude(step)), 0)

@@ -186,8 +186,8 @@ class SearchSorted(Op):
 
     def numpy(self, ordered: Any, values: Any, right: Any) -> Any:
         side = "right" if right[0] else "left"
-        rows = (np.searchsorted(a, v, side) for a, v in zip(ordered, values, strict=True))
-        return np.array(list(rows), np.int64).reshape(values.shape)
+        rows: list[Any] = [np.searchsorted(a, v, side) for a, v in zip(ordered, values, strict=True)]
+        return np.array(rows, np.int64).reshape(values.shape)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         return (None,) * len(node.inputs)

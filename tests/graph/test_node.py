@@ -54,7 +54,7 @@ def test_numpys_functions_name_those_of_graphc():
         (lambda x: x * 10**400, "does not fit float32"),
         (lambda x: x / graphc.input("y", ("n",)).shape[0], r"the dimension n; graphc\.size"),
         (lambda x: x[x > 0], r"use graphc\.where"),
-        (lambda x: x[np.array([True, False, True])], r"use graphc\.where"),
+        (lambda x: x[np.array([True, False])], "a mask of shape"),
         (lambda x: graphc.concat(x, x), r"as in concat\(\[a, b\]\)"),
         (lambda x: (x * 2).eval({"x": np.zeros(3)}), "got the key 'x'"),
         (lambda x: graphc.cond(True, x, x), "expected two functions"),
@@ -268,8 +268,6 @@ def test_indexing_builds_slices_of_symbolic_size():
     array = np.arange(28.0, dtype="float32").reshape(7, 4)
     for key in (np.s_[1:], np.s_[:-2], np.s_[::-1], np.s_[::-2, 1], np.s_[5:1:-2], np.s_[3:3], np.s_[-1], np.s_[1::3]):
         np.testing.assert_array_equal(x[key].eval({x: array}), array[key])
-    with pytest.raises(graphc.ShapeError, match="one index array"):
-        x[np.array([0]), np.array([1])]
     with pytest.raises(graphc.CallError, match="n - 1 >= 9"):
         x[:10].eval({x: array})
 
