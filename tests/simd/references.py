@@ -87,7 +87,9 @@ def errors(got, exact):
     end = np.ldexp(exact.dtype.type(1), info.maxexp)
     with np.errstate(all="ignore"):
         rounded = exact.astype(got.dtype)
-        unit = np.spacing(np.clip(np.abs(rounded), info.tiny, info.max)).astype(exact.dtype)
+        # The spacing at the very largest float is infinite.
+        unit = np.spacing(np.clip(np.abs(rounded), info.tiny, info.max / 2)).astype(exact.dtype)
+        unit = np.where(np.abs(rounded) > info.max / 2, 2 * unit, unit)
         value, limited = (np.clip(one, -end, end) for one in (got.astype(exact.dtype), exact))
         distance = np.abs(value - limited) / unit
     distance = np.where(np.isnan(got) & np.isnan(exact), 0, distance)

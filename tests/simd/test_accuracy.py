@@ -85,6 +85,9 @@ def test_powers_that_are_floats_are_exact(kernels, level):
     y = np.array([4.0, 3.0, 5.0, 15.0, -9.0, 6.0, -1.0, 0.5])
     got = kernels.evaluate(["pow(x, y)"], {"x": x, "y": y}, level)["pow(x, y)"]
     assert got.tolist() == [81.0, -27.0, 16807.0, 1e15, -(2.0**-9), 1.5**6, 1 / 12, 5.0]
+    (x,) = samples("log", "f64", np.random.default_rng(2), 4096)
+    (got,) = computed(kernels, ["pow"], [[np.abs(x), np.ones_like(x)]], "f64", level)
+    assert kernels.same(got, np.abs(x))
 
 
 def test_sine_of_the_hardest_arguments(kernels, level):

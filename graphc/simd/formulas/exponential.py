@@ -40,7 +40,7 @@ _EXPONENTIAL = {
     ),
 }
 # (2^r - 1) / r for |r| <= 1/2; minimax.
-_POWER_OF_TWO = {
+POWER_OF_TWO = {
     "f32": (0.693147182, 0.240226507, 0.055503279, 0.00961800385, 0.00134002767, 0.000154763969),
     "f64": (
         0.6931471805599453,
@@ -100,19 +100,13 @@ def exp(m: Arithmetic, x: Number) -> Number:
     return scaled(m, fraction + constants(m, x, 1.0)[0], k)
 
 
-def exp2_of(m: Arithmetic, x: Number, low: Number | None = None) -> Number:
-    """2^(x + low) for an x within the limits."""
-    k = nearest(m, x)
-    r = x - k
-    if low is not None:
-        r = r + low
-    (one,) = constants(m, x, 1.0)
-    return scaled(m, m.fma(r, polynomial(m, r, _POWER_OF_TWO[m.type_of(x).kind]), one), k)
-
-
 def exp2(m: Arithmetic, x: Number) -> Number:
     """2^x = 2^k 2^r, with k the nearest integer; r = x - k is exact."""
-    return exp2_of(m, clamp(m, x, *_LIMITS_OF_TWO[m.type_of(x).kind]))
+    kind = m.type_of(x).kind
+    limited = clamp(m, x, *_LIMITS_OF_TWO[kind])
+    k = nearest(m, limited)
+    r = limited - k
+    return scaled(m, m.fma(r, polynomial(m, r, POWER_OF_TWO[kind]), constants(m, x, 1.0)[0]), k)
 
 
 def expm1(m: Arithmetic, x: Number) -> Number:

@@ -2,7 +2,7 @@
 
 import math
 
-from graphc.simd.formulas.exponential import exp2_of
+from graphc.simd.formulas.exponential import POWER_OF_TWO
 from graphc.simd.formulas.formats import (
     Arithmetic,
     Number,
@@ -19,6 +19,7 @@ from graphc.simd.formulas.formats import (
     power_of_two,
     scaled,
     two_product,
+    two_sum,
 )
 from graphc.simd.formulas.logarithm import log_edges, log_parts
 from graphc.simd.kinds import FLOATS, SimdType
@@ -42,6 +43,7 @@ _LOG2_SHORT = (
     -0.12504287160868738,
     0.06497580167946086,
 )
+_LN2 = (0.6931471805599453, 2.3190468138462996e-17)
 # 2^r = 1 + r P(r) for |r| <= 1/2, to 2^-34, in f64.
 _POWER_OF_TWO_SHORT = (
     0.6931471805414521,
@@ -100,16 +102,25 @@ def _log2_pair(m: Arithmetic, x: Number) -> Pair:
 
 
 def _power_f64(m: Arithmetic, size: Number, y: Number) -> Number:
-    """size^y = 2^(y log2(size)), the exponent as a pair."""
-    zero, limit = constants(m, size, 0.0, 1080.0)
+    """size^y = 2^(y log2(size)), the exponent as a pair, and its power with the first two terms' errors kept.
+
+    So what goes before the last rounding weighs little, and a power that is a float comes out exact.
+    """
+    zero, one, limit = constants(m, size, 0.0, 1.0, 1080.0)
     high, low = _log2_pair(m, size)
-    high, low = log_edges(m, size, high), low
+    high = log_edges(m, size, high)
     # A larger y changes no result, and would overflow where a product's error is taken.
     y = clamp(m, y, -(2.0**100), 2.0**100)
     exponent, error = two_product(m, y, high)
-    inside = m.absolute(exponent) < limit
-    error = m.select(inside, m.fma(y, low, error), zero)
-    return exp2_of(m, clamp(m, exponent, -1080.0, 1080.0), error)
+    error = m.select(m.absolute(exponent) < limit, m.fma(y, low, error), zero)
+    exponent = clamp(m, exponent, -1080.0, 1080.0)
+    k = nearest(m, exponent)
+    r, error = two_sum(exponent - k, error)
+    first, first_low = constants(m, size, *_LN2)
+    linear, lost = two_product(m, r, first)
+    total, rest = fast_two_sum(one, linear)
+    small = m.fma(r * r, polynomial(m, r, POWER_OF_TWO["f64"][1:]), lost + m.fma(r, first_low, error * first))
+    return scaled(m, total + (rest + small), k)
 
 
 def pow(m: Arithmetic, x: Number, y: Number) -> Number:
