@@ -290,7 +290,7 @@ class _Forms:
             ((power, factor),) = terms.items()
             # A bounded sum is as good as it gets; what holds a power of exp(x) may underflow to 0.
             is_fine = isinstance(group, _Sum) and not power[0] and group.is_bounded(power)
-            if factor == ONE and any(power) and not is_fine:
+            if _is_one(factor) and any(power) and not is_fine:
                 return group.log(power, node.shape)
         return node
 
@@ -440,8 +440,12 @@ def _merged(left: Terms, right: Terms, sign: int) -> Terms:
     return terms
 
 
+def _is_one(factor: Factor) -> bool:
+    return factor[0] == 1 and factor[1] is None  # never by ==, which makes a node of nodes
+
+
 def _is_pure(form: _Form) -> bool:
-    return len(form.terms) == 1 and ONE in form.terms.values()
+    return len(form.terms) == 1 and all(map(_is_one, form.terms.values()))
 
 
 def _computed(form: _Form, group: _Group, node: Node) -> Node:

@@ -170,6 +170,14 @@ def test_what_does_not_cancel_stays(build):
     assert exponentials(graph) is graph
 
 
+def test_a_scaled_exponential_has_its_logarithm_taken_as_it_is():
+    node = graphc.log(X * (e(X) / graphc.sum(e(X), axis=-1, keepdims=True)))
+    graph = run_passes(graphc.Graph((X,), (node,)), check=verify)
+    data = np.abs(EXTREME[2:3].repeat(4, 0))
+    expected = np.log(wide(data) * softmax(wide(data))).astype(float)
+    np.testing.assert_allclose(graphc.evaluate(graph.outputs[0], {X: data}), expected, rtol=1e-13)
+
+
 def test_the_derivative_of_sigmoid_needs_no_second_sigmoid():
     graph = run_passes(graphc.Graph((X,), (graphc.sigmoid(X), graphc.grad(graphc.sigmoid(X).sum(), X))))
     assert [n.op.name for n in graph.nodes()].count("sigmoid") == 1
