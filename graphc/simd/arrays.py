@@ -116,11 +116,15 @@ class Arrays:
         return x[int(np.argmax(mask))]
 
     def corrected(
-        self, mask: Array, values: tuple[Array, ...], compute: Callable[[], tuple[Array, ...]]
+        self,
+        mask: Array,
+        values: tuple[Array, ...],
+        compute: Callable[["Arrays", Array], tuple[Array, ...]],
+        argument: Array,
     ) -> tuple[Array, ...]:
         if not mask.any():
             return values
-        pairs: list[tuple[Array, Array]] = list(zip(compute(), values, strict=True))
+        pairs: list[tuple[Array, Array]] = list(zip(compute(self, argument), values, strict=True))
         return tuple(self.select(mask, new, old) for new, old in pairs)
 
     def lookup(self, table: tuple[int, ...], index: Array) -> Array:

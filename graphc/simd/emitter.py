@@ -233,13 +233,25 @@ class Emitter:
         return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index))
 
     def corrected(
-        self, mask: Value, values: tuple[Value, ...], compute: Callable[[], tuple[Value, ...]]
+        self,
+        mask: Value,
+        values: tuple[Value, ...],
+        compute: Callable[["Emitter", Value], tuple[Value, ...]],
+        argument: Value,
     ) -> tuple[Value, ...]:
-        """Return the values, where the mask is set those that `compute` gives; it only runs if any lane is set."""
+        """Return the values, where the mask is set those that `compute` gives; it only runs if any lane is set.
+
+        It is a function of its own: inside a loop its many constants would be made before it and crowd the registers.
+        """
         before = self.builder.block
         any_lane = mask if mask.type.lanes == 1 else self.any_lane(mask)
         with self.builder.if_then(any_lane.ir, likely=False):
-            new = [self.select(mask, right, value) for right, value in zip(compute(), values, strict=True)]
+            types = [value.ir.type for value in values]
+            together = self.builder.call(self._cold_function(compute, argument.type, types), [argument.ir])
+            new = [
+                self.select(mask, Value(self, value.type, self.builder.extract_value(together, index)), value)
+                for index, value in enumerate(values)
+            ]
             inside = self.builder.block
         results: list[Value] = []
         for value, right in zip(values, new, strict=True):
@@ -248,6 +260,24 @@ class Emitter:
             phi.add_incoming(right.ir, inside)
             results.append(Value(self, value.type, phi))
         return tuple(results)
+
+    def _cold_function(
+        self, compute: Callable[["Emitter", Value], tuple[Value, ...]], kind: SimdType, results: list[Any]
+    ) -> Any:
+        """Return the module's function that computes this; it is never inlined."""
+        module, name = self.builder.module, f"{compute.__name__}_{kind}"
+        if name not in module.globals:
+            result = self.ir.LiteralStructType(results)
+            function = self.ir.Function(module, self.ir.FunctionType(result, [self.llvm_type(kind)]), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            function.attributes.add("cold")
+            inner = Emitter(self.ir.IRBuilder(function.append_basic_block()), self.level)
+            together = self.ir.Constant(result, self.ir.Undefined)
+            for index, value in enumerate(compute(inner, Value(inner, kind, function.args[0]))):
+                together = inner.builder.insert_value(together, value.ir, index)
+            inner.builder.ret(together)
+        return module.globals[name]
 
     # Operations that are not operators
 

@@ -78,9 +78,8 @@ def _reduced(m: Arithmetic, x: Number, short: bool) -> tuple[Number, Number, Num
         high, low = fast_two_sum(high, m.fma(k, -fourth, low + error))
     size = m.absolute(x)
     large = (size > most) & (size < infinity)
-    quarters, high, low = m.corrected(
-        large, (m.bits(raised, "i64"), high, low), lambda: _reduced_exactly(m, m.select(large, x, most))
-    )
+    found = m.bits(raised, "i64"), high, low
+    quarters, high, low = m.corrected(large, found, _reduced_exactly, m.select(large, x, most))
     return quarters & m.constant(kind.of("i64"), 3), high, low
 
 
