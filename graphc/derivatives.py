@@ -8,7 +8,7 @@ from typing import Any
 from graphc.chain import batch, forward, reverse
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import walk
-from graphc.graph.node import Node, builder, call, constant, placeholder
+from graphc.graph.node import Node, builder, call, constant, located, placeholder
 from graphc.graph.reference import evaluate
 from graphc.graph.structure import leaves, map_leaves, paths, rebuild
 from graphc.graph.structure import match as require_match
@@ -26,6 +26,7 @@ def grad(output: Node, wrt: Any, cotangent: Any = None, disconnected: str = "err
     disconnected: "error", or "zeros" for those of `wrt` that the output does not depend on.
     Raises GraphError or DTypeError.
     """
+    _nodes(output, "output")
     if cotangent is None and (not isinstance(output.type, TensorType) or output.shape):
         raise GraphError(
             f"expected a scalar to differentiate, got {output.type}; reduce it (sum, mean), give cotangent=, "
@@ -91,6 +92,7 @@ def jacobian(output: Node, wrt: Any) -> Any:
     Zeros where the output does not depend on one.
     One reverse walk, batched over the elements of the output.
     """
+    _nodes(output, "output")
     sources = _nodes(wrt, "wrt")
     weight = placeholder(output.tensor)
     shares = vjp(output, sources, weight, disconnected="zeros")
@@ -129,7 +131,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     examples share. out_axes: where the results get it. Arguments and results are nodes in any nesting.
     """
 
-    @builder(f"vmap({getattr(function, '__name__', 'function')})")
+    @located(f"vmap({getattr(function, '__name__', 'function')})")
     def mapped(*arguments: Any) -> Any:
         several = isinstance(in_axes, tuple | list)
         axes: list[int | None] = list(in_axes) if several else [in_axes] * len(arguments)
@@ -172,7 +174,10 @@ def substitute(nodes: Any, new: Mapping[Node, Any]) -> Any:
 
     new: {node: what replaces it, of the same type}. What does not depend on a replaced node stays the same object.
     """
+    if not isinstance(new, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise GraphError(f"expected {{node: what replaces it}}, got {new!r}")
     replacement: dict[Node, Node] = {}
+    _nodes(list(new), "what is replaced")
     for old, value in new.items():
         node = value if isinstance(value, Node) else constant(value, old.dtype)
         if node.type != old.type:
@@ -193,6 +198,8 @@ def _batched(nodes: Sequence[Node], one: Node) -> list[Node]:
 
 def _nodes(structure: Any, what: str) -> list[Node]:
     found = leaves(structure)
+    if structure is None:
+        raise GraphError(f"expected nodes in {what}, got None")
     for leaf in found:
         if not isinstance(leaf, Node):
             advice = "; give its parameters()" if hasattr(leaf, "parameters") else ""

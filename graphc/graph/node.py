@@ -18,7 +18,7 @@ from graphc.dtypes import DType, as_dtype, default_dtype
 from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.op import Op, infer, require
-from graphc.graph.operators import BUILDERS, Operators, builder, call
+from graphc.graph.operators import BUILDERS, Operators, builder, call, located
 from graphc.graph.origin import Origin, here, locate, made_at
 from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.loops import expr
@@ -38,6 +38,7 @@ __all__ = [
     "constant",
     "here",
     "input",
+    "located",
     "made_at",
     "make",
     "parameter",
@@ -263,6 +264,7 @@ def make(op: Op, *inputs: Node) -> Node:
     return Node(op, inputs, result, here(), requirements)
 
 
+@builder("input")
 def input(name: str, shape: object, dtype: object = None) -> Input:
     """Return a value that each call gives: `shape` holds integers and names of symbolic dimensions.
 
@@ -277,6 +279,7 @@ def placeholder(type: NodeType, name: str = "") -> Input:
     return Input(Leaf("placeholder", name), (), type, here())
 
 
+@builder("parameter")
 def parameter(value: Any, name: str | None = None, dtype: object = None) -> Parameter:
     """Return a trained leaf that starts with this value."""
     array = aligned_copy(as_array(value, dtype))
@@ -285,12 +288,14 @@ def parameter(value: Any, name: str | None = None, dtype: object = None) -> Para
     )
 
 
+@builder("state")
 def state(value: Any, name: str | None = None, dtype: object = None) -> State:
     """Return a leaf with storage that updates may change but training does not differentiate."""
     array = aligned_copy(as_array(value, dtype))
     return State(Leaf("state", name or ""), (), TensorType(array.shape, as_dtype(array.dtype)), here(), (), array)
 
 
+@builder("constant")
 def constant(value: Any, dtype: object = None) -> Node:
     """Return a node with a fixed value.
 
@@ -318,6 +323,10 @@ def as_array(value: Any, dtype: object = None) -> Any:
             f"expected a node, a number or an array of numbers, got a {type(value).__name__}: {value!r:.60}"
         )
     kind = as_dtype(array.dtype) if dtype is None else as_dtype(dtype)
+    if kind.kind in "iu" and array.size and not hasattr(value, "dtype"):
+        limits = np.iinfo(kind.numpy)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise DTypeError(f"{value!r:.60} does not fit {kind}")
     return array.astype(kind.numpy, copy=False)
 
 

@@ -26,6 +26,16 @@ def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a function that makes nodes under this name; its errors name the user's line and the operands."""
 
     def register(function: Callable[P, R]) -> Callable[P, R]:
+        BUILDERS[name] = located(name)(function)
+        return BUILDERS[name]
+
+    return register
+
+
+def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function's errors name the user's line and the operands, under this name."""
+
+    def wrap(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def build_located(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
@@ -36,10 +46,9 @@ def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 locate(error, name, operands)
                 raise
 
-        BUILDERS[name] = build_located
         return build_located
 
-    return register
+    return wrap
 
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:

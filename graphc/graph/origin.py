@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from graphc.errors import GraphcError
 
@@ -34,7 +35,13 @@ def here() -> Origin:
     chosen = _override.get()
     if chosen is not None:
         return chosen
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    frame = _users_frame()
+    return Origin(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _users_frame() -> FrameType:
+    """Return the first frame outside the package, seen from the caller's caller."""
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     while True:
         file = frame.f_code.co_filename
         internal = _internal.get(file)
@@ -43,7 +50,7 @@ def here() -> Origin:
                 ("<stdin", "<ipython")
             )
         if not internal or frame.f_back is None:
-            return Origin(file, frame.f_lineno)
+            return frame
         frame = frame.f_back
 
 
@@ -58,9 +65,16 @@ def made_at(origin: Origin) -> Generator[None, None, None]:
 
 
 def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:
-    """Add to an error, once, the user's line, the operation, and where each operand was made."""
-    if getattr(error, "located", False):
+    """Add to an error the user's line, the operation, and where each operand was made.
+
+    Of operations inside one another the outermost is named, which is the one that the user called; but a function of
+    the user's in between, such as a scan's step, has the line that matters.
+    """
+    call = id(_users_frame())  # that of a call inside it stays in the traceback: no other has its id
+    message, inner, known = getattr(error, "located", (str(error), call, operands))
+    if inner != call:
         return
-    lines = [str(error), f"  in {what} at {here()}", *(f"  operand {k}: {text}" for k, text in enumerate(operands))]
+    operands = operands or known
+    error.located = message, call, operands  # type: ignore[attr-defined]
+    lines = [message, f"  in {what} at {here()}", *(f"  operand {k}: {text}" for k, text in enumerate(operands))]
     error.args = ("\n".join(lines),)
-    error.located = True  # type: ignore[attr-defined]

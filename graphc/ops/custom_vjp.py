@@ -15,7 +15,7 @@ from graphc.chain import batch, reverse
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import walk
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, builder, make, placeholder
+from graphc.graph.node import Node, builder, located, make, placeholder
 from graphc.graph.structure import leaves, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.arithmetic import clip
@@ -118,6 +118,7 @@ class CustomFunction:
         return _ruled(self._function, self._rule, operands, CustomVjp)
 
 
+@builder("custom_vjp")
 def custom_vjp(function: Callable[..., Any], rule: Rule | None = None) -> CustomFunction:
     """Return a function of nodes whose derivative is a rule of yours.
 
@@ -129,6 +130,8 @@ def custom_vjp(function: Callable[..., Any], rule: Rule | None = None) -> Custom
     The rule is made of nodes, so it can be differentiated again and batched. Forward derivatives transpose it, which
     needs it to be linear in the cotangent. Raises GraphError, ShapeError or DTypeError where the rule does not fit.
     """
+    if not callable(function) or not (rule is None or callable(rule)):
+        raise GraphError(f"custom_vjp: expected a function and a rule to call, got {function!r} and {rule!r}")
     return CustomFunction(function, rule)
 
 
@@ -149,7 +152,7 @@ def clip_gradient(
     return _ruled(as_node, rule, (x,), ClipGradient)
 
 
-@builder("custom_vjp")
+@located("custom_vjp")
 def _ruled(function: Callable[..., Any], rule: Rule | None, operands: tuple[Any, ...], kind: type[CustomVjp]) -> Any:
     what = getattr(function, "__name__", "function")
     if rule is None:
@@ -157,6 +160,8 @@ def _ruled(function: Callable[..., Any], rule: Rule | None, operands: tuple[Any,
     inputs = tuple(as_node(operand) for operand in operands)
     structure = function(*inputs)
     results = [as_node(value) for value in leaves(structure)]
+    if not results:
+        raise GraphError(f"custom_vjp: expected {what} to return nodes, got {structure!r}")
     start = trace_start()
     own = [placeholder(node.type) for node in (*inputs, *results, *results)]
     arguments, outputs, cotangents = own[: len(inputs)], own[len(inputs) : -len(results)], own[-len(results) :]

@@ -14,7 +14,7 @@ from graphc.graph.node import Node, builder, call, constant, make
 from graphc.graph.types import shape_text
 from graphc.ops.contraction import Map, contraction
 from graphc.ops.movement import moveaxis, permute_dims, reshape
-from graphc.ops.operands import as_node, normalize_axis, promoted
+from graphc.ops.operands import as_node, normalize_axis, promoted, whole
 from graphc.ops.order import pairwise_order
 
 Term = tuple[str, ...]
@@ -228,6 +228,7 @@ def trace(x: Any, offset: int = 0) -> Node:
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(f"trace: expected 2 or more dimensions, got {shape_text(node.shape)}")
+    offset = whole(offset, "an offset")
     node = node[..., max(-offset, 0) :, max(offset, 0) :]
     size = dims.minimum(*node.shape[-2:])
     return einsum("...ii->...", node[..., :size, :size])

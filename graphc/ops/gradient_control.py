@@ -16,7 +16,7 @@ from graphc.graph.origin import Origin
 from graphc.graph.structure import leaves, map_leaves
 from graphc.graph.types import TensorType
 from graphc.loops import expr
-from graphc.ops.operands import cast, floating, promoted
+from graphc.ops.operands import as_node, cast, floating, promoted
 
 _construction = count()
 _training = Node(Leaf("training"), (), TensorType((), bool_), Origin(__file__, 0))
@@ -85,24 +85,28 @@ class WithUpdate(Identity):
 
 
 @builder("stop_gradient")
-def stop_gradient(x: Node) -> Node:
+def stop_gradient(x: Any) -> Node:
     """Return x, as a constant to every derivative."""
-    return make(StopGradient(), x)
+    return make(StopGradient(), as_node(x))
 
 
 @builder("with_update")
-def with_update(x: Node, updates: Mapping[Node, Node]) -> Node:
+def with_update(x: Any, updates: Mapping[Any, Any]) -> Node:
     """Return x, carrying updates of states that a training step makes if it needs this node.
 
     updates: {Parameter or State: its new value, of the same shape and dtype}. What is compiled for training collects
     them; any other compilation drops them. Two for one state are chained in the order of
     construction: the second reads what the first wrote.
     """
+    node = as_node(x)
+    if not isinstance(updates, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise GraphError(f"with_update: expected updates as {{state: its new value}}, got {updates!r}")
     for target, new in updates.items():
         if not isinstance(target, Stored):
-            raise GraphError(f"expected a parameter or a state to update, got {target.describe()}")
-        x = make(WithUpdate(next(_construction)), x, target, new)
-    return x
+            given = target.describe() if isinstance(target, Node) else repr(target)
+            raise GraphError(f"expected a parameter or a state to update, got {given}")
+        node = make(WithUpdate(next(_construction)), node, target, as_node(new, target.dtype))
+    return node
 
 
 @builder("global_norm")
@@ -130,6 +134,8 @@ def clip_by_norm(nodes: Any, max_norm: Any) -> Any:
     """
     if isinstance(max_norm, int | float) and not max_norm > 0:
         raise GraphError(f"clip_by_norm: expected max_norm above 0, got {max_norm}")
+    if as_node(max_norm).ndim:
+        raise ShapeError(f"clip_by_norm: expected one number as max_norm, got {as_node(max_norm).type}")
     scale = call("minimum", max_norm / (global_norm(nodes) + 1e-6), 1.0)
     return map_leaves(lambda leaf: leaf * cast(scale, floating(leaf).dtype), nodes)
 

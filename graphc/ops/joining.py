@@ -4,14 +4,14 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim
+from graphc.dims import Dim, DimExpr
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
@@ -19,7 +19,7 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.ops.movement import expand_dims, reshape
-from graphc.ops.operands import as_node, expand, normalize_axis, promoted
+from graphc.ops.operands import as_node, expand, normalize_axis, promoted, whole
 from graphc.ops.slicing import Slice, slice_bounds
 
 
@@ -88,14 +88,21 @@ class Concat(Op):
         return bodies.compute(out, chosen(0, len(parts) - 1))
 
 
+def _listed(arrays: Any, what: str) -> tuple[Node, ...]:
+    """Return the nodes of a list of arrays, of one dtype."""
+    if isinstance(arrays, Node | str) or not isinstance(arrays, Iterable):
+        given = arrays.describe() if isinstance(arrays, Node) else repr(arrays)
+        raise ShapeError(f"{what}: expected a list of arrays, as in {what}([a, b]); got {given}")
+    listed = list(arrays)
+    if not listed:
+        raise ShapeError(f"{what}: expected at least one array")
+    return promoted(*listed)
+
+
 @builder("concat")
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
     """Join arrays along an axis that they have; for None they are flattened first."""
-    if isinstance(arrays, Node):
-        raise ShapeError("concat: expected a list of arrays, as in concat([a, b])")
-    if not arrays:
-        raise ShapeError("concat: expected at least one array")
-    nodes = promoted(*arrays)
+    nodes = _listed(arrays, "concat")
     if axis is None:
         nodes, axis = tuple(reshape(node, (-1,)) for node in nodes), 0
     if nodes[0].ndim == 0:
@@ -106,11 +113,7 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
 @builder("stack")
 def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Join arrays along a new axis."""
-    if isinstance(arrays, Node):
-        raise ShapeError("stack: expected a list of arrays, as in stack([a, b])")
-    if not arrays:
-        raise ShapeError("stack: expected at least one array")
-    nodes = promoted(*arrays)
+    nodes = _listed(arrays, "stack")
     at = normalize_axis(axis, nodes[0].ndim + 1)
     return concat([expand_dims(node, at) for node in nodes], at)
 
@@ -124,8 +127,8 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Node, ...]:
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
     size = node.shape[at]
-    if not isinstance(indices_or_sections, Sequence | np.ndarray):
-        count: int = indices_or_sections.__index__()
+    if not isinstance(indices_or_sections, Sequence | np.ndarray) or isinstance(indices_or_sections, str):
+        count = whole(indices_or_sections, "how many parts, or positions")
         if count < 1 or (isinstance(size, int) and size % count):
             raise ShapeError(f"cannot split {node.type} into {count} equal parts along axis {at}")
         # A reshape says what a symbolic size must satisfy.
@@ -172,7 +175,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     for places, one in zip(shifts * (count // len(shifts)), axes * (count // len(axes)), strict=True):
         at = normalize_axis(one, node.ndim)
         size = node.shape[at]
-        moved = dims.remainder(places, size)
+        moved = dims.remainder(places if isinstance(places, DimExpr) else whole(places, "a shift"), size)
         if moved != 0:
             node = concat([_piece(node, at, size - moved, moved), _piece(node, at, 0, size - moved)], at)
     return node
@@ -194,8 +197,10 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
     """Repeat each element along an axis (of x flattened, for None): so often, or each as often as an array says."""
     node = reshape(as_node(x), (-1,)) if axis is None else as_node(x)
     at = normalize_axis(axis or 0, node.ndim)
-    if isinstance(repeats, Sequence | np.ndarray):
-        times: Any = np.asarray(repeats)
+    if isinstance(repeats, Sequence | np.ndarray) and not isinstance(repeats, str):
+        times = np.array([whole(count, "how often to repeat") for count in repeats], "int64")
+        if (times < 0).any():
+            raise ShapeError(f"repeat: expected numbers of 0 or more, got {repeats}")
         known = expand(node, (*node.shape[:at], len(times), *node.shape[at + 1 :]))
         return call("take", known, np.repeat(np.arange(len(times)), times), axis=at)
     (count,) = as_shape(repeats)

@@ -205,7 +205,8 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Node:
     node = as_node(x)
     if axes is None:
         axes = tuple(reversed(range(node.ndim)))
-    order = tuple(normalize_axis(axis, node.ndim) for axis in axes)
+    given: Any = axes if isinstance(axes, Sequence) else (axes,)
+    order = tuple(normalize_axis(axis, node.ndim) for axis in given)
     return node if order == tuple(range(node.ndim)) else make(PermuteDims(order), node)
 
 

@@ -106,6 +106,8 @@ def with_rule(build: Callable[..., Any], function: Any, rule: Rule | None, input
     """Build nodes from inputs, with a rule for their derivative if there is one."""
     if not callable(function):
         raise GraphError(f"expected a function to call, got {function!r}")
+    if rule is not None and not callable(rule):
+        raise GraphError(f"expected a function as vjp, got {rule!r}")
     if rule is None:
         return build(*(as_node(value) for value in inputs))
     build.__name__ = getattr(function, "__name__", "function")

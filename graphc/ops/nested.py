@@ -69,6 +69,8 @@ class Item(Op):
 @builder("item")
 def item(several: Node, index: int) -> Node:
     """Return result number `index` of a node with several results."""
+    if not isinstance(several, Node):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise GraphError(f"expected a node with several results, got {several!r}")
     return make(Item(index), several)
 
 

@@ -121,12 +121,17 @@ def floating(value: Any) -> Node:
     return node if node.dtype.is_float else cast(node, default_dtype())
 
 
+def whole(value: Any, what: str) -> int:
+    """Return an integer known when the graph is built; ShapeError if it is anything else."""
+    try:
+        return value.__index__()
+    except (AttributeError, TypeError):
+        raise ShapeError(f"expected {what} (an integer), got {value!r}") from None
+
+
 def normalize_axis(axis: Any, rank: int) -> int:
     """Return a non-negative axis; ShapeError if there is no such axis."""
-    try:
-        number = axis.__index__()
-    except (AttributeError, TypeError):
-        raise ShapeError(f"expected an axis (an integer), got {axis!r}") from None
+    number = whole(axis, "an axis")
     if not -rank <= number < rank:
         raise ShapeError(f"axis {number} does not exist: the operand has {rank} dimensions")
     return number % rank

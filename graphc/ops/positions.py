@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from graphc.graph.node import Node, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
-from graphc.ops.operands import as_node, as_optional_dtype, cast
+from graphc.ops.operands import as_node, as_optional_dtype, cast, whole
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def arange(start: object, stop: object = None, step: int | float = 1, dtype: obj
         raise ShapeError("arange: expected a step other than 0")
     if any(isinstance(value, float) for value in (start, stop, step)):
         return _floats(*((0.0, start) if stop is None else (start, stop)), step, dtype)
-    step = operator.index(step)  # pyright: ignore[reportArgumentType]
+    step = whole(step, "a step")
     first, last = (0, as_dim(start)) if stop is None else (_bound(start), _bound(stop))
     distance = last - first if step > 0 else first - last
     length = dims.maximum(dims.floordiv(distance + _magnitude(step) - 1, _magnitude(step)), 0)
@@ -158,6 +157,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(f"diagonal: expected 2 or more dimensions, got {node.type}")
+    offset = whole(offset, "an offset")
     matrices = call("moveaxis", node, (axis1, axis2), (-2, -1))
     *batch, height, width = matrices.shape
     if not isinstance(width, int) or not isinstance(height, int):
@@ -194,4 +194,4 @@ def _masked(relation: str, x: Any, k: int) -> Node:
 def _compare(relation: str, height: Dim, width: Dim, k: int) -> Node:
     """Return column RELATION row + k, for a matrix of this height and width."""
     rows, columns = call("reshape", arange(height), (height, 1)), call("reshape", arange(width), (1, width))
-    return call(relation, columns, rows + k)
+    return call(relation, columns, rows + whole(k, "a diagonal's number"))

@@ -105,13 +105,18 @@ class Prod(Reduction):
         return None if tangents[0] is None else make(Sum(self.axes), tangents[0] * self._others(node.inputs[0]))
 
 
+def _demand_elements(x: TensorType, axes: tuple[int, ...]) -> None:
+    # No op is named: softmax takes a maximum, argmin an argmax, of which its user knows nothing.
+    for axis in axes:
+        if x.shape[axis] == 0:
+            raise ShapeError(f"expected one element or more along axis {axis}, got {x}, which has none")
+        require(x.shape[axis], ">=", 1, f"an element along axis {axis} of {x}")
+
+
 class _Extreme(Reduction):
     def infer(self, x: TensorType) -> TensorType:
         result = super().infer(x)
-        if any(x.shape[axis] == 0 for axis in self.axes):
-            raise ShapeError(f"{self.name} of no elements: {x} over axes {self.axes}")
-        for axis in self.axes:
-            require(x.shape[axis], ">=", 1, f"{self.name} of {x} over axis {axis}")
+        _demand_elements(x, self.axes)
         return result
 
     def _shares(self, node: Node) -> tuple[Node, Node]:
@@ -189,9 +194,7 @@ class ArgMax(_Constant):
 
     def infer(self, x: TensorType) -> TensorType:
         result = super().infer(x)
-        if x.shape[self.axes[0]] == 0:
-            raise ShapeError(f"argmax of no elements: {x} along axis {self.axes[0]}")
-        require(x.shape[self.axes[0]], ">=", 1, f"argmax of {x} along axis {self.axes[0]}")
+        _demand_elements(x, self.axes)
         return TensorType(result.shape, int64)
 
     def numpy(self, x: Any) -> Any:

@@ -309,6 +309,8 @@ def scan(
     reverse: walk from the last position to the first; result t still stands at position t.
     Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.
     """
+    if not callable(step):
+        raise GraphError(f"scan: expected a step, a function of a carry and an element, got {step!r}")
     initial = [as_node(value) for value in leaves(init)]
     arrays = [as_node(value) for value in leaves(xs)]
     for path, array in zip((path for path, _ in paths(xs)), arrays, strict=True):
@@ -354,6 +356,8 @@ def scan(
 @builder("map")
 def map(function: Callable[[Any], Any], xs: Any) -> Any:
     """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results."""
+    if not callable(function):
+        raise GraphError(f"map: expected a function of one element, got {function!r}")
     return scan(lambda _, x: (None, function(x)), None, xs)[1]
 
 

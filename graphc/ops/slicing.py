@@ -13,13 +13,13 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, DimExpr
 from graphc.dtypes import bool_
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, make, require
 from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.ops.movement import Movement
-from graphc.ops.operands import as_node, normalize_axes
+from graphc.ops.operands import as_node, normalize_axes, whole
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,12 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     else:
         pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
     low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
-    return make(Pad(low, high, tuple(interior) if interior else (0,) * node.ndim, float(value)), node)
+    try:
+        fill = float(value)
+    except (TypeError, ValueError):
+        raise DTypeError(f"pad: expected a number to fill with, got {value!r}") from None
+    between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
+    return make(Pad(low, high, between, fill), node)
 
 
 @builder("flip")
@@ -178,7 +183,8 @@ def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
     """
     if any(isinstance(bound, Node) for bound in (key.start, key.stop, key.step)):
         raise ShapeError("a slice's bounds must be known when the graph is built; use graphc.dynamic_slice")
-    step = 1 if key.step is None else int(key.step)
+    step = 1 if key.step is None else whole(key.step, "a slice's step")
+    key = slice(*(bound if bound is None else _index(bound) for bound in (key.start, key.stop)), step)
     if step == 0:
         raise ShapeError("a slice's step must not be 0")
     if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
@@ -190,6 +196,10 @@ def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
     return start, dims.floordiv(distance + abs(step) - 1, abs(step)), step
 
 
+def _index(bound: Any) -> Dim:
+    return bound if isinstance(bound, DimExpr) else whole(bound, "a slice's bound")
+
+
 def _bound(bound: Any, extent: Dim) -> Dim:
-    at: Dim = bound if isinstance(bound, DimExpr) else bound.__index__()
+    at = _index(bound)
     return at + extent if isinstance(at, int) and at < 0 else at

@@ -70,7 +70,7 @@ def test_the_padding_row_is_zero_and_has_no_gradient():
     np.testing.assert_array_equal(slope, np.array([0, 4, 0, 0, 0])[:, None] * np.ones(3))
     with pytest.raises(ShapeError, match="padding_idx from -5 to 4, got 5"):
         nn.Embedding(5, 3, padding_idx=5)
-    with pytest.raises(DTypeError, match=r"expected integer indices, got float32\[3\](.|\n)*in nn.embedding"):
+    with pytest.raises(DTypeError, match=r"expected integer indices, got float32\[3\](.|\n)*in Embedding"):
         layer(graphc.input("x", (3,)))
 
 

@@ -59,12 +59,12 @@ def test_of_no_elements_as_numpy(name, shape):
 
 @pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin", "logsumexp"])
 def test_an_extreme_of_no_elements_raises(name):
-    with pytest.raises(graphc.ShapeError, match=r"of no elements.*\n.*test_axes\.py"):
+    with pytest.raises(graphc.ShapeError, match=rf"one element or more along axis 1.*\n  in {name} at test_axes\.py"):
         getattr(graphc, name)(graphc.input("x", (3, 0)), 1)
     x = graphc.input("x", (3, "n"))
     f = graphc.compile([x], getattr(graphc, name)(x, 1))
     assert f(np.ones((3, 1), "float32")).shape == (3,)
-    with pytest.raises(graphc.CallError, match=r"needs n >= 1 \(test_axes\.py"):
+    with pytest.raises(graphc.CallError, match=r"^an element along axis 1 of float32\[3, n\] needs n >= 1 \(test_axes"):
         f(np.ones((3, 0), "float32"))
 
 
