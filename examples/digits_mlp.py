@@ -40,7 +40,8 @@ def main(epochs: int = 60, verbose: bool = True) -> float:
     seconds = time.perf_counter() - start
 
     accuracy = float(np.mean(predict(test_x) == test_y))
-    print(f"loss {history.history['loss'][0]:.3f} -> {history.history['loss'][-1]:.3f} in {seconds:.1f} s")
+    print(f"trained in {seconds:.1f} s")
+    print(f"loss {history.history['loss'][0]:.3f} -> {history.history['loss'][-1]:.3f}")
     print(f"held-out accuracy: {accuracy:.2%} of {len(test_y)} digits")
     return accuracy
 

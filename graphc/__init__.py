@@ -1,6 +1,6 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
-from graphc import nn, optim
+from graphc import linalg, nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
@@ -25,17 +25,19 @@ from graphc.errors import (
     GraphError,
     IndexOutOfRangeError,
     MissingInputError,
+    MissingPackageError,
     NodeUseError,
     PlanMemoryError,
     ShapeError,
     VerificationError,
 )
+from graphc.flat import FlatFunction, flat_function
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
-from graphc.ops.activation import relu, sigmoid
+from graphc.ops.activation import erf, erfc, relu, sigmoid, softplus
 from graphc.ops.arithmetic import (
     abs,
     add,
@@ -46,16 +48,27 @@ from graphc.ops.arithmetic import (
     minimum,
     multiply,
     negative,
+    reciprocal,
     remainder,
     sign,
     square,
     subtract,
 )
+from graphc.ops.bitwise import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+)
+from graphc.ops.callback import py_callback
 from graphc.ops.comparison import (
     equal,
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -66,14 +79,20 @@ from graphc.ops.comparison import (
     not_equal,
     where,
 )
-from graphc.ops.contraction import conv2d, einsum, matmul
+from graphc.ops.contraction import matmul
 from graphc.ops.control import cond, item, map, scan
-from graphc.ops.conversion import astype, floor, result_type
-from graphc.ops.creation import full, ones, ones_like, zeros, zeros_like
-from graphc.ops.exponential import exp, log, power, sqrt
-from graphc.ops.gradient_control import stop_gradient, training, with_update
-from graphc.ops.indexing import one_hot, repeat, scatter_add, take, take_along_axis
-from graphc.ops.joining import concat, stack
+from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
+from graphc.ops.convolution import conv2d
+from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
+from graphc.ops.cumulative import cumulative_prod, cumulative_sum
+from graphc.ops.custom_vjp import clip_gradient, custom_vjp
+from graphc.ops.distributions import categorical, exponential, gumbel, permutation, randint, truncated_normal
+from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
+from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
+from graphc.ops.exponential import cbrt, exp, exp2, expm1, log, log1p, log2, log10, pow, rsqrt, sqrt
+from graphc.ops.gradient_control import clip_by_norm, global_norm, stop_gradient, training, with_update
+from graphc.ops.indexing import embedding, gather, one_hot, scatter_add, take, take_along_axis
+from graphc.ops.joining import concat, repeat, roll, split, stack, tile, unstack
 from graphc.ops.movement import (
     broadcast_to,
     expand_dims,
@@ -82,20 +101,21 @@ from graphc.ops.movement import (
     permute_dims,
     reshape,
     squeeze,
+    swapaxes,
 )
 from graphc.ops.native import native
-from graphc.ops.positions import arange, eye, size, tril, triu
+from graphc.ops.positions import arange, diagonal, eye, linspace, size, tril, triu
 from graphc.ops.random import bernoulli, normal, seed, uniform
 from graphc.ops.reduction import (
     all,
     argmax,
     argmin,
-    cumulative_sum,
     log_softmax,
     logsumexp,
     max,
     mean,
     min,
+    prod,
     softmax,
     std,
     sum,
@@ -103,8 +123,9 @@ from graphc.ops.reduction import (
 )
 from graphc.ops.reduction import any_ as any
 from graphc.ops.slicing import flip, pad
-from graphc.ops.sorting import argsort, sort
-from graphc.ops.trigonometric import tanh
+from graphc.ops.sorting import argsort, median, searchsorted, sort, topk
+from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
+from graphc.ops.user import elementwise
 from graphc.train import History, fit
 
 __all__ = [
@@ -113,6 +134,7 @@ __all__ = [
     "DType",
     "DTypeError",
     "Executable",
+    "FlatFunction",
     "Graph",
     "GraphError",
     "GraphcError",
@@ -121,6 +143,7 @@ __all__ = [
     "IndexOutOfRangeError",
     "Input",
     "MissingInputError",
+    "MissingPackageError",
     "Node",
     "NodeUseError",
     "Parameter",
@@ -131,6 +154,8 @@ __all__ = [
     "TupleType",
     "VerificationError",
     "abs",
+    "acos",
+    "acosh",
     "add",
     "all",
     "any",
@@ -138,49 +163,91 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "asin",
+    "asinh",
     "astype",
+    "atan",
+    "atan2",
+    "atanh",
     "bernoulli",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
     "bool_",
     "broadcast_to",
+    "categorical",
+    "cbrt",
+    "ceil",
     "clip",
+    "clip_by_norm",
+    "clip_gradient",
     "compile",
     "concat",
     "cond",
     "constant",
     "conv2d",
+    "cos",
+    "cosh",
+    "cumulative_prod",
     "cumulative_sum",
+    "custom_vjp",
     "default_dtype",
+    "diagonal",
     "divide",
     "dump",
+    "dynamic_slice",
+    "dynamic_update_slice",
     "einsum",
+    "elementwise",
+    "embedding",
     "equal",
+    "erf",
+    "erfc",
     "evaluate",
     "exp",
+    "exp2",
     "expand_dims",
+    "expm1",
+    "exponential",
     "eye",
     "fit",
+    "flat_function",
     "flip",
     "float32",
     "float64",
     "floor",
     "floor_divide",
     "full",
+    "full_like",
+    "gather",
+    "global_norm",
     "grad",
     "greater",
     "greater_equal",
+    "gumbel",
     "hessian",
     "hvp",
     "input",
     "int32",
     "int64",
     "isfinite",
+    "isinf",
     "isnan",
     "item",
     "jacobian",
     "jvp",
+    "kron",
     "less",
     "less_equal",
+    "linalg",
+    "linspace",
     "log",
+    "log1p",
+    "log2",
+    "log10",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -193,6 +260,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "median",
     "min",
     "minimum",
     "moveaxis",
@@ -206,24 +274,38 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "outer",
     "pad",
     "parameter",
+    "permutation",
     "permute_dims",
-    "power",
+    "pow",
+    "prod",
+    "py_callback",
+    "randint",
+    "reciprocal",
     "relu",
     "remainder",
     "repeat",
     "reshape",
     "result_type",
+    "roll",
+    "round",
+    "rsqrt",
     "scan",
     "scatter_add",
+    "searchsorted",
     "seed",
     "set_default_dtype",
     "sigmoid",
     "sign",
+    "sin",
+    "sinh",
     "size",
     "softmax",
+    "softplus",
     "sort",
+    "split",
     "sqrt",
     "square",
     "squeeze",
@@ -234,17 +316,27 @@ __all__ = [
     "substitute",
     "subtract",
     "sum",
+    "swapaxes",
     "symbol",
     "take",
     "take_along_axis",
+    "tan",
     "tanh",
+    "tensordot",
+    "tile",
+    "topk",
+    "trace",
     "training",
     "tril",
     "triu",
+    "trunc",
+    "truncated_normal",
     "uint8",
     "uint32",
     "uniform",
+    "unstack",
     "var",
+    "vecdot",
     "vjp",
     "vmap",
     "where",

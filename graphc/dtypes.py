@@ -56,7 +56,8 @@ def as_dtype(value: object) -> DType:
     if isinstance(value, DType):
         return value
     try:
-        name = np.dtype(value).name  # type: ignore[call-overload]
+        # NumPy takes None for float64, which would make a forgotten argument a dtype.
+        name = "None" if value is None else np.dtype(value).name  # type: ignore[call-overload]
     except TypeError:
         name = str(value)
     if name not in DTYPES:

@@ -41,6 +41,10 @@ class CompileError(GraphcError, RuntimeError):
     """A kernel could not be made or must not be loaded."""
 
 
+class MissingPackageError(GraphcError, ImportError):
+    """A package that an optional part needs is not installed."""
+
+
 class VerificationError(GraphcError, AssertionError):
     """A pass or the scheduler left an invalid representation: a bug in graphc."""
 

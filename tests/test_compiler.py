@@ -133,27 +133,6 @@ def test_a_node_that_left_its_step():
         graphc.compile([x], kept[0])
 
 
-def test_native_types_take_names_of_dimensions():
-    def double(out, x):
-        for k in range(x.size):
-            out[k] = 2 * x[k]
-
-    x = graphc.input("x", ("n",))
-    f = graphc.compile([x], graphc.native(double, graphc.TensorType(("n",), graphc.float32), x))
-    np.testing.assert_array_equal(f(np.ones(3, "float32")), [2, 2, 2])
-
-
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [(lambda node, flow: flow, "expected a tuple"), (lambda node, flow: (flow.sum(),), r"expected float32\[3\]")],
-)
-def test_native_derivatives_are_checked(rule, message):
-    x = graphc.input("x", (3,))
-    out = graphc.native(lambda out, x: None, x.type, x, vjp=rule)
-    with pytest.raises(graphc.GraphError, match=message):
-        graphc.grad(out.sum(), x)
-
-
 def test_plan_survives_json():
     x = graphc.input("x", ("n", 4))
     out, _ = graphc.scan(lambda h, row: (graphc.tanh(h + row), h), graphc.zeros((4,)), x)

@@ -8,13 +8,14 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors"}
+BASE = {"dtypes", "dims", "errors", "reentry"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
 # What each part may import besides itself.
 ALLOWED = {
     "errors": set(),
+    "reentry": set(),
     "dtypes": {"errors"},
     "dims": {"errors"},
     "simd": set(),
@@ -23,6 +24,7 @@ ALLOWED = {
     "chain": SPINE,
     "ops": SPINE | {"chain"},
     "derivatives": SPINE | {"chain", "ops"},
+    "linalg": {"ops"},
     "nn": MODEL,
     "optim": MODEL,
     "passes": SPINE | {"chain", "ops"},
@@ -32,11 +34,13 @@ ALLOWED = {
     "runtime": BASE | {"loops", "emit"},
     "compiler": COMPILER,
 }
-# Single modules that hold plain data: the plan, and what a CPU can do.
+# Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}
+DATA |= {("ops", "graphc.simd.foreign"), ("ops", "graphc.simd.lanewise")}
 ABOVE = MODEL | COMPILER | {"nn", "optim"}
 for part in ("train", "inspect", "interop", "methods", "distributed"):
     ALLOWED[part] = ABOVE | {"train", "inspect"}
+ALLOWED["flat"] = ABOVE
 ALLOWED["cli"] = ALLOWED["__main__"] = ABOVE | {"train", "inspect", "interop", "methods", "distributed", "cli"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -19,8 +19,13 @@ def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Nod
         if tangent is not None:
             known[node] = call("add", known[node], tangent) if node in known else tangent
     given = dict(known)
-    for node in dependents(outputs, set(wrt)):
-        if not any(operand in known for operand in node.inputs):
+    order = list(dependents(outputs, set(wrt)))
+    read = set(outputs)
+    for node in reversed(order):
+        if node in read:
+            read.update(node.op.tangents_read(node))
+    for node in order:
+        if node not in read or not any(operand in known for operand in node.inputs):
             continue
         with made_at(node.origin):
             tangent = node.op.jvp(node, tuple(known.get(operand) for operand in node.inputs))

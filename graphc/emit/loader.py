@@ -1,10 +1,13 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 """Object code to callable addresses, by llvmlite alone: a warm start has its kernels in the cache, without Numba."""
 
+import ctypes
+import ctypes.util
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from graphc.emit.symbols import ObjectSymbols, read_symbols
+from graphc.emit.symbols import OFFSET_TABLE, ObjectSymbols, read_symbols
 from graphc.errors import CompileError
 from graphc.simd.levels import supported_levels
 
@@ -21,10 +24,13 @@ class Loader:
         import llvmlite.binding as llvm
 
         self._names: set[str] = set()
+        self._needed: set[str] = set()
         for name, data in objects.items():
             self._admit(name, read_symbols(data))
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        for name in sorted(self._needed - {OFFSET_TABLE}):
+            llvm.add_symbol(name, library_address(name))
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         # llvmlite's memory manager keeps the sections of an object within reach of each other, as its small code
         # model needs.
@@ -48,6 +54,7 @@ class Loader:
         if twice:
             raise CompileError(f"two objects define {', '.join(sorted(twice))}")
         self._names |= symbols.defined
+        self._needed |= symbols.undefined
 
     def address(self, name: str) -> int:
         """Return the address of a kernel `void NAME(int64, int64, int64)`; raises CompileError for another name."""
@@ -56,3 +63,26 @@ class Loader:
                 raise CompileError(f"no kernel {name!r} was loaded")
             self._addresses[name] = self._engine.get_function_address(name)
         return self._addresses[name]
+
+
+@cache
+def library_address(name: str) -> int:
+    """Return the address of a function of the C library; CompileError if this machine has none.
+
+    The engine would look for it in the process alone, and take address 0 for what it does not find there.
+    """
+    for library in ("", "m"):
+        try:
+            function = getattr(_library(library), name)
+        except (AttributeError, OSError):
+            continue
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        assert address
+        return address
+    raise CompileError(f"the C library of this machine has no {name!r}, which a kernel calls")
+
+
+@cache
+def _library(name: str) -> ctypes.CDLL:
+    """Return a library by name; "" is what this process has loaded already (searching for another takes long)."""
+    return ctypes.CDLL(ctypes.util.find_library(name) if name else None)

@@ -8,12 +8,15 @@ looked at on an x86 machine.
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from graphc.emit.symbols import ALLOWED, LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
-from graphc.simd.binding import RAISES, KernelModule, kernel_module
+from graphc.simd.binding import RAISES, KernelModule, NativeError, kernel_module
+from graphc.simd.lanewise import Lanewise
 from graphc.simd.levels import Level
 
 Natives = Mapping[str, Callable[..., Any]]
@@ -23,7 +26,10 @@ _REASONS = (
     ("NRT_", "it allocates memory (np.empty, an array expression, a list): write into arrays that are passed in"),
     ("PyErr", "it raises an exception or prints"),
     ("Py", "it uses Python objects, prints, or raises"),
-    ("numba_", "it uses Numba's runtime (allocation, exceptions, random numbers, linear algebra)"),
+    (
+        "numba_",
+        "it uses Numba's runtime (allocation, exceptions, random numbers, linear algebra, math.gamma, ldexp, frexp)",
+    ),
 )
 
 
@@ -52,10 +58,8 @@ def _explain_foreign(name: str, foreign: list[str], natives: Natives | None) -> 
     message = f"kernel {name!r} needs {', '.join(foreign)}, which no kernel may call"
     if natives:
         reasons = [why for mark, why in _REASONS if any(symbol.startswith(mark) for symbol in foreign)]
-        called = ", ".join(natives)
-        message += f"; the function it calls ({called}) cannot run without Python: " + " or ".join(
-            reasons or ["it calls a library"]
-        )
+        called = ", ".join(_place(function) for function in natives.values())
+        message = f"{called} cannot run without Python: {' or '.join(reasons or ['it calls a library'])}\n  {message}"
     return message
 
 
@@ -102,6 +106,9 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
     module = llvm.parse_assembly(str(kernel.module))
     for text in kernel.natives:
         native = llvm.parse_assembly(text)
+        for function in native.functions:
+            if function.is_declaration and function.name in ALLOWED:
+                function.add_function_attribute("nonlazybind")
         native.triple, native.data_layout = level.triple, str(machine.target_data)
         module.link_in(native)
     if kernel.natives:
@@ -124,6 +131,8 @@ def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelMo
 
     try:
         return kernel_module(source, name, level, natives)
+    except NativeError as error:
+        raise CompileError(_explain_native(error.function, error.message)) from None
     except NumbaError as error:
         line = getattr(getattr(error, "loc", None), "line", 0)
         text = source.splitlines()[line - 1].strip() if 0 < line <= len(source.splitlines()) else ""
@@ -135,6 +144,27 @@ def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelMo
         # What Numba does with Python that the dialect's contexts know nothing of: lists, strings, exceptions.
         reason = f"{type(error).__name__}: {error}"
         raise CompileError(f"kernel {name!r} uses Python outside of the dialect ({reason})") from None
+
+
+def _explain_native(function: Callable[..., Any], message: str) -> str:
+    """Return what Numba says of a user's function, at the user's line, without what it says of itself."""
+    code = function.__code__
+    lines = [
+        int(line)
+        for file, line in re.findall(r'File "([^"]+)", line (\d+)', message)
+        if code.co_filename.endswith(file)
+    ]
+    cause = [line.strip() for line in re.split(r'\n *(?:File "|During:|There are )', message)[0].splitlines()]
+    said = "\n  ".join(line for line in cause if line and not line.startswith(("Failed in nopython", "Cannot ")))
+    return f"{_place(function, lines[0] if lines else None)} cannot be compiled\n  {said}"
+
+
+def _place(function: Callable[..., Any], line: int | None = None) -> str:
+    """Return a user's function by name, and where it stands."""
+    function = function.function if isinstance(function, Lanewise) else function
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__name__", repr(function))
+    return name if code is None else f"{name} at {Path(code.co_filename).name}:{line or code.co_firstlineno}"
 
 
 def _first_cause(message: str) -> str:

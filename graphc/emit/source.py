@@ -10,7 +10,7 @@ from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
-from graphc.loops.expr import Load, Reduce, index_dims, walk
+from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
 from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions
 
 
@@ -153,8 +153,13 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
     block.add(f"{total} = {kind}{f'x{writer.lanes}' if block.vector else ''}({1 if combiner == 'multiply' else 0})")
     extent = writer.dim(axis.extent, block)
     inner = block.inner(axis)
-    value = writer.vector(store.value, inner) if block.vector else writer.value(store.value, inner)
-    text = f"{total} {'*' if combiner == 'multiply' else '+'} {value}"
+    get = writer.vector if block.vector else writer.value
+    if combiner == "affine":
+        assert isinstance(store.value, Apply)
+        slope, term = (get(part, inner) for part in store.value.args)
+        text = f"fma({slope}, {total}, {term})"
+    else:
+        text = f"{total} {'*' if combiner == 'multiply' else '+'} {get(store.value, inner)}"
     narrow = not block.vector and kind in ("i32", "u32", "u8")
     inner.add(f"{total} = {kind}({text})" if narrow else f"{total} = {text}")
     writer.store(store, total, inner)
@@ -179,7 +184,8 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
     block.close(inner, f"for row in range({start}, {stop}):")
     inner = block.inner()
     where = f"load_{kernel.index_dtype.short}({index} + {kernel.index_dtype.itemsize} * j)"
-    inner.add(f"row = check_index(i64({where}), {rows}, args, {kernel.site})")
+    check = "check_index" if kernel.wraps else "check_position"
+    inner.add(f"row = {check}(i64({where}), {rows}, args, {kernel.site})")
     deep = inner.inner()
 
     def add(place: Block) -> None:
@@ -195,7 +201,7 @@ def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
 
 
 def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
-    views: list[str] = []
+    views = ["view_i64(word(args, 0), 4)"] if kernel.reports else []
     for buffer, dtype, shape in kernel.arrays:
         parts = [writer.name_of(buffer), *(writer.dim(d, block) for d in shape)]
         views.append(f"view_{dtype.short}({', '.join(parts)})")

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 
 from graphc.errors import CompileError
 
-# What LLVM itself calls for (memory), floor division and remainder of floats (fmod is exact, so no formula will do),
-# and the runtime's two system calls. The linker's own name is resolved by the loader.
-ALLOWED = frozenset({
-    "memcpy",
-    "memmove",
-    "memset",
-    "fmod",
-    "fmodf",
-    "sched_yield",
-    "clock_gettime",
-    "_GLOBAL_OFFSET_TABLE_",
-})  # fmt: skip
+# The C library's functions of numbers: what Python's math module becomes in a user's function, and fmod, which floor
+# division and remainder of floats need (it is exact, so no formula will do). LLVM joins a sine and a cosine to sincos.
+_MATH = (
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "copysign", "cos", "cosh",
+    "erf", "erfc", "exp", "exp2", "expm1", "fabs", "floor", "fma", "fmod", "hypot", "ldexp", "lgamma", "log",
+    "log10", "log1p", "log2", "nearbyint", "nextafter", "pow", "remainder", "rint", "round", "sin", "sincos",
+    "sinh", "sqrt", "tan", "tanh", "tgamma", "trunc",
+)  # fmt: skip
+# What LLVM itself calls for (memory), and the runtime's two system calls.
+_SYSTEM = ("memcpy", "memmove", "memset", "sched_yield", "clock_gettime")
+# The linker's own name, which the loader resolves itself.
+OFFSET_TABLE = "_GLOBAL_OFFSET_TABLE_"
+
+ALLOWED = frozenset((*_MATH, *(f"{name}f" for name in _MATH), *_SYSTEM, OFFSET_TABLE))
 
 LEVEL_MARK = "graphc for "  # before the level's name in the object's comment section
 

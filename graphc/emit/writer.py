@@ -144,6 +144,8 @@ class Writer:
                 names = [self.vector(a, block) if varying else self.value(a, block) for a in args]
                 if function == "philox":
                     names[-1] = self.vector(args[-1], block) if varying else names[-1]
+                if function.startswith("scalar_") and varying and block.mask:
+                    names.append(block.mask)  # a loop of the user's may not end on what fills the other lanes
                 text = _apply(function, names, dtype)
                 # Numba widens small integers in scalar arithmetic, as Python does; kernels wrap like NumPy.
                 narrow = dtype.short in ("i32", "u32", "u8") and function in ("add", "subtract", "multiply", "negative")

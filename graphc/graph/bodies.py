@@ -5,7 +5,7 @@ body ::= Compute(axes, value)               the value at one index; loads name o
        | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
        | Loop(step, length, ...)            a graph run once for each position of the leading axis
        | Branch(then, otherwise)            one of two graphs, by a scalar
-       | Native(function)                   a user's function over whole arrays
+       | Native(function, scratch, views)   a function over whole arrays: a user's, a library's
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Compute:
     """The value at the output index `axes`.
 
-    With `ordered` = (combiner, axis, reverse), `value` is what is accumulated along that axis.
+    With `ordered` = (combiner, axis, reverse), `value` is what is accumulated along that axis: added, multiplied, or,
+    for "affine", an `affine(slope, term)` that makes slope * total + term of the total.
 
     The axes are named i0, i1, ... in the order of the output's dimensions; axes of reductions inside are named k0, k1, ....
     """
@@ -51,10 +52,11 @@ class Scatter:
     """Rows added at places read from data.
 
     Operand 0: integer indices, shape (J,); operand 1: updates, shape (J, *rest). The output has shape (size, *rest) and
-    is zero where nothing is added. `site` names the operation in an error.
+    is zero where nothing is added. `site` names the operation in an error; with `wraps` a negative index counts from the end.
     """
 
     site: str
+    wraps: bool
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,16 @@ class Branch:
 
 @dataclass(frozen=True)
 class Native:
-    """`function(*outputs, *inputs)` fills preallocated arrays; it must compile under Numba without allocating or raising."""
+    """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
+
+    It must compile under Numba without allocating or raising. `scratch` are arrays to work in; `views` gives the shapes in
+    which the function sees outputs and inputs, if not in their own. One that `reports` gets the run's status block first.
+    """
 
     function: Callable[..., Any]
+    scratch: tuple[TensorType, ...] = ()
+    views: tuple[tuple[Dim, ...], ...] | None = None
+    reports: bool = False
 
 
 Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native

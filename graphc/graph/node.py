@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.dims import Dim, DimExpr, Requirement
 from graphc.dtypes import DType, as_dtype, default_dtype
-from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError
+from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.op import Op, infer, require
 from graphc.graph.operators import BUILDERS, Operators, builder, call
@@ -307,7 +307,10 @@ def as_array(value: Any, dtype: object = None) -> Any:
         raise NodeUseError(f"expected a number or an array, got a node: {value.describe()}")
     if isinstance(value, DimExpr):
         raise DTypeError(f"expected a number or an array, got the dimension {value}; graphc.size makes a number of it")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"expected rows of equal lengths, got {value!r:.60}") from None
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "dtype"):
         dtype = default_dtype()
     if array.dtype.kind not in "fiub":

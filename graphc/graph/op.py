@@ -53,6 +53,10 @@ class Op:
         """Return the tangent of the result, None if it is zero; at least one tangent is given."""
         raise GraphError(f"{self.name} has no derivative")
 
+    def tangents_read(self, node: Node) -> tuple[Node, ...]:
+        """Return the operands whose tangents `jvp` reads; what leads to no others gets no tangent."""
+        return node.inputs
+
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Any:
         """Return the op over a batch: `batched[k]` is input k with a new leading axis, None if it is the same for all.
 

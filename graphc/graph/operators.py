@@ -93,11 +93,17 @@ class Operators:
     def __rmod__(self, other: Any) -> Node:
         return call("remainder", other, self)
 
+    def __divmod__(self, other: Any) -> tuple[Node, Node]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Node, Node]:
+        return other // self, other % self
+
     def __pow__(self, other: Any) -> Node:
-        return call("power", self, other)
+        return call("pow", self, other)
 
     def __rpow__(self, other: Any) -> Node:
-        return call("power", other, self)
+        return call("pow", other, self)
 
     def __matmul__(self, other: Any) -> Node:
         return call("matmul", self, other)
@@ -115,25 +121,37 @@ class Operators:
         return call("abs", self)
 
     def __and__(self, other: Any) -> Node:
-        return call("logical_and", self, other)
+        return call("bitwise_and", self, other)
 
     def __rand__(self, other: Any) -> Node:
-        return call("logical_and", other, self)
+        return call("bitwise_and", other, self)
 
     def __or__(self, other: Any) -> Node:
-        return call("logical_or", self, other)
+        return call("bitwise_or", self, other)
 
     def __ror__(self, other: Any) -> Node:
-        return call("logical_or", other, self)
+        return call("bitwise_or", other, self)
 
     def __xor__(self, other: Any) -> Node:
-        return call("logical_xor", self, other)
+        return call("bitwise_xor", self, other)
 
     def __rxor__(self, other: Any) -> Node:
-        return call("logical_xor", other, self)
+        return call("bitwise_xor", other, self)
+
+    def __lshift__(self, other: Any) -> Node:
+        return call("bitwise_left_shift", self, other)
+
+    def __rlshift__(self, other: Any) -> Node:
+        return call("bitwise_left_shift", other, self)
+
+    def __rshift__(self, other: Any) -> Node:
+        return call("bitwise_right_shift", self, other)
+
+    def __rrshift__(self, other: Any) -> Node:
+        return call("bitwise_right_shift", other, self)
 
     def __invert__(self) -> Node:
-        return call("logical_not", self)
+        return call("bitwise_invert", self)
 
     def __lt__(self, other: Any) -> Node:
         return call("less", self, other)
@@ -176,6 +194,14 @@ class Operators:
         """Convert to a dtype."""
         return call("astype", self, dtype)
 
+    def clip(self, min: Any = None, max: Any = None) -> Node:
+        """Limit to the range from min to max; None is no limit."""
+        return call("clip", self, min, max)
+
+    def round(self) -> Node:
+        """Return the nearest integers, the even ones of two."""
+        return call("round", self)
+
     def squeeze(self, axis: Any = None) -> Node:
         """Remove axes of size 1."""
         return call("squeeze", self, axis)
@@ -184,6 +210,30 @@ class Operators:
         """Return the elements in one dimension."""
         return call("reshape", self, (-1,))
 
+    def ravel(self) -> Node:
+        """Return the elements in one dimension."""
+        return call("reshape", self, (-1,))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Node:
+        """Exchange two axes."""
+        return call("swapaxes", self, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
+        """Return the diagonal of two axes as a new last axis."""
+        return call("diagonal", self, offset, axis1, axis2)
+
+    def take(self, indices: Any, axis: int | None = None) -> Node:
+        """Return elements of an axis at integer indices."""
+        return call("take", self, indices, axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Node:
+        """Repeat each element along an axis (of the elements in one dimension, for None)."""
+        return call("repeat", self, repeats, axis)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Node:
+        """Return the positions that sort the elements along an axis."""
+        return call("argsort", self, axis, descending)
+
     def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Sum over axes (all, if none are given)."""
         return call("sum", self, axis=axis, keepdims=keepdims)
@@ -191,6 +241,26 @@ class Operators:
     def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Average over axes."""
         return call("mean", self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Multiply over axes (all, if none are given)."""
+        return call("prod", self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+        """Return the variance over axes."""
+        return call("var", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def std(self, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
+        """Return the standard deviation over axes."""
+        return call("std", self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def cumsum(self, axis: int | None = None) -> Node:
+        """Return running sums along an axis (it may be left out for one dimension)."""
+        return call("cumulative_sum", self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Node:
+        """Return running products along an axis (it may be left out for one dimension)."""
+        return call("cumulative_prod", self, axis)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Return the largest element over axes."""
@@ -211,6 +281,10 @@ class Operators:
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Node:
         """Return the position of the largest element along an axis."""
         return call("argmax", self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Node:
+        """Return the position of the smallest element along an axis."""
+        return call("argmin", self, axis=axis, keepdims=keepdims)
 
     def _refuse(self, use: str, advice: str) -> NoReturn:
         raise NodeUseError(f"a node has no value while the graph is built, so {use}; {advice}\n  {self.describe()}")
@@ -243,7 +317,7 @@ class Operators:
         # An array to the left of an operator gets here: array + node.
         name: str = ufunc.__name__
         if name in _OPERATORS and method == "__call__" and not options.keys() - {"out"}:
-            return call(name.replace("bitwise", "logical"), *inputs)
+            return call(_NAMES.get(name, name), *inputs)
         self._refuse(f"numpy.{name} cannot read it", _instead(name))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
@@ -260,12 +334,20 @@ class Operators:
 
 _OPERATORS = {
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),
-    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+}
+# What NumPy's functions call themselves, where that differs from the name here (and in the array API standard).
+_NAMES = {
+    **{"power": "pow", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift"},
+    **{"absolute": "abs", "invert": "bitwise_invert", "rint": "round", "arctan2": "atan2"},
+    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{"concatenate": "concat", "transpose": "permute_dims", "cumsum": "cumulative_sum", "amax": "max", "amin": "min"},
 }
 
 
 def _instead(name: str) -> str:
+    name = _NAMES.get(name, name)
     return f"use {f'graphc.{name}' if name in BUILDERS else 'functions of graphc'}, or node.eval({{input: array}})"
 
 

@@ -12,7 +12,7 @@ Names are positions, so graphs that are equal up to their leaves' names print th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -98,22 +98,30 @@ def attribute_text(value: Any) -> str:
             return repr(value)
 
 
+def function_name(function: Callable[..., Any], prefix: str) -> str:
+    """Return the name by which kernels call a function: equal code has equal names, so objects can be cached."""
+    return f"{prefix}_{hashlib.sha256(attribute_text(function).encode()).hexdigest()[:16]}"
+
+
 def _function_parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     """Yield all that decides what a function computes: its code, and the values that it takes from around it."""
     if function in seen:
         return
     seen.add(function)
     yield from _code_parts(function.__code__)
+    names = [name for code in _codes(function.__code__) for name in code.co_names]
     around = [cell.cell_contents for cell in function.__closure__ or ()]
-    around += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
-    for value in (*(function.__defaults__ or ()), *around):
+    around += [function.__globals__[name] for name in names if name in function.__globals__]
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *around):
         # What Numba compiled holds the function it came from.
         value = getattr(value, "py_func", value)
         match value:
             case FunctionType():
                 yield from _function_parts(value, seen)
             case ModuleType():
-                yield value.__name__
+                numbers = {name: vars(value).get(name) for name in names}
+                held = [f"{name} {number!r}" for name, number in numbers.items() if isinstance(number, int | float)]
+                yield f"{value.__name__} {held}"
             case np.ndarray():
                 array: Any = value  # pyright: ignore[reportUnknownVariableType]
                 yield f"{array.dtype} {array.shape} {array.tobytes().hex()}"
@@ -122,10 +130,15 @@ def _function_parts(function: FunctionType, seen: set[FunctionType]) -> Iterator
 
 
 def _code_parts(code: CodeType) -> Iterator[str]:
-    yield f"{code.co_code.hex()} {code.co_names}"
-    for constant in code.co_consts:
+    for one in _codes(code):
+        yield f"{one.co_code.hex()} {one.co_names}"
         # The repr of a nested code object holds its address, which changes from run to run.
+        yield from (repr(constant) for constant in one.co_consts if not isinstance(constant, CodeType))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a function's code and that of the functions written inside it."""
+    yield code
+    for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _code_parts(constant)
-        else:
-            yield repr(constant)
+            yield from _codes(constant)

@@ -37,7 +37,7 @@ class Map:
     """The stores at every position of rows x lane; one whose offset does not use `lane` is made once a row.
 
     Without a lane axis all is scalar but the reductions. With `ordered` = (combiner, axis, reverse), the one store's value
-    is accumulated along that axis, which is neither a row nor the lane.
+    is accumulated along that axis, which is neither a row nor the lane: combiner is add, multiply or affine (see `bodies`).
     """
 
     rows: tuple[Axis, ...]
@@ -97,14 +97,16 @@ class Scatter:
     size: Dim
     width: Dim
     site: str
+    wraps: bool
 
 
 @dataclass(frozen=True)
 class Call:
-    """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each."""
+    """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each; first the status block if it `reports`."""
 
     function: str
     arrays: tuple[tuple[int, DType, tuple[Dim, ...]], ...]
+    reports: bool = False
 
 
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call

@@ -1,23 +1,193 @@
-"""Modules and losses, with the names, defaults and numerics of PyTorch."""
+"""Modules, activations, losses and initial values, with the names, defaults and numerics of PyTorch."""
 
-from graphc.nn.activation import ReLU, Sigmoid, Tanh
-from graphc.nn.linear import Linear
-from graphc.nn.loss import cross_entropy
-from graphc.nn.module import Module, ModuleList, Sequential, functional_call
-from graphc.nn.shape import Flatten
-from graphc.nn.stochastic import Dropout, dropout
+from graphc.nn import init
+from graphc.nn.activation import (
+    ELU,
+    GELU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
+    selu,
+    silu,
+    softplus,
+)
+from graphc.nn.containers import (
+    ModuleDict,
+    ModuleList,
+    Sequential,
+)
+from graphc.nn.criterion import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HingeLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    QuantileLoss,
+    SmoothL1Loss,
+    TripletMarginLoss,
+)
+from graphc.nn.embedding import (
+    Embedding,
+    embedding,
+)
+from graphc.nn.linear import (
+    Bilinear,
+    Linear,
+    bilinear,
+    linear,
+)
+from graphc.nn.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    kl_div,
+    nll_loss,
+)
+from graphc.nn.module import (
+    Module,
+    functional_call,
+)
+from graphc.nn.normalization import (
+    LayerNorm,
+    RMSNorm,
+    layer_norm,
+    rms_norm,
+)
+from graphc.nn.regression import (
+    gaussian_nll_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    quantile_loss,
+    smooth_l1_loss,
+)
+from graphc.nn.shape import (
+    Flatten,
+    Identity,
+)
+from graphc.nn.similarity import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+)
+from graphc.nn.stochastic import (
+    Dropout,
+    dropout,
+)
+from graphc.ops.activation import relu, sigmoid
+from graphc.ops.reduction import log_softmax, softmax
+from graphc.ops.trigonometric import tanh
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "Bilinear",
+    "CosineEmbeddingLoss",
+    "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GaussianNLLLoss",
+    "Hardsigmoid",
+    "Hardswish",
+    "HingeEmbeddingLoss",
+    "HingeLoss",
+    "HuberLoss",
+    "Identity",
+    "KLDivLoss",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MSELoss",
+    "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
+    "NLLLoss",
+    "PReLU",
+    "QuantileLoss",
+    "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
     "Tanh",
+    "TripletMarginLoss",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
     "cross_entropy",
     "dropout",
+    "elu",
+    "embedding",
     "functional_call",
+    "gaussian_nll_loss",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "init",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "pairwise_distance",
+    "prelu",
+    "quantile_loss",
+    "relu",
+    "rms_norm",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+    "triplet_margin_loss",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from graphc.derivatives import substitute
-from graphc.errors import GraphError
+from graphc.errors import GraphcError, GraphError
 from graphc.graph.node import Node, Parameter, State
+from graphc.graph.origin import locate
 
 
 class Module:
@@ -29,11 +30,12 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(value).__name__
-        held: list[Any] = [*value.values()] if kind == "dict" else [*value] if kind == "list" else []
-        if any(isinstance(one, Parameter | State | Module) for one in held):
+        held: list[Any] = [*value.values()] if kind == "dict" else [*value] if kind in ("list", "tuple") else []
+        known = {id(member) for member in self._members.values()}
+        if any(isinstance(one, Parameter | State | Module) and id(one) not in known for one in held):
             raise GraphError(
                 f"{type(self).__name__}.{name}: what stands in a {kind} would be neither trained nor saved; "
-                "expected nn.ModuleList([...]), or an attribute for each"
+                "expected nn.ModuleList([...]) or nn.ModuleDict({...}), or an attribute for each"
             )
         self._members.pop(name, None)
         if isinstance(value, Parameter | State | Module):
@@ -45,12 +47,21 @@ class Module:
         object.__delattr__(self, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Build the graph of `forward`."""
-        return self.forward(*args, **kwargs)
+        """Build the graph of `forward`; errors name the module and the user's line."""
+        try:
+            return self.forward(*args, **kwargs)
+        except GraphcError as error:
+            operands = [one for one in (*args, *kwargs.values()) if isinstance(one, Node)]
+            locate(error, type(self).__name__, tuple(one.describe() for one in operands))
+            raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result's nodes; a subclass says how."""
         raise GraphError(f"{type(self).__name__} has no forward()")
+
+    def children(self) -> list[Module]:
+        """Return the modules that are attributes of this one."""
+        return [value for value in self._members.values() if isinstance(value, Module)]
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module (named by the prefix) and those inside it, each once."""
@@ -81,9 +92,28 @@ class Module:
         """Return the parameters."""
         return [parameter for _, parameter in self.named_parameters()]
 
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers train every parameter in it.
+
+        Set it to freeze them all, or to train them again; `Parameter.trainable` does it for one.
+        """
+        return all(parameter.trainable for parameter in self.parameters())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for parameter in self.parameters():
+            parameter.trainable = value
+
     def states(self) -> list[State]:
         """Return the states."""
         return [state for _, state in self.named_states()]
+
+    def apply(self, function: Callable[[Module], object]) -> Self:
+        """Call a function on each module inside this one and then on this one, and return it: for initial weights."""
+        for _, module in reversed(list(self.named_modules())):
+            function(module)
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of every parameter and state as an array, by name."""
@@ -118,70 +148,34 @@ class Module:
                 yield (f"{path}.{name}" if path else name), value
 
     def __repr__(self) -> str:
-        inner = [f"({name}): {value!r}" for name, value in self._members.items() if isinstance(value, Module)]
+        return self._form(counted=False)
+
+    def __str__(self) -> str:
+        parameters = self.parameters()
+        total = sum(parameter.value.size for parameter in parameters)
+        frozen = sum(parameter.value.size for parameter in parameters if not parameter.trainable)
+        note = f", {frozen:,} of them frozen" if frozen else ""
+        return f"{self._form(counted=True)}\n{total:,} parameters{note}"
+
+    def _form(self, counted: bool) -> str:
+        count = sum(parameter.value.size for parameter in self.parameters()) if counted else 0
+        note = f"  # {count:,}" if count else ""
+        inner = [
+            f"({name}): {part._form(counted) if isinstance(part, Module) else part}" for name, part in self._parts()
+        ]
+        extra, kind = self.extra_repr(), type(self).__name__
         if not inner:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        body = "".join(f"\n  {line}" for entry in inner for line in entry.splitlines())
-        return f"{type(self).__name__}({body}\n)"
+            return f"{kind}({extra}){note}"
+        lines = [line for entry in ([extra] if extra else []) + inner for line in entry.splitlines()]
+        return "\n".join([f"{kind}({note}", *(f"  {line}" for line in lines), ")"])
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield what the printed form shows inside this module, by name."""
+        yield from ((name, value) for name, value in self._members.items() if isinstance(value, Module))
 
     def extra_repr(self) -> str:
         """Return what stands in the brackets of the printed form."""
         return ""
-
-
-class ModuleList(Module):
-    """Modules in a list, registered under their positions."""
-
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self.modules: tuple[Module, ...] = ()
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> None:
-        """Add a module at the end."""
-        if not isinstance(module, Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise GraphError(f"ModuleList: expected modules, got a {type(module).__name__}")
-        setattr(self, str(len(self.modules)), module)
-        self.modules = (*self.modules, module)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.modules)
-
-    def __len__(self) -> int:
-        return len(self.modules)
-
-    def __getitem__(self, position: int) -> Module:
-        return self.modules[position]
-
-
-class Sequential(Module):
-    """Modules (or functions of a node), one after another."""
-
-    def __init__(self, *modules: Any) -> None:
-        for position, module in enumerate(modules):
-            if not callable(module):
-                raise GraphError(
-                    f"Sequential: expected modules or functions, as in Sequential(first, second); "
-                    f"got a {type(module).__name__} at position {position}"
-                )
-        self.steps = modules
-        for position, module in enumerate(modules):
-            if isinstance(module, Module):
-                setattr(self, str(position), module)
-
-    def forward(self, x: Node) -> Node:
-        for step in self.steps:
-            x = step(x)
-        return x
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, position: int) -> Any:
-        return self.steps[position]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.steps)
 
 
 def functional_call(module: Module, values: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,9 +1,13 @@
-"""Functions that networks put between their layers; relu'(0) = 0."""
+"""Functions that networks put between their layers, and the error function; integers give floats, but for relu.
+
+relu'(0) = 0.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from graphc.graph.node import Node, builder, call, make
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
+from graphc.ops.exponential import exp
 from graphc.ops.operands import as_node, floating
 
 
@@ -31,6 +36,19 @@ class Sigmoid(Elementwise):
         return flow * (node * (1.0 - node))
 
 
+class Softplus(Elementwise):
+    """log(1 + e^x)."""
+
+    name = "softplus"
+    accepts = "f"
+
+    def numpy(self, x: Any) -> Any:
+        return np.logaddexp(x, np.zeros((), x.dtype))
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node:
+        return flow * sigmoid(node.inputs[0])
+
+
 class Relu(Elementwise):
     """max(x, 0); the derivative at 0 is 0."""
 
@@ -47,13 +65,61 @@ class Relu(Elementwise):
         return expr.apply("maximum", values[0], expr.const(0, values[0].dtype))
 
 
+class Erf(Elementwise):
+    """The error function: 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x."""
+
+    name = "erf"
+    accepts = "f"
+
+    def numpy(self, x: Any) -> Any:
+        return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node:
+        return flow * _bell(node.inputs[0])
+
+
+class Erfc(Elementwise):
+    """1 - erf(x)."""
+
+    name = "erfc"
+    accepts = "f"
+
+    def numpy(self, x: Any) -> Any:
+        return np.vectorize(math.erfc, otypes=[x.dtype])(x)
+
+    def derivative(self, node: Node, position: int, flow: Node) -> Node:
+        return -flow * _bell(node.inputs[0])
+
+
+def _bell(x: Node) -> Node:
+    return exp(-(x * x)) * (2 / math.sqrt(math.pi))
+
+
 @builder("sigmoid")
 def sigmoid(x: Any) -> Node:
     """Return 1 / (1 + e^-x)."""
     return make(Sigmoid(), floating(x))
 
 
+@builder("softplus")
+def softplus(x: Any) -> Node:
+    """Return log(1 + e^x), which neither overflows nor loses digits where e^x is small."""
+    return make(Softplus(), floating(x))
+
+
 @builder("relu")
 def relu(x: Any) -> Node:
     """Return max(x, 0)."""
     return make(Relu(), as_node(x))
+
+
+@builder("erf")
+def erf(x: Any) -> Node:
+    """Return the error function: 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x."""
+    return make(Erf(), floating(x))
+
+
+@builder("erfc")
+def erfc(x: Any) -> Node:
+    """Return 1 - erf(x), with relative accuracy where erf(x) is near 1."""
+    return make(Erfc(), floating(x))

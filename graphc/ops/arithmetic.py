@@ -1,6 +1,12 @@
-"""Arithmetic of elements: sums, products, quotients, signs, and the larger or smaller of two.
+"""Arithmetic of elements: sums, products, quotients, signs, and limits.
 
-Ties: maximum and minimum give each operand half, as torch.maximum; abs'(0) = 0.
+Integers wrap around, as in NumPy: the absolute value of the smallest is itself, and negating 1 in uint8 gives 255. An
+integer divided by 0 is 0, and so is the remainder. Booleans are no numbers here: `astype` makes them such, while a
+Python True beside a node is 1.
+
+Ties: maximum and minimum give each operand half of the gradient, as torch.maximum; clip gives all of it to x at its
+limits, as torch.clamp; abs'(0) = 0. Where one operand of maximum or minimum is NaN, so is the result, and both get the
+gradient.
 """
 
 from __future__ import annotations
@@ -9,9 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphc.dtypes import bool_
 from graphc.graph.node import Node, builder, call, make
+from graphc.loops import expr
+from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
-from graphc.ops.operands import aligned, as_node, broadcasted, cast, floating, promoted
+from graphc.ops.operands import aligned, as_node, broadcasted, demand, floating, promoted
 
 
 class Add(Elementwise):
@@ -94,20 +103,37 @@ class Abs(Elementwise):
         return flow * sign(node.inputs[0])
 
 
+class Sign(Elementwise):
+    """-1, 0 or 1; NaN for NaN."""
+
+    name = "sign"
+    meaning = np.sign
+
+    def scalar(self, *values: Expr) -> Expr:
+        (x,) = values
+        zero, one = expr.const(0, x.dtype), expr.const(1, x.dtype)
+        if x.dtype.kind == "u":
+            return expr.apply("minimum", x, one)
+        # What is neither above nor below 0 is 0, -0.0 or NaN: adding 0 makes -0.0 the 0 that NumPy gives.
+        level = expr.apply("add", x, zero)
+        below = expr.select(expr.apply("lt", x, zero, dtype=bool_), expr.const(-1, x.dtype), level)
+        return expr.select(expr.apply("gt", x, zero, dtype=bool_), one, below)
+
+
 class _Extremum(Elementwise):
-    wins: ClassVar[str]
+    loses: ClassVar[str]
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         mine, other = node.inputs[position], node.inputs[1 - position]
-        won = call("where", call(self.wins, mine, other), flow, 0)
-        return call("where", mine == other, flow * 0.5, won)
+        kept = call("where", call(self.loses, mine, other), 0, flow)
+        return call("where", mine == other, flow * 0.5, kept)
 
 
 class Maximum(_Extremum):
     """The larger of two; NaN if one is. A tie sends half the gradient to each."""
 
     name = "maximum"
-    wins = "greater"
+    loses = "less"
     meaning = np.maximum
 
 
@@ -115,7 +141,7 @@ class Minimum(_Extremum):
     """The smaller of two; NaN if one is. A tie sends half the gradient to each."""
 
     name = "minimum"
-    wins = "less"
+    loses = "greater"
     meaning = np.minimum
 
 
@@ -152,7 +178,7 @@ def floor_divide(x: Any, y: Any) -> Node:
 
 @builder("remainder")
 def remainder(x: Any, y: Any) -> Node:
-    """Return x - floor(x / y) * y."""
+    """Return x - floor(x / y) * y, with the sign of y; an integer's remainder by 0 is 0."""
     return make(Remainder(), *aligned(x, y))
 
 
@@ -170,13 +196,19 @@ def minimum(x: Any, y: Any) -> Node:
 
 @builder("negative")
 def negative(x: Any) -> Node:
-    """Return -x."""
+    """Return -x; unsigned integers wrap."""
     return make(Negative(), as_node(x))
+
+
+@builder("reciprocal")
+def reciprocal(x: Any) -> Node:
+    """Return 1 / x; integers give floats."""
+    return divide(1, x)
 
 
 @builder("abs")
 def abs(x: Any) -> Node:
-    """Return the absolute value."""
+    """Return the absolute value; the smallest signed integer is its own."""
     return make(Abs(), as_node(x))
 
 
@@ -189,14 +221,25 @@ def square(x: Any) -> Node:
 
 @builder("sign")
 def sign(x: Any) -> Node:
-    """Return -1, 0 or 1."""
-    node = as_node(x)
-    return cast(node > 0, node.dtype) - cast(node < 0, node.dtype)
+    """Return -1, 0 or 1; NaN for NaN."""
+    return make(Sign(), as_node(x))
 
 
 @builder("clip")
-def clip(x: Any, low: Any = None, high: Any = None) -> Node:
-    """Return x limited to the range from low to high (None: no limit on that side)."""
+def clip(x: Any, min: Any = None, max: Any = None) -> Node:
+    """Return x limited to the range from min to max (None: no limit on that side); max wins where min is above it.
+
+    NaN if x or a limit is. At a limit the gradient goes to x, as in torch.clamp.
+    """
     node = as_node(x)
-    node = node if low is None else maximum(node, low)
-    return node if high is None else minimum(node, high)
+    demand(node.tensor, "fiu", "clip")
+    node = node if min is None else _limited(node, min, "less")
+    return node if max is None else _limited(node, max, "greater")
+
+
+def _limited(x: Node, limit: Any, is_beyond: str) -> Node:
+    x, bound = aligned(x, limit)
+    beyond = call(is_beyond, x, bound)
+    if bound.dtype.is_float:
+        beyond = call("logical_or", beyond, call("isnan", bound))
+    return call("where", beyond, bound, x)

@@ -1,4 +1,10 @@
-"""Elementwise ops that decide: comparisons, logic on booleans, and the choice between two values."""
+"""Elementwise ops that decide: comparisons, logic on booleans, and the choice between two values.
+
+Comparisons are made in the operands' promoted dtype; with NaN all but `not_equal` are false. Logic and conditions take
+booleans alone: compare first. Nothing here has a gradient but the two values of `where`, and there what is not chosen
+gets 0: 0 times the slope of how it was made, which is NaN where that slope is infinite or NaN, as in PyTorch. So the
+gradient of where(x > 0, log(x), 0) at 0 is NaN; where(x > 0, log(where(x > 0, x, 1)), 0) keeps it 0.
+"""
 
 from __future__ import annotations
 
@@ -145,6 +151,12 @@ class Where(Elementwise):
 def isnan(x: Any) -> Node:
     """Return whether x is no number."""
     return make(IsNan(), floating(x))
+
+
+@builder("isinf")
+def isinf(x: Any) -> Node:
+    """Return whether x is infinite."""
+    return equal(abs(floating(x)), math.inf)
 
 
 @builder("isfinite")

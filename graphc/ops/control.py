@@ -16,7 +16,7 @@ from graphc.graph.op import inherit
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
-from graphc.ops.nested import Item, Nested, capture, enclose, item, needed, trace_start, zeros
+from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import Scan, map, scan
 
@@ -98,9 +98,10 @@ def branches(
     condition: Node, then: Sequence[Node], otherwise: Sequence[Node], operands: Sequence[tuple[Node, Node]]
 ) -> Node:
     """Return a cond of these outputs on pairs of placeholder and operand, less those that neither branch reads."""
-    read = needed(operands, (*then, *otherwise))
+    outputs, brought = adopt((*then, *otherwise))
+    read = needed([*operands, *brought], outputs)
     inputs = tuple(inner for inner, _ in read)
-    op = Cond(Graph(inputs, tuple(then)), Graph(inputs, tuple(otherwise)))
+    op = Cond(Graph(inputs, outputs[: len(then)]), Graph(inputs, outputs[len(then) :]))
     return make(op, condition, *(operand for _, operand in read))
 
 

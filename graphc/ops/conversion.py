@@ -1,4 +1,10 @@
-"""Rounding, and conversion from one dtype to another."""
+"""Rounding, and conversion from one dtype to another.
+
+Rounding leaves integers as they are, and its derivative is 0. Conversion of floats to integers truncates and saturates
+(NumPy's depends on the machine): what is too large gives the largest integer, NaN gives 0. Integers wrap into narrower
+ones, floats round to the nearest even, and everything but 0 is true, NaN too. A conversion between floats passes the
+gradient on.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -9,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import DType, as_dtype, default_dtype, promote
+from graphc.dtypes import DType, as_dtype, default_dtype
 from graphc.graph.node import Node, builder, make
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
-from graphc.ops.operands import as_node, cast, floating
+from graphc.ops.operands import as_node, cast, common_dtype
 
 
 class Floor(Elementwise):
@@ -23,6 +29,30 @@ class Floor(Elementwise):
     name = "floor"
     accepts = "f"
     meaning = np.floor
+
+
+class Ceil(Elementwise):
+    """The smallest integer that is not below x, as a float."""
+
+    name = "ceil"
+    accepts = "f"
+    meaning = np.ceil
+
+
+class Trunc(Elementwise):
+    """x without its fraction."""
+
+    name = "trunc"
+    accepts = "f"
+    meaning = np.trunc
+
+
+class Round(Elementwise):
+    """The integer nearest to x, the even one of two, as a float."""
+
+    name = "round"
+    accepts = "f"
+    meaning = np.rint
 
 
 @dataclass(frozen=True)
@@ -58,8 +88,31 @@ class Astype(Elementwise):
 
 @builder("floor")
 def floor(x: Any) -> Node:
-    """Return the largest integers not above x, as floats."""
-    return make(Floor(), floating(x))
+    """Return the largest integers not above x, in x's dtype; integers as they are."""
+    return _rounded(Floor(), x)
+
+
+@builder("ceil")
+def ceil(x: Any) -> Node:
+    """Return the smallest integers not below x, in x's dtype; integers as they are."""
+    return _rounded(Ceil(), x)
+
+
+@builder("trunc")
+def trunc(x: Any) -> Node:
+    """Return x without its fraction, in x's dtype; integers as they are."""
+    return _rounded(Trunc(), x)
+
+
+@builder("round")
+def round(x: Any) -> Node:
+    """Return the integers nearest to x, the even ones of two, in x's dtype; integers as they are."""
+    return _rounded(Round(), x)
+
+
+def _rounded(op: Elementwise, x: Any) -> Node:
+    node = as_node(x)
+    return node if node.dtype.kind in "iu" else make(op, node)
 
 
 @builder("astype")
@@ -70,5 +123,5 @@ def astype(x: Any, dtype: object) -> Node:
 
 
 def result_type(*values: Any) -> DType:
-    """Return the dtype that the operands' promotion gives."""
-    return promote(*(as_node(value).dtype for value in values)) if values else default_dtype()
+    """Return the dtype that an op gives nodes, arrays, dtypes and Python numbers together; the default for none."""
+    return common_dtype(*values) if values else default_dtype()

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.dtypes import as_dtype, default_dtype
+from graphc.dtypes import as_dtype
 from graphc.graph.node import Node, builder, constant
 from graphc.ops.movement import broadcast_to
-from graphc.ops.operands import cast
+from graphc.ops.operands import as_node, as_optional_dtype, cast
 
 
 @builder("zeros")
 def zeros(shape: object, dtype: object = None) -> Node:
     """Return zeros of a shape."""
-    return full(shape, 0, default_dtype() if dtype is None else dtype)
+    return full(shape, 0, as_optional_dtype(dtype))
 
 
 @builder("ones")
 def ones(shape: object, dtype: object = None) -> Node:
     """Return ones of a shape."""
-    return full(shape, 1, default_dtype() if dtype is None else dtype)
+    return full(shape, 1, as_optional_dtype(dtype))
 
 
 @builder("full")
@@ -30,12 +30,19 @@ def full(shape: object, value: Any, dtype: object = None) -> Node:
 
 
 @builder("zeros_like")
-def zeros_like(x: Node) -> Node:
-    """Return zeros of x's shape and dtype."""
-    return zeros(x.shape, x.dtype)
+def zeros_like(x: Any, dtype: object = None) -> Node:
+    """Return zeros of x's shape, and of its dtype unless one is given."""
+    return full_like(x, 0, dtype)
 
 
 @builder("ones_like")
-def ones_like(x: Node) -> Node:
-    """Return ones of x's shape and dtype."""
-    return ones(x.shape, x.dtype)
+def ones_like(x: Any, dtype: object = None) -> Node:
+    """Return ones of x's shape, and of its dtype unless one is given."""
+    return full_like(x, 1, dtype)
+
+
+@builder("full_like")
+def full_like(x: Any, value: Any, dtype: object = None) -> Node:
+    """Return x's shape filled with one number, or with a node of no dimensions; of x's dtype unless one is given."""
+    node = as_node(x)
+    return full(node.shape, value, node.dtype if dtype is None else dtype)

@@ -1,6 +1,12 @@
 """The family of elementwise ops: the value at an index depends on the operands at that index alone.
 
 So the Jacobian is diagonal, and one rule, `derivative`, serves both modes: it scales a cotangent or a tangent alike.
+
+Builders broadcast their operands as NumPy does and promote their dtypes as PyTorch does: any float wins over any
+integer (int32 with float32 is float32), the wider over the narrower, uint32 with a signed integer becomes int64. A
+Python number is weak: it takes the dtype of the node beside it, or the default float if it is a float beside integers.
+Functions whose results are no integers take integers as floats of the default dtype. Ties and derivatives at corners
+stand in the modules of the ops.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What steers derivatives and training without computing anything: stop_gradient, with_update, the training leaf."""
+"""What steers derivatives and training: stop_gradient, with_update, the training leaf, and clipping by norm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
-from graphc.graph.node import Leaf, Node, Stored, builder, make
+from graphc.graph.node import Leaf, Node, Stored, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.origin import Origin
+from graphc.graph.structure import leaves, map_leaves
 from graphc.graph.types import TensorType
 from graphc.loops import expr
+from graphc.ops.operands import cast, floating, promoted
 
 _construction = count()
 _training = Node(Leaf("training"), (), TensorType((), bool_), Origin(__file__, 0))
@@ -101,6 +103,35 @@ def with_update(x: Node, updates: Mapping[Node, Node]) -> Node:
             raise GraphError(f"expected a parameter or a state to update, got {target.describe()}")
         x = make(WithUpdate(next(_construction)), x, target, new)
     return x
+
+
+@builder("global_norm")
+def global_norm(nodes: Any) -> Node:
+    """Return the Euclidean norm of nodes, in any nesting of tuples, lists and dicts, as if they were one vector.
+
+    Its derivative is 0 where all are 0.
+    """
+    found: list[Any] = leaves(nodes)
+    if not found:
+        raise GraphError("global_norm: expected nodes, got none")
+    total: Node | None = None
+    for one in promoted(*(call("sum", call("square", floating(leaf))) for leaf in found)):
+        total = one if total is None else total + one
+    assert total is not None
+    is_zero = total == 0
+    return call("where", is_zero, total, call("sqrt", call("where", is_zero, 1.0, total)))
+
+
+@builder("clip_by_norm")
+def clip_by_norm(nodes: Any, max_norm: Any) -> Any:
+    """Return nodes, in their nesting, all scaled by one number so that their common norm is at most `max_norm`.
+
+    As torch.nn.utils.clip_grad_norm_: the number is min(1, max_norm / (norm + 1e-6)).
+    """
+    if isinstance(max_norm, int | float) and not max_norm > 0:
+        raise GraphError(f"clip_by_norm: expected max_norm above 0, got {max_norm}")
+    scale = call("minimum", max_norm / (global_norm(nodes) + 1e-6), 1.0)
+    return map_leaves(lambda leaf: leaf * cast(scale, floating(leaf).dtype), nodes)
 
 
 def training() -> Node:

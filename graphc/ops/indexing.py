@@ -1,317 +1,243 @@
-"""Indexing: by brackets, and by indices read from data: take, its adjoint scatter_add, one_hot, and their kin.
+"""Indexing: by brackets, and by indices read from data: take, scatter_add, one_hot, and their kin.
 
-Every index that is read is range-checked; negative ones count from the end, once, as in NumPy.
+Every index is range-checked: when the graph is built if it is a constant, else when the graph runs. In brackets, `take`
+and `scatter_add` negative ones count from the end, once, as in NumPy; in `one_hot`, `embedding` and `gather`, whose
+indices are labels and positions, they are out of range, as in PyTorch.
+
+In brackets NumPy's rules hold. Arrays of indices broadcast together; their dimensions take the place of the axes that
+they index where these stand side by side, and come first where something stands between them. An integer counts as an
+array where there is one.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, DimExpr
-from graphc.dtypes import as_dtype, bool_, default_dtype, int64
+from graphc.dtypes import as_dtype, bool_, default_dtype
 from graphc.errors import DTypeError, IndexOutOfRangeError, ShapeError
-from graphc.graph import bodies
-from graphc.graph.node import Node, builder, make, require
-from graphc.graph.op import Op
-from graphc.graph.types import TensorType, as_dim
-from graphc.loops import expr
-from graphc.ops.comparison import where
-from graphc.ops.movement import expand_dims, moveaxis, permute_dims, reshape
-from graphc.ops.operands import as_node, cast, demand, expand, normalize_axis
-from graphc.ops.positions import arange
-from graphc.ops.positions import size as size_of
-from graphc.ops.slicing import Slice
+from graphc.graph.node import Node, builder, make
+from graphc.graph.types import as_dim
+from graphc.ops.gathering import FlatIndex, Indexing, OneHot, ScatterAdd, Take
+from graphc.ops.movement import moveaxis, permute_dims, reshape
+from graphc.ops.operands import as_node, broadcast_shapes, broadcasted, cast, expand, normalize_axis
+from graphc.ops.slicing import Slice, slice_bounds
 
 
-def _wrapped(indices: Any, size: int, what: str) -> Any:
-    wrapped: Any = np.where(indices < 0, indices.astype(np.int64) + size, indices)
-    outside: Any = (wrapped < 0) | (wrapped >= size)
-    if np.any(outside):
-        raise IndexOutOfRangeError(f"{what}: index {indices[outside].flat[0]} is outside an axis of size {size}")
-    return wrapped
-
-
-@dataclass(frozen=True)
-class Take(Op):
-    """Elements of `axis` at integer indices: x (*b, *before, n, *after), indices (*b, *j) -> (*b, *before, *j, *after).
-
-    The first `batch` dimensions b are shared; each of their positions has indices of its own.
-    """
-
-    axis: int
-    batch: int = 0
-
-    name = "take"
-
-    def infer(self, x: TensorType, indices: TensorType) -> TensorType:
-        demand(indices, "iu", "take's indices")
-        if not self.batch <= self.axis < x.rank or indices.rank < self.batch:
-            raise ShapeError(
-                f"take: axis {self.axis} with {self.batch} shared dimensions does not fit {x} and {indices}"
-            )
-        for a, b in zip(x.shape[: self.batch], indices.shape[: self.batch], strict=True):
-            require(a, "==", b, f"take from {x} at {indices}")
-        chosen = indices.shape[self.batch :]
-        return TensorType((*x.shape[: self.axis], *chosen, *x.shape[self.axis + 1 :]), x.dtype)
-
-    def numpy(self, x: Any, indices: Any) -> Any:
-        indices = _wrapped(indices, x.shape[self.axis], self.name)
-        if not self.batch:
-            return np.take(x, indices, self.axis)
-        result = np.empty((*x.shape[: self.axis], *indices.shape[self.batch :], *x.shape[self.axis + 1 :]), x.dtype)
-        for at in np.ndindex(x.shape[: self.batch]):
-            result[at] = np.take(x[at], indices[at], self.axis - self.batch)
-        return result
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        x, indices = node.inputs
-        count, chosen = self.batch, indices.ndim - self.batch
-        size, shared = x.shape[self.axis], x.shape[: self.batch]
-        first = (*range(count), *range(self.axis, self.axis + chosen))
-        order = (*first, *range(count, self.axis), *range(self.axis + chosen, node.ndim))
-        rest = tuple(extent for k, extent in enumerate(x.shape) if k >= count and k != self.axis)
-        rows = reshape(indices, (dims.product(shared), dims.product(indices.shape[count:])))
-        flat = reshape(rows, (-1,)) if not count else separated(rows, size)
-        updates = reshape(permute_dims(cotangent, order), (dims.product(indices.shape), *rest))
-        total = scatter_add(flat, updates, dims.product(shared) * size)
-        return moveaxis(reshape(total, (*shared, size, *rest)), count, self.axis), None
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None if tangents[0] is None else make(self, tangents[0], node.inputs[1])
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        x, indices = batched
-        if not self.batch and indices is None:
-            assert x is not None
-            return make(Take(self.axis + 1), x, node.inputs[1])
-        if not self.batch and x is None:
-            assert indices is not None
-            return moveaxis(make(self, node.inputs[0], indices), self.axis, 0)
-        size = (x if x is not None else indices).shape[0]  # type: ignore[union-attr]
-        x = expand(node.inputs[0], (size, *node.inputs[0].shape)) if x is None else x
-        indices = expand(node.inputs[1], (size, *node.inputs[1].shape)) if indices is None else indices
-        return make(Take(self.axis + 1, self.batch + 1), x, indices)
-
-    def lower(self, out: TensorType, x: TensorType, indices: TensorType) -> bodies.Body:
-        at = bodies.output_axes(out)
-        after = self.axis + indices.rank - self.batch
-        index = expr.load(1, (*at[: self.batch], *at[self.axis : after]), indices.dtype)
-        position = expr.check(index, x.shape[self.axis], self.name)
-        return bodies.compute(out, expr.load(0, (*at[: self.axis], position, *at[after:]), x.dtype))
-
-
-@dataclass(frozen=True)
-class ScatterAdd(Op):
-    """out[indices[j], ...] += updates[j, ...] in the order of j: indices (J,), updates (J, *rest) -> (size, *rest)."""
-
-    size: Dim
-
-    name = "scatter_add"
-
-    def infer(self, indices: TensorType, updates: TensorType) -> TensorType:
-        demand(indices, "iu", "scatter_add's indices")
-        demand(updates, "fiu", "scatter_add's updates")
-        if indices.rank != 1 or updates.rank < 1:
-            raise ShapeError(f"scatter_add: expected indices (J,) and updates (J, ...), got {indices} and {updates}")
-        require(indices.shape[0], "==", updates.shape[0], f"scatter_add of {updates} at {indices}")
-        return TensorType((self.size, *updates.shape[1:]), updates.dtype)
-
-    def numpy(self, indices: Any, updates: Any) -> Any:
-        size: Any = self.size
-        result = np.zeros((size, *updates.shape[1:]), updates.dtype)
-        np.add.at(result, _wrapped(indices, size, self.name), updates)
-        return result
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return None, make(Take(0), cotangent, node.inputs[0])
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None if tangents[1] is None else make(self, node.inputs[0], tangents[1])
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        indices, updates = batched
-        if indices is None:
-            assert updates is not None
-            return moveaxis(make(self, node.inputs[0], moveaxis(updates, 0, 1)), 1, 0)
-        size, rest = indices.shape[0], node.shape[1:]
-        updates = expand(node.inputs[1], (size, *node.inputs[1].shape)) if updates is None else updates
-        rows = reshape(updates, (size * node.inputs[1].shape[0], *rest))
-        total = make(ScatterAdd(size * self.size), separated(indices, self.size), rows)
-        return reshape(total, (size, self.size, *rest))
-
-    def lower(self, out: TensorType, indices: TensorType, updates: TensorType) -> bodies.Body:
-        return bodies.Scatter(self.name)
-
-
-def separated(indices: Node, size: Dim) -> Node:
-    """Return indices (B, J) of B axes of `size` as indices (B * J,) of one axis of B * size.
-
-    One that is out of range in its own axis stays out of range, and never reaches a neighbour.
-    """
-    rows, columns = indices.shape
-    index, extent = cast(indices, int64), size_of(size)
-    index = where(index < 0, index + extent, index)
-    offset = reshape(arange(rows), (rows, 1)) * extent
-    inside = (index >= 0) & (index < extent)
-    return reshape(where(inside, index + offset, size_of(rows * size)), (rows * columns,))
-
-
-@dataclass(frozen=True)
-class OneHot(Op):
-    """True at the index along a new last axis of `size`."""
-
-    size: Dim
-
-    name = "one_hot"
-
-    def infer(self, indices: TensorType) -> TensorType:
-        demand(indices, "iu", "one_hot's indices")
-        return TensorType((*indices.shape, self.size), bool_)
-
-    def numpy(self, indices: Any) -> Any:
-        size: Any = self.size
-        positions: Any = np.arange(size)
-        return _wrapped(indices, size, self.name)[..., None] == positions
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        assert batched[0] is not None
-        return make(self, batched[0])
-
-    def lower(self, out: TensorType, indices: TensorType) -> bodies.Body:
-        *at, last = bodies.output_axes(out)
-        position = expr.check(expr.load(0, tuple(at), indices.dtype), self.size, self.name)
-        return bodies.compute(out, expr.apply("eq", expr.index(position), expr.index(last), dtype=bool_))
+def as_indices(op: Indexing, values: Any, size: Dim) -> Node:
+    """Return indices as a node; those that are known, into an axis of known size, are checked at once."""
+    if isinstance(values, Node):
+        return as_node(values)
+    array = np.asarray(values)
+    if array.size == 0 and not hasattr(values, "dtype"):
+        array = array.astype(np.int64)  # NumPy makes floats of an empty list
+    if isinstance(size, int) and array.dtype.kind in "iu":
+        op.checked(array, size)
+    return as_node(array)
 
 
 @builder("take")
-def take(x: Any, indices: Any, axis: int = 0) -> Node:
-    """Return elements of an axis at integer indices, whose dimensions take its place; out of range is an IndexError."""
+def take(x: Any, indices: Any, axis: int | None = None) -> Node:
+    """Return elements of an axis at integer indices, whose dimensions take its place.
+
+    The axis may be left out for one dimension. Negative indices count from the end; out of range is an IndexError.
+    """
     node = as_node(x)
-    return make(Take(normalize_axis(axis, node.ndim)), node, as_node(indices))
+    if axis is None and node.ndim != 1:
+        raise ShapeError(f"take from {node.type} needs an axis: give axis=")
+    op = Take(normalize_axis(axis or 0, node.ndim))
+    return make(op, node, as_indices(op, indices, node.shape[op.axis]))
 
 
 @builder("take_along_axis")
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
-    """Return x[..., indices[..., j, ...], ...]: indices have x's dimensions except along the axis."""
-    node, index = as_node(x), as_node(indices)
-    if node.ndim != index.ndim:
-        raise ShapeError(f"take_along_axis: expected equal ranks, got {node.type} and {index.type}")
+    """Return x[..., indices[..., j, ...], ...]: indices have x's dimensions except along the axis, or 1.
+
+    Negative indices count from the end; out of range is an IndexError.
+    """
+    return _along(x, indices, axis, Take(0, site="take_along_axis"))
+
+
+@builder("gather")
+def gather(x: Any, axis: int, index: Any) -> Node:
+    """Return x[..., index[..., j, ...], ...], as torch.gather: in other axes index may be shorter than x.
+
+    Out of range is an IndexError; so is a negative index.
+    """
+    node, op = as_node(x), Take(0, site="gather", wraps=False)
     at = normalize_axis(axis, node.ndim)
+    chosen = as_indices(op, index, node.shape[at])
+    if chosen.ndim != node.ndim:
+        raise ShapeError(f"gather: expected an index with {node.ndim} dimensions, as x has; got {chosen.type}")
+    shape = tuple(size if k == at else chosen.shape[k] for k, size in enumerate(node.shape))
+    zero, one = (0,) * node.ndim, (1,) * node.ndim
+    return _along(node if shape == node.shape else make(Slice(zero, shape, one), node), chosen, at, op)
+
+
+def _along(x: Any, indices: Any, axis: int, op: Take) -> Node:
+    node = as_node(x)
+    at = normalize_axis(axis, node.ndim)
+    index = as_indices(op, indices, node.shape[at])
+    if node.ndim != index.ndim:
+        raise ShapeError(f"{op.label}: expected equal ranks, got {node.type} and {index.type}")
     node, index = moveaxis(node, at, -1), moveaxis(index, at, -1)
-    index = expand(index, (*node.shape[:-1], index.shape[-1]))
-    return moveaxis(make(Take(node.ndim - 1, node.ndim - 1), node, index), -1, at)
+    shared = broadcast_shapes(node.shape[:-1], index.shape[:-1])
+    node, index = expand(node, (*shared, node.shape[-1])), expand(index, (*shared, index.shape[-1]))
+    return moveaxis(make(replace(op, axis=node.ndim - 1, batch=node.ndim - 1), node, index), -1, at)
+
+
+@builder("embedding")
+def embedding(weight: Any, indices: Any) -> Node:
+    """Return the rows of a table (count, ...) at integer indices of any shape.
+
+    Out of range is an IndexError; so is a negative index. The gradient adds to the rows that were read.
+    """
+    table, op = as_node(weight), Take(0, site="embedding", wraps=False)
+    return make(op, table, as_indices(op, indices, table.shape[0]))
 
 
 @builder("scatter_add")
 def scatter_add(indices: Any, updates: Any, size: object) -> Node:
-    """Return zeros of shape (size, *rest) with updates (J, *rest) added at rows `indices` (J,), in order."""
-    return make(ScatterAdd(as_dim(size)), as_node(indices), as_node(updates))
+    """Return zeros of shape (size, *rest) with updates (J, *rest) added at rows `indices` (J,), in order.
+
+    Negative indices count from the end; out of range is an IndexError.
+    """
+    op = ScatterAdd(as_dim(size))
+    return make(op, as_indices(op, indices, op.size), as_node(updates))
 
 
 @builder("one_hot")
 def one_hot(indices: Any, size: object, dtype: object = None) -> Node:
-    """Return 1 at each index along a new last axis of `size`, 0 elsewhere. Out of range raises IndexError."""
-    node = make(OneHot(as_dim(size)), as_node(indices))
+    """Return 1 at each index along a new last axis of `size`, 0 elsewhere.
+
+    Out of range is an IndexError; so is a negative index, as in PyTorch.
+    """
+    op = OneHot(as_dim(size), wraps=False)
+    node = make(op, as_indices(op, indices, op.size))
     return cast(node, default_dtype() if dtype is None else as_dtype(dtype))
 
 
-@builder("repeat")
-def repeat(x: Any, repeats: int, axis: int) -> Node:
-    """Repeat each element along an axis."""
-    node = as_node(x)
-    at = normalize_axis(axis, node.ndim)
-    wider = expand_dims(node, at + 1)
-    shape = (*node.shape[: at + 1], repeats, *node.shape[at + 1 :])
-    return reshape(expand(wider, shape), (*node.shape[:at], node.shape[at] * repeats, *node.shape[at + 1 :]))
+_INDEX = Take(0, site="indexing")
 
 
 @builder("getitem")
 def getitem(x: Node, key: Any) -> Node:
-    """Index as NumPy does: integers, slices, `...` and None; one array or node of integers takes along its axis."""
-    keys: list[Any] = list(key) if isinstance(key, tuple) else [key]
-    given = sum(item is not None and item is not Ellipsis for item in keys)
-    dots = [k for k, item in enumerate(keys) if item is Ellipsis]
-    if given > x.ndim or len(dots) > 1:
-        raise ShapeError(
-            f"too many indices ({given}) for {x.type}" if given > x.ndim else "more than one ... in an index"
-        )
-    at = dots[0] if dots else len(keys)
-    keys[at : at + 1] = [slice(None)] * (x.ndim - given)
+    """Index as NumPy does; indices that are nodes are range-checked when the graph runs, all others now.
+
+    A mask must be a constant: how many elements a node of booleans chooses is known only when the graph runs.
+    """
+    keys = _expanded(x, key)
+    shape = list(x.shape)
     start: list[Dim] = []
     size: list[Dim] = []
     step: list[int] = []
-    shape: list[Dim] = []
-    gathers: list[tuple[int, Any]] = []
-    axis = 0
-    for item in keys:
+    kept: list[Dim] = []
+    arrays: dict[int, Node] = {}  # by the axis of what is left that each indexes
+    places: list[int] = []  # in the key, of arrays and integers
+    for place, item in enumerate(keys):
         if item is None:
-            shape.append(1)
-            continue
-        extent = x.shape[axis]
-        axis += 1
-        if isinstance(item, slice):
-            first, count, stride = slice_bounds(item, extent)
-        elif isinstance(item, DimExpr) or (
-            hasattr(item, "__index__") and not isinstance(item, Node | bool | np.ndarray)
-        ):
-            first, count, stride = _single(item, extent), 1, 1
+            kept.append(1)
+        elif isinstance(item, slice):
+            first, count, stride = slice_bounds(item, shape[len(start)])
+            start.append(first)
+            size.append(count)
+            step.append(stride)
+            kept.append(count)
+        elif _is_integer(item):
+            places.append(place)
+            start.append(_single(item, shape[len(start)]))
+            size.append(1)
+            step.append(1)
         else:
-            first, count, stride = 0, extent, 1
-            gathers.append((len(shape), item))
-        start.append(first)
-        size.append(count)
-        step.append(stride)
-        if isinstance(item, slice) or (gathers and gathers[-1][1] is item):
-            shape.append(count)
-    whole = all(a == 0 and s == 1 and n == m for a, s, n, m in zip(start, step, size, x.shape, strict=True))
-    result = x if whole else make(Slice(tuple(start), tuple(size), tuple(step)), x)
-    result = reshape(result, tuple(shape))
-    if len(gathers) > 1:
-        raise ShapeError("one index array at a time: take along one axis, then along the next")
-    for position, item in gathers:
-        if (item.dtype if isinstance(item, Node) else np.asarray(item).dtype).kind == "b":
+            places.append(place)
+            for index in _indices(item, shape, len(start)):
+                extent = shape[len(start)]
+                arrays[len(kept)] = as_indices(_INDEX, index, extent)
+                start.append(0)
+                size.append(extent)
+                step.append(1)
+                kept.append(extent)
+    x = expand(x, tuple(shape))
+    whole = all(a == 0 and s == 1 and n == m for a, s, n, m in zip(start, step, size, shape, strict=True))
+    left = reshape(x if whole else make(Slice(tuple(start), tuple(size), tuple(step)), x), tuple(kept))
+    if not arrays:
+        return left
+    together = places == list(range(places[0], places[-1] + 1))
+    return _taken(left, arrays, min(arrays) if together else 0)
+
+
+def _expanded(x: Node, key: Any) -> list[Any]:
+    """Return the items of a key, with `...` spelled out as slices, and lists and masks as arrays."""
+    keys: list[Any] = []
+    given = 0
+    for item in key if isinstance(key, tuple) else (key,):
+        if item is None or item is Ellipsis:
+            keys.append(item)
+            continue
+        if isinstance(item, Node) and item.dtype is bool_:
             raise DTypeError("how many elements a mask chooses is known only when the graph runs; use graphc.where")
-        result = take(result, item, position)
-    return result
+        plain = isinstance(item, Node | slice) or _is_integer(item)
+        keys.append(item if plain or (isinstance(item, list) and not item) else np.asarray(item))
+        given += keys[-1].ndim if _is_mask(keys[-1]) else 1
+    dots = [k for k, item in enumerate(keys) if item is Ellipsis]
+    if given > x.ndim:
+        raise ShapeError(f"too many indices ({given}) for {x.type}")
+    if len(dots) > 1:
+        raise ShapeError("more than one ... in an index")
+    at = dots[0] if dots else len(keys)
+    keys[at : at + 1] = [slice(None)] * (x.ndim - given)
+    return keys
+
+
+def _is_integer(item: Any) -> bool:
+    if isinstance(item, np.ndarray):
+        array: Any = item
+        return not array.ndim and array.dtype.kind in "iu"
+    return isinstance(item, DimExpr) or (hasattr(item, "__index__") and not isinstance(item, bool | np.bool_ | Node))
+
+
+def _is_mask(item: Any) -> bool:
+    array: Any = item
+    return isinstance(item, np.ndarray) and array.dtype.kind == "b"
+
+
+def _indices(item: Any, shape: list[Dim], axis: int) -> tuple[Any, ...]:
+    """Return the arrays of indices that an item stands for, one for each axis it covers: a mask may cover several.
+
+    A mask fixes the sizes of its axes: `shape` is changed to them, and what is symbolic must turn out to be that.
+    """
+    if not _is_mask(item):
+        return (item,)
+    if not item.ndim:
+        raise ShapeError("a single boolean is no index; use graphc.where")
+    for k, size in enumerate(item.shape, axis):
+        if isinstance(shape[k], int) and shape[k] != size:
+            raise ShapeError(f"a mask of shape {item.shape} does not fit axis {k}, whose size is {shape[k]}")
+        shape[k] = size
+    return np.nonzero(item)
+
+
+def _taken(x: Node, arrays: dict[int, Node], at: int) -> Node:
+    """Return the elements of the axes that `arrays` index; the dimensions of the indices begin at axis `at`."""
+    rest = [k for k in range(x.ndim) if k not in arrays]
+    moved = permute_dims(x, (*rest[:at], *arrays, *rest[at:]))
+    indices = broadcasted(*arrays.values())
+    if len(arrays) == 1:
+        return make(replace(_INDEX, axis=at), moved, *indices)
+    sizes = moved.shape[at : at + len(arrays)]
+    flat = make(FlatIndex(sizes, site=_INDEX.label), *indices)
+    together = reshape(moved, (*moved.shape[:at], dims.product(sizes), *moved.shape[at + len(arrays) :]))
+    return make(replace(_INDEX, axis=at), together, flat)
 
 
 def _single(item: Any, extent: Dim) -> Dim:
     at: Dim = item if isinstance(item, DimExpr) else item.__index__()
     if isinstance(at, int) and isinstance(extent, int) and not -extent <= at < extent:
-        raise ShapeError(f"index {at} is outside an axis of size {extent}")
-    return at + extent if isinstance(at, int) and at < 0 else at
-
-
-def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
-    """Return start, size and step of a Python slice on an axis.
-
-    On a symbolic axis nothing is clipped: the bounds must lie within it, which becomes a requirement. So x[1:] has
-    size n - 1, and not max(n - 1, 0).
-    """
-    step = 1 if key.step is None else int(key.step)
-    if step == 0:
-        raise ShapeError("a slice's step must not be 0")
-    if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
-        found = range(*key.indices(extent))
-        return (found.start if len(found) else 0), len(found), step
-    start = (0 if step > 0 else extent - 1) if key.start is None else _bound(key.start, extent)
-    stop = (extent if step > 0 else -1) if key.stop is None else _bound(key.stop, extent)
-    distance = stop - start if step > 0 else start - stop
-    return start, dims.floordiv(distance + abs(step) - 1, abs(step)), step
-
-
-def _bound(bound: Any, extent: Dim) -> Dim:
-    at: Dim = bound if isinstance(bound, DimExpr) else bound.__index__()
+        raise IndexOutOfRangeError(f"index {at} is out of range for an axis of size {extent}")
     return at + extent if isinstance(at, int) and at < 0 else at

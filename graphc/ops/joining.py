@@ -1,4 +1,4 @@
-"""Arrays joined along an axis."""
+"""Arrays joined along an axis, and what undoes it or is made of it: split, roll, tile, repeat."""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
 from graphc.graph.op import Op
-from graphc.graph.types import TensorType
+from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
-from graphc.ops.movement import expand_dims
-from graphc.ops.operands import expand, normalize_axis, promoted
-from graphc.ops.slicing import Slice
+from graphc.ops.movement import expand_dims, reshape
+from graphc.ops.operands import as_node, expand, normalize_axis, promoted
+from graphc.ops.slicing import Slice, slice_bounds
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,15 @@ class Concat(Op):
 
 
 @builder("concat")
-def concat(arrays: Sequence[Any], axis: int = 0) -> Node:
-    """Join arrays along an axis that they have."""
+def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
+    """Join arrays along an axis that they have; for None they are flattened first."""
     if isinstance(arrays, Node):
         raise ShapeError("concat: expected a list of arrays, as in concat([a, b])")
     if not arrays:
         raise ShapeError("concat: expected at least one array")
     nodes = promoted(*arrays)
+    if axis is None:
+        nodes, axis = tuple(reshape(node, (-1,)) for node in nodes), 0
     if nodes[0].ndim == 0:
         raise ShapeError("concat: expected arrays of 1 or more dimensions; use graphc.stack")
     return nodes[0] if len(nodes) == 1 else make(Concat(normalize_axis(axis, nodes[0].ndim)), *nodes)
@@ -110,3 +113,100 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     nodes = promoted(*arrays)
     at = normalize_axis(axis, nodes[0].ndim + 1)
     return concat([expand_dims(node, at) for node in nodes], at)
+
+
+@builder("split")
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Node, ...]:
+    """Cut x along an axis: into so many equal parts, or before each of the given positions, as numpy.split.
+
+    The parts of a symbolic size must come out even, which becomes a requirement.
+    """
+    node = as_node(x)
+    at = normalize_axis(axis, node.ndim)
+    size = node.shape[at]
+    if not isinstance(indices_or_sections, Sequence | np.ndarray):
+        count: int = indices_or_sections.__index__()
+        if count < 1 or (isinstance(size, int) and size % count):
+            raise ShapeError(f"cannot split {node.type} into {count} equal parts along axis {at}")
+        # A reshape says what a symbolic size must satisfy.
+        parts = reshape(node, (*node.shape[:at], count, dims.floordiv(size, count), *node.shape[at + 1 :]))
+        return unstack(parts, at)
+    bounds = [slice_bounds(slice(0, end), size)[1] for end in indices_or_sections]
+    pieces = zip([0, *bounds], [*bounds, size], strict=True)
+    return tuple(_piece(node, at, start, dims.maximum(stop - start, 0)) for start, stop in pieces)
+
+
+@builder("unstack")
+def unstack(x: Any, axis: int = 0) -> tuple[Node, ...]:
+    """Return the parts of x at each position of an axis, whose size must be known; the axis vanishes."""
+    node = as_node(x)
+    at = normalize_axis(axis, node.ndim)
+    count = node.shape[at]
+    if not isinstance(count, int):
+        raise ShapeError(
+            f"unstack: expected an axis of known size, got {node.type}; walk it with graphc.scan or graphc.map"
+        )
+    rest = (*node.shape[:at], *node.shape[at + 1 :])
+    return tuple(reshape(_piece(node, at, k, 1), rest) for k in range(count))
+
+
+def _piece(x: Node, axis: int, start: Dim, size: Dim) -> Node:
+    starts = tuple(start if k == axis else 0 for k in range(x.ndim))
+    return make(Slice(starts, tuple(size if k == axis else n for k, n in enumerate(x.shape)), (1,) * x.ndim), x)
+
+
+@builder("roll")
+def roll(x: Any, shift: Any, axis: Any = None) -> Node:
+    """Move each element by `shift` places along an axis; what leaves at one end enters at the other.
+
+    shift, axis: one each, or as many; for None x is rolled flattened. Its gradient is a roll back.
+    """
+    node = as_node(x)
+    if axis is None:
+        return reshape(roll(reshape(node, (-1,)), shift, 0), node.shape)
+    shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
+    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
+        raise ShapeError(f"roll: expected one shift for each axis, got {len(shifts)} for {len(axes)} axes")
+    count = max(len(shifts), len(axes))
+    for places, one in zip(shifts * (count // len(shifts)), axes * (count // len(axes)), strict=True):
+        at = normalize_axis(one, node.ndim)
+        size = node.shape[at]
+        moved = dims.remainder(places, size)
+        if moved != 0:
+            node = concat([_piece(node, at, size - moved, moved), _piece(node, at, 0, size - moved)], at)
+    return node
+
+
+@builder("tile")
+def tile(x: Any, repetitions: Any) -> Node:
+    """Repeat x as a whole: so often along each axis, the last if fewer numbers than axes are given, as numpy.tile."""
+    node = as_node(x)
+    counts = as_shape(repetitions)
+    rank = max(len(counts), node.ndim)
+    counts = (*(1,) * (rank - len(counts)), *counts)
+    sizes: tuple[Dim, ...] = (*(1,) * (rank - node.ndim), *node.shape)
+    return _repeated(node, list(zip(counts, sizes, strict=True)), before=True)
+
+
+@builder("repeat")
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
+    """Repeat each element along an axis (of x flattened, for None): so often, or each as often as an array says."""
+    node = reshape(as_node(x), (-1,)) if axis is None else as_node(x)
+    at = normalize_axis(axis or 0, node.ndim)
+    if isinstance(repeats, Sequence | np.ndarray):
+        times: Any = np.asarray(repeats)
+        known = expand(node, (*node.shape[:at], len(times), *node.shape[at + 1 :]))
+        return call("take", known, np.repeat(np.arange(len(times)), times), axis=at)
+    (count,) = as_shape(repeats)
+    return _repeated(node, [(count if k == at else 1, size) for k, size in enumerate(node.shape)], before=False)
+
+
+def _repeated(x: Node, factors: list[tuple[Dim, Dim]], *, before: bool) -> Node:
+    """Return x with each axis (count, size) repeated: as a whole, or (not `before`) element by element.
+
+    By a broadcast, so that the gradient is a sum over the repetitions.
+    """
+    narrow = [part for _, size in factors for part in ((1, size) if before else (size, 1))]
+    wide = [part for count, size in factors for part in ((count, size) if before else (size, count))]
+    return reshape(expand(reshape(x, narrow), tuple(wide)), tuple(count * size for count, size in factors))

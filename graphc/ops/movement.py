@@ -213,16 +213,35 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Node:
 def matrix_transpose(x: Any) -> Node:
     """Exchange the last two axes."""
     node = as_node(x)
+    if node.ndim < 2:
+        raise ShapeError(f"matrix_transpose: expected 2 or more dimensions, got {node.type}")
     return permute_dims(node, (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2))
 
 
 @builder("moveaxis")
-def moveaxis(x: Any, source: int, destination: int) -> Node:
-    """Move one axis to another place; the others keep their order."""
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Node:
+    """Move axes to other places; the others keep their order."""
     node = as_node(x)
-    source, destination = normalize_axis(source, node.ndim), normalize_axis(destination, node.ndim)
-    order = [axis for axis in range(node.ndim) if axis != source]
-    order.insert(destination, source)
+    sources, destinations = (
+        [normalize_axis(axis, node.ndim) for axis in (axes if isinstance(axes, Sequence) else (axes,))]
+        for axes in (source, destination)
+    )
+    normalize_axes(sources, node.ndim)
+    if len(sources) != len(normalize_axes(destinations, node.ndim)):
+        raise ShapeError(f"moveaxis: expected as many places as axes, got {source} and {destination}")
+    order = [axis for axis in range(node.ndim) if axis not in sources]
+    for place, axis in sorted(zip(destinations, sources, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(node, order)
+
+
+@builder("swapaxes")
+def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
+    """Exchange two axes."""
+    node = as_node(x)
+    first, second = normalize_axis(axis1, node.ndim), normalize_axis(axis2, node.ndim)
+    order = list(range(node.ndim))
+    order[first], order[second] = second, first
     return permute_dims(node, order)
 
 

@@ -16,19 +16,25 @@ from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
+from graphc.ops.custom_vjp import Rule, custom_vjp
+from graphc.ops.nested import item
 from graphc.ops.operands import as_node
 
 
 @dataclass(frozen=True)
 class Native(Op):
-    """`function(*outputs, *inputs)` fills arrays of `types`; `rule(node, cotangent)` gives the inputs' cotangents."""
+    """`function(*outputs, *inputs)` fills arrays of `types`."""
 
     function: Callable[..., None]
     types: tuple[TensorType, ...]
-    rule: Callable[[Node, Any], tuple[Node | None, ...]] | None = None
 
     name = "native"
     is_native = True
+
+    @property
+    def called(self) -> str:
+        """What the user's function is called."""
+        return self.function.__name__
 
     def infer(self, *inputs: TensorType) -> NodeType:
         return self.types[0] if len(self.types) == 1 else TupleType(self.types)
@@ -40,28 +46,32 @@ class Native(Op):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def vjp(self, node: Node, cotangent: Any) -> tuple[Node | None, ...]:
-        if self.rule is None:
-            raise GraphError(
-                f"the native function {self.function.__name__} has no derivative; give native(..., vjp=rule)"
-            )
-        shares = self.rule(node, cotangent)
-        if not isinstance(shares, tuple | list):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise GraphError(
-                f"the vjp of {self.function.__name__}: expected a tuple with a node or None for each input"
-            )
-        if len(shares) != len(node.inputs):
-            raise GraphError(
-                f"the vjp of {self.function.__name__}: expected {len(node.inputs)} results, got {len(shares)}"
-            )
-        for k, (share, operand) in enumerate(zip(shares, node.inputs, strict=True)):
-            if share is not None and share.type != operand.type:
-                raise GraphError(
-                    f"the vjp of {self.function.__name__}: expected {operand.type} for input {k}, got {share.describe()}"
-                )
-        return tuple(shares)
+        raise GraphError(
+            f"{self.called} is called by {self.name} and has no derivative; give {self.name}(..., vjp=rule)"
+        )
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Any:
+        return self.vjp(node, tangents)
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Any:
+        # One example after the other: the function knows nothing of batches.
+        places = [k for k, operand in enumerate(batched) if operand is not None]
+
+        def one(rows: list[Node]) -> Any:
+            operands = list(node.inputs)
+            for place, row in zip(places, rows, strict=True):
+                operands[place] = row
+            return results(make(self, *operands))
+
+        return call("map", one, [batched[place] for place in places])
 
     def lower(self, out: NodeType, *inputs: TensorType) -> bodies.Body:
         return bodies.Native(self.function)
+
+
+def results(node: Node) -> Any:
+    """Return a node, or the tuple of its results if it has several."""
+    return node if isinstance(node.type, TensorType) else tuple(item(node, k) for k in range(len(node.type.items)))
 
 
 @builder("native")
@@ -69,18 +79,34 @@ def native(
     function: Callable[..., None],
     types: TensorType | tuple[TensorType, ...],
     *inputs: Any,
-    vjp: Callable[[Node, Any], tuple[Node | None, ...]] | None = None,
+    vjp: Rule | None = None,
 ) -> Any:
     """Call a function of your own on whole arrays: `function(*outputs, *inputs)` fills outputs of these types.
 
-    It must compile under Numba without allocating, raising, printing or calling a library: arithmetic, comparisons and
-    square roots work, exp, sin and their like do not. `vjp(node, cotangent)` returns a tuple: a node or None for each
-    input. With several types the result is a tuple of nodes.
+    It must compile under Numba without allocating, raising or printing; Python's math functions work. With several types
+    the result is a tuple of nodes. `vjp(inputs, output, cotangent)` is its derivative, as in `custom_vjp`; without one,
+    differentiation raises GraphError. In a batch (`vmap`) it is called for one example after another.
     """
-    listed = (types,) if isinstance(types, TensorType) else tuple(types)
-    if not all(isinstance(type, TensorType) for type in listed):  # pyright: ignore[reportUnnecessaryIsInstance]
+    given = as_types(types, "native")
+    return with_rule(lambda *nodes: results(make(Native(function, given), *nodes)), function, vjp, inputs)
+
+
+def as_types(types: Any, what: str) -> tuple[TensorType, ...]:
+    """Return the types of a function's outputs; GraphError if they are none."""
+    listed: tuple[Any, ...] = (types,) if isinstance(types, TensorType) else ()
+    if isinstance(types, tuple | list):
+        listed = tuple(types)
+    if not listed or not all(isinstance(type, TensorType) for type in listed):
         example = 'graphc.TensorType(("n", 3), graphc.float32)'
-        raise GraphError(f"native: expected the outputs' types, such as x.type or {example}; got {types!r}")
-    given = tuple(TensorType(as_shape(type.shape), as_dtype(type.dtype)) for type in listed)
-    node = make(Native(function, given, vjp), *(as_node(value) for value in inputs))
-    return node if len(given) == 1 else tuple(call("item", node, k) for k in range(len(given)))
+        raise GraphError(f"{what}: expected the outputs' types, such as x.type or {example}; got {types!r}")
+    return tuple(TensorType(as_shape(type.shape), as_dtype(type.dtype)) for type in listed)
+
+
+def with_rule(build: Callable[..., Any], function: Any, rule: Rule | None, inputs: tuple[Any, ...]) -> Any:
+    """Build nodes from inputs, with a rule for their derivative if there is one."""
+    if not callable(function):
+        raise GraphError(f"expected a function to call, got {function!r}")
+    if rule is None:
+        return build(*(as_node(value) for value in inputs))
+    build.__name__ = getattr(function, "__name__", "function")
+    return custom_vjp(build, rule)(*inputs)

@@ -119,6 +119,17 @@ def enclose(outputs: Sequence[Node], new: Mapping[Node, Node]) -> tuple[Node, ..
     return walk.replace(outputs, new) if new else tuple(outputs)
 
 
+def adopt(outputs: Sequence[Node]) -> tuple[tuple[Node, ...], list[tuple[Node, Node]]]:
+    """Return the outputs on placeholders in place of the states that they read themselves, and pairs of both.
+
+    A rule for a derivative may bring in a state that the step it is derived from does not have.
+    """
+    pairs: list[tuple[Node, Node]] = [
+        (placeholder(node.type), node) for node in walk.topological(outputs) if isinstance(node, Stored)
+    ]
+    return enclose(outputs, {state: inner for inner, state in pairs}), pairs
+
+
 def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
     """Return, for each input, whether the outputs need it."""
     needed = set(walk.topological(outputs))

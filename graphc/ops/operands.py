@@ -7,6 +7,7 @@ Ops demand equal shapes and dtypes; the `astype` and `broadcast_to` nodes insert
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from graphc.dims import Dim
 from graphc.dtypes import DType, as_dtype, default_dtype, float32, float64, promote, weak
 from graphc.errors import DTypeError, GraphcWarning, ShapeError
-from graphc.graph.node import Node, call, constant, here
+from graphc.graph.node import Constant, Node, call, constant, here
 from graphc.graph.types import TensorType, shape_text
 
 _warned: set[tuple[str, int]] = set()
@@ -28,10 +29,18 @@ def as_node(value: Any, like: DType | None = None) -> Node:
         return value
     if is_weak(value):
         dtype = weak(value, like) if like is not None else None
-        if dtype is not None and dtype.kind in "iu" and not _fits(value, dtype):
+        if dtype is not None and dtype.kind != "b" and not _fits(value, dtype):
             raise DTypeError(f"{value} does not fit {dtype}")
-        return constant(value, dtype)
+        # NumPy makes objects of integers beyond 64 bits, where a float may well be meant.
+        return constant(float(value) if dtype is not None and dtype.is_float else value, dtype)
     return constant(value)
+
+
+def number_of(node: Node) -> float | None:
+    """Return the number that a node is known to be, or to repeat; None if there is none."""
+    while node.op.name == "broadcast_to":
+        (node,) = node.inputs
+    return node.op.value.item() if isinstance(node.op, Constant) and node.op.value.size == 1 else None
 
 
 def is_weak(value: Any) -> bool:
@@ -43,25 +52,31 @@ def is_weak(value: Any) -> bool:
 
 
 def _fits(value: int | float, dtype: DType) -> bool:
+    if dtype.is_float:
+        return isinstance(value, float) or -sys.float_info.max <= value <= sys.float_info.max
     limits = np.iinfo(dtype.numpy)
     return bool(limits.min <= value <= limits.max)
 
 
-def promoted(*values: Any) -> tuple[Node, ...]:
-    """Return the operands as nodes of one dtype."""
-    strong = [value if isinstance(value, Node) else constant(value) for value in values if not is_weak(value)]
+def common_dtype(*values: Any) -> DType:
+    """Return the dtype that nodes, arrays, dtypes and Python numbers have together."""
     numbers = [value for value in values if is_weak(value)]
+    strong = [v if isinstance(v, DType) else as_node(v).dtype for v in values if not is_weak(v)]
     if not strong:
-        strong = [constant(value) for value in numbers]
-        numbers = []
-    result = promote(*(node.dtype for node in strong))
-    if result is float64 and any(isinstance(v, Node) and v.dtype is float32 for v in values):
-        _warn_of_upcast(values)
+        return promote(*(constant(number).dtype for number in numbers))
+    result = promote(*strong)
     for number in numbers:
         result = weak(number, result)
-    taken = iter(strong)
-    nodes = [as_node(v, result) if is_weak(v) and len(strong) < len(values) else next(taken) for v in values]
-    return tuple(cast(node, result) for node in nodes)
+    return result
+
+
+def promoted(*values: Any) -> tuple[Node, ...]:
+    """Return the operands as nodes of one dtype."""
+    operands = [value if is_weak(value) else as_node(value) for value in values]
+    result = common_dtype(*operands)
+    if result is float64 and any(isinstance(v, Node) and v.dtype is float32 for v in values):
+        _warn_of_upcast(values)
+    return tuple(cast(as_node(operand, result), result) for operand in operands)
 
 
 def aligned(*values: Any) -> tuple[Node, ...]:

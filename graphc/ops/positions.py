@@ -4,6 +4,8 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +14,14 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, FloorDiv, Maximum, Minimum, Remainder
-from graphc.dtypes import as_dtype, default_dtype, int64
+from graphc.dtypes import as_dtype, float64, int64
+from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
-from graphc.ops.operands import cast
+from graphc.ops.operands import as_node, as_optional_dtype, cast
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,51 @@ def size(dim: object, dtype: object = None) -> Node:
 
 
 @builder("arange")
-def arange(start: object, stop: object = None, step: int = 1, dtype: object = None) -> Node:
-    """Return start, start + step, ... below stop (from 0, with one argument), as int64 unless said otherwise."""
+def arange(start: object, stop: object = None, step: int | float = 1, dtype: object = None) -> Node:
+    """Return start, start + step, ... below stop (from 0, with one argument).
+
+    dtype: int64; with Python floats, whose values are computed in float64 and then rounded, the default floating one.
+    """
+    if step == 0:
+        raise ShapeError("arange: expected a step other than 0")
+    if any(isinstance(value, float) for value in (start, stop, step)):
+        return _floats(*((0.0, start) if stop is None else (start, stop)), step, dtype)
+    step = operator.index(step)  # pyright: ignore[reportArgumentType]
     first, last = (0, as_dim(start)) if stop is None else (_bound(start), _bound(stop))
     distance = last - first if step > 0 else first - last
     length = dims.maximum(dims.floordiv(distance + _magnitude(step) - 1, _magnitude(step)), 0)
     value = first + step * DimExpr.of(Axis("i0", length))
     node = make(Positions((length,), value))
     return node if dtype is None else cast(node, as_dtype(dtype))
+
+
+def _floats(start: Any, stop: Any, step: float, dtype: object) -> Node:
+    if not all(isinstance(value, int | float) for value in (start, stop, step)):
+        raise ShapeError(
+            f"arange: expected numbers with a step of {step}, got {start} and {stop}; use arange(n) * step"
+        )
+    length = max(math.ceil((stop - start) / step), 0)
+    positions = cast(make(Positions((length,), DimExpr.of(Axis("i0", length)))), float64)
+    return cast(positions * float(step) + float(start), as_optional_dtype(dtype))
+
+
+@builder("linspace")
+def linspace(start: Any, stop: Any, num: object, dtype: object = None, endpoint: bool = True) -> Node:
+    """Return `num` numbers from start to stop at equal distances, with stop itself unless `endpoint` is false.
+
+    start, stop: numbers, or nodes without dimensions. dtype: the default floating one unless given. Values are computed
+    in float64 and then rounded.
+    """
+    first, last = (cast(as_node(value, float64), float64) for value in (start, stop))
+    if first.ndim or last.ndim:
+        raise ShapeError(f"linspace: expected numbers, got {first.type} and {last.type}")
+    count = as_dim(num)
+    places = arange(count, dtype=float64)
+    gaps = call("maximum", size(count - 1 if endpoint else count, float64), 1.0)
+    values = places / gaps * (last - first) + first
+    if endpoint:  # the last is stop itself, whatever rounding does
+        values = call("where", places == gaps, last, values)
+    return cast(values, as_optional_dtype(dtype))
 
 
 def _bound(value: object) -> Dim:
@@ -105,26 +145,49 @@ def _magnitude(step: int) -> int:
 
 
 @builder("eye")
-def eye(rows: object, columns: object = None, dtype: object = None) -> Node:
-    """Return ones on the diagonal, zeros elsewhere."""
+def eye(rows: object, columns: object = None, dtype: object = None, k: int = 0) -> Node:
+    """Return ones on diagonal k, counted upwards from the main one, and zeros elsewhere."""
     height = as_dim(rows)
     width = height if columns is None else as_dim(columns)
-    return cast(_compare("equal", height, width, 0), default_dtype() if dtype is None else as_dtype(dtype))
+    return cast(_compare("equal", height, width, k), as_optional_dtype(dtype))
+
+
+@builder("diagonal")
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
+    """Return the diagonal of two axes as a new last axis: x[i, i + offset], as numpy.diagonal."""
+    node = as_node(x)
+    if node.ndim < 2:
+        raise ShapeError(f"diagonal: expected 2 or more dimensions, got {node.type}")
+    matrices = call("moveaxis", node, (axis1, axis2), (-2, -1))
+    *batch, height, width = matrices.shape
+    if not isinstance(width, int) or not isinstance(height, int):
+        down, right = (0, offset) if offset >= 0 else (-offset, 0)
+        places = arange(dims.maximum(dims.minimum(height - down, width - right), 0))
+        return matrices[..., places + down, places + right]
+    length = max(min(height, width - offset) if offset >= 0 else min(height + offset, width), 0)
+    first = (offset if offset >= 0 else -offset * width) if length else 0
+    # Row-major, the diagonal is one slice: its adjoint is a padding between elements.
+    flat = call("reshape", matrices, (*batch, height * width))
+    start, step = (*(0 for _ in batch), first), (*(1 for _ in batch), width + 1)
+    return call("slice", flat, start, (*batch, length), step)
 
 
 @builder("tril")
-def tril(x: Node, k: int = 0) -> Node:
+def tril(x: Any, k: int = 0) -> Node:
     """Return x with zeros above diagonal k of its last two axes."""
     return _masked("less_equal", x, k)
 
 
 @builder("triu")
-def triu(x: Node, k: int = 0) -> Node:
+def triu(x: Any, k: int = 0) -> Node:
     """Return x with zeros below diagonal k of its last two axes."""
     return _masked("greater_equal", x, k)
 
 
-def _masked(relation: str, x: Node, k: int) -> Node:
+def _masked(relation: str, x: Any, k: int) -> Node:
+    x = as_node(x)
+    if x.ndim < 2:
+        raise ShapeError(f"a triangle: expected 2 or more dimensions, got {x.type}")
     return call("where", _compare(relation, x.shape[-2], x.shape[-1], k), x, 0)
 
 

@@ -1,4 +1,4 @@
-"""Reductions over axes, running sums, and the compositions built on them.
+"""Reductions over axes, and the compositions built on them.
 
 Ties: max and min share the gradient evenly, as torch.amax; argmax takes the first of equals, and NaN counts as largest.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
-from graphc.dtypes import as_dtype, bool_, int64, uint8, uint32
+from graphc.dtypes import as_dtype, bool_, int64, uint8
 from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
@@ -20,9 +20,10 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.comparison import isfinite, where
+from graphc.ops.cumulative import CumulativeProd, previous
 from graphc.ops.exponential import exp, log
 from graphc.ops.gradient_control import stop_gradient
-from graphc.ops.movement import broadcast_to, expand_dims, reshape
+from graphc.ops.movement import broadcast_to, expand_dims, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis
 from graphc.ops.positions import size as size_of
 
@@ -74,6 +75,34 @@ class Sum(Reduction):
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
         return None if tangents[0] is None else make(self, tangents[0])
+
+
+class Prod(Reduction):
+    """The product; 1 over nothing."""
+
+    name = "prod"
+    combiner = "multiply"
+
+    def numpy(self, x: Any) -> Any:
+        return np.prod(x, self.axes, dtype=x.dtype)
+
+    def _others(self, x: Node) -> Node:
+        """Return, for each element, the product of all others: right where elements are 0, too."""
+        kept = tuple(k for k in range(x.ndim) if k not in self.axes)
+        order = (*kept, *self.axes)
+        moved = permute_dims(x, order)
+        flat = reshape(moved, (*(x.shape[k] for k in kept), dims.product(x.shape[k] for k in self.axes)))
+        last = len(kept)
+        before = previous(make(CumulativeProd(last, reverse=False), flat), last, 1, reverse=False)
+        after = previous(make(CumulativeProd(last, reverse=True), flat), last, 1, reverse=True)
+        return permute_dims(reshape(before * after, moved.shape), tuple(order.index(k) for k in range(x.ndim)))
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
+        (x,) = node.inputs
+        return (self.restored(cotangent, x.shape) * self._others(x),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None if tangents[0] is None else make(Sum(self.axes), tangents[0] * self._others(node.inputs[0]))
 
 
 class _Extreme(Reduction):
@@ -169,50 +198,33 @@ class ArgMax(_Constant):
         return np.argmax(x, self.axes[0])
 
 
-@dataclass(frozen=True)
-class CumulativeSum(Op):
-    """Running sums along an axis; from its end if `reverse`."""
-
-    axis: int
-    reverse: bool
-
-    name = "cumulative_sum"
-
-    def infer(self, x: TensorType) -> TensorType:
-        demand(x, "fiu", self.name)
-        return x
-
-    def numpy(self, x: Any) -> Any:
-        ordered = np.flip(x, self.axis) if self.reverse else x
-        result = np.cumsum(ordered, self.axis, dtype=x.dtype)
-        return np.flip(result, self.axis) if self.reverse else result
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
-        return (make(CumulativeSum(self.axis, not self.reverse), cotangent),)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None if tangents[0] is None else make(self, tangents[0])
-
-    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
-        assert batched[0] is not None
-        return make(CumulativeSum(self.axis + 1, self.reverse), batched[0])
-
-    def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
-        value = expr.load(0, bodies.output_axes(out), x.dtype)
-        return bodies.compute(out, value, ("add", self.axis, self.reverse))
-
-
 def _reduce(kind: type[Reduction], node: Node, axis: Any, keepdims: bool) -> Node:
     axes = normalize_axes(axis, node.ndim)
     result = make(kind(axes), node) if axes or kind is ArgMax else node
     return expand_dims(result, axes) if keepdims and axes else result
 
 
-@builder("sum")
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Sum over axes (all, if none are given); booleans and integers are summed as int64."""
+def _accumulating(x: Any, dtype: object) -> Node:
+    """Return the operand in the dtype in which it is summed or multiplied."""
     node = as_node(x)
-    return _reduce(Sum, node if node.dtype.is_float else cast(node, int64), axis, keepdims)
+    if dtype is not None:
+        return cast(node, as_dtype(dtype))
+    return node if node.dtype.is_float else cast(node, int64)
+
+
+@builder("sum")
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: object = None) -> Node:
+    """Sum over axes (all, if none are given); booleans and integers are summed as int64 unless a dtype is given."""
+    return _reduce(Sum, _accumulating(x, dtype), axis, keepdims)
+
+
+@builder("prod")
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: object = None) -> Node:
+    """Multiply over axes (all, if none are given); booleans and integers as int64 unless a dtype is given.
+
+    The derivatives hold where elements are 0 too.
+    """
+    return _reduce(Prod, _accumulating(x, dtype), axis, keepdims)
 
 
 @builder("mean")
@@ -226,11 +238,15 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 
 @builder("var")
 def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
-    """Return the variance over axes: the sum of squared distances from the mean, over the count minus `correction`."""
+    """Return the variance over axes: the sum of squared distances from the mean, over the count minus `correction`.
+
+    NaN where the count is 0; where the correction uses it up, a division by 0, as in NumPy.
+    """
     node = floating(x)
     count = dims.product(node.shape[k] for k in normalize_axes(axis, node.ndim))
     centred = node - mean(node, axis, keepdims=True)
-    return _reduce(Sum, centred * centred, axis, keepdims) / (size_of(count, node.dtype) - correction)
+    freedom = call("maximum", size_of(count, node.dtype) - correction, 0)
+    return _reduce(Sum, centred * centred, axis, keepdims) / freedom
 
 
 @builder("std")
@@ -241,14 +257,16 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.
 
 @builder("max")
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return the largest element over axes; equals share the gradient evenly."""
-    return _reduce(Max, as_node(x), axis, keepdims)
+    """Return the largest element over axes, NaN if one is; equals share the gradient evenly."""
+    node = as_node(x)
+    return _reduce(Any_ if node.dtype is bool_ else Max, node, axis, keepdims)
 
 
 @builder("min")
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return the smallest element over axes; equals share the gradient evenly."""
-    return _reduce(Min, as_node(x), axis, keepdims)
+    """Return the smallest element over axes, NaN if one is; equals share the gradient evenly."""
+    node = as_node(x)
+    return _reduce(All if node.dtype is bool_ else Min, node, axis, keepdims)
 
 
 @builder("all")
@@ -267,6 +285,7 @@ def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
     """Return the position of the largest element along an axis (in all of x, flattened, for None), as int64."""
     node = as_node(x)
+    node = cast(node, uint8) if node.dtype is bool_ else node
     if axis is None:
         found = make(ArgMax((0,)), reshape(node, (-1,)))
         return reshape(found, (1,) * node.ndim) if keepdims else found
@@ -278,34 +297,20 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
     """Return the position of the smallest element along an axis (in all of x, flattened, for None), as int64."""
     node = as_node(x)
     # The negative of an unsigned or extreme integer would wrap around.
-    node = cast(node, int64) if node.dtype in (uint8, uint32) or node.dtype.kind == "i" else node
-    return argmax(-node if node.dtype.is_float else -1 - node, axis, keepdims)
-
-
-@builder("cumulative_sum")
-def cumulative_sum(x: Any, axis: int | None = None, reverse: bool = False, dtype: object = None) -> Node:
-    """Return running sums along an axis (it may be left out for one dimension), from its end if `reverse`."""
-    node = as_node(x)
-    if dtype is not None:
-        node = cast(node, as_dtype(dtype))
-    elif not node.dtype.is_float:
-        node = cast(node, int64)
-    if axis is None and node.ndim != 1:
-        raise ShapeError(f"cumulative_sum of {node.type} needs an axis")
-    return make(CumulativeSum(normalize_axis(axis or 0, node.ndim), reverse), node)
+    return argmax(-node if node.dtype.is_float else -1 - cast(node, int64), axis, keepdims)
 
 
 def _shift(node: Node, axis: Any) -> Node:
-    """Return the largest finite element over axes, as a constant to derivatives: it cancels in what follows."""
-    largest = max(node, axis, keepdims=True)
-    return stop_gradient(where(isfinite(largest), largest, 0))
+    """Return the largest element over axes, as a constant to derivatives: it cancels in what follows."""
+    return stop_gradient(max(node, axis, keepdims=True))
 
 
 @builder("logsumexp")
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return log(sum(exp(x))) over axes, without overflow."""
+    """Return log(sum(exp(x))) over axes, without overflow; of -infinity alone it is -infinity."""
     node = floating(x)
-    shift = _shift(node, axis)
+    largest = _shift(node, axis)
+    shift = where(isfinite(largest), largest, 0)
     result = log(sum(exp(node - shift), axis, keepdims=True)) + shift
     axes = normalize_axes(axis, node.ndim)
     return result if keepdims else call("squeeze", result, axes)
@@ -313,7 +318,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 
 @builder("softmax")
 def softmax(x: Any, axis: Any = -1) -> Node:
-    """Return exp(x) / sum(exp(x)) over axes, without overflow."""
+    """Return exp(x) / sum(exp(x)) over axes, without overflow; NaN where all are -infinity or one is +infinity."""
     node = floating(x)
     weights = exp(node - _shift(node, axis))
     return weights / sum(weights, axis, keepdims=True)
@@ -321,7 +326,7 @@ def softmax(x: Any, axis: Any = -1) -> Node:
 
 @builder("log_softmax")
 def log_softmax(x: Any, axis: Any = -1) -> Node:
-    """Return log(softmax(x)) over axes, without overflow."""
+    """Return log(softmax(x)) over axes, without overflow; NaN where softmax is."""
     node = floating(x)
     shifted = node - _shift(node, axis)
     return shifted - log(sum(exp(shifted), axis, keepdims=True))

@@ -25,7 +25,19 @@ from graphc.graph.op import inherit, require
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType, as_dim
-from graphc.ops.nested import Nested, capture, enclose, inside_loop, item, loop_index, needed, trace_start, used, zeros
+from graphc.ops.nested import (
+    Nested,
+    adopt,
+    capture,
+    enclose,
+    inside_loop,
+    item,
+    loop_index,
+    needed,
+    trace_start,
+    used,
+    zeros,
+)
 from graphc.ops.operands import as_node, expand
 
 Several = tuple["Node | None", ...]
@@ -249,7 +261,8 @@ def assemble(
     known = set(results)
     kept = (carry.placeholder for carry in carries if carry.keep and carry.placeholder not in known)
     outputs = (*(carry.new for carry in carries), *results, *kept)
-    slices, shared = needed(slices, outputs), needed(shared, outputs)
+    outputs, brought = adopt(outputs)
+    slices, shared = needed(slices, outputs), needed([*shared, *brought], outputs)
     inputs = (*(carry.placeholder for carry in carries), *(inner for inner, _ in (*slices, *shared)))
     op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse)
     return make(op, *(carry.initial for carry in carries), *(operand for _, operand in (*slices, *shared)))

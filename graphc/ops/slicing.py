@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim
+from graphc.dims import Dim, DimExpr
 from graphc.dtypes import bool_
 from graphc.errors import ShapeError
 from graphc.graph import bodies
@@ -168,3 +168,28 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
     axes = normalize_axes(axis, node.ndim)
     start = tuple(size - 1 if k in axes else 0 for k, size in enumerate(node.shape))
     return make(Slice(start, node.shape, tuple(-1 if k in axes else 1 for k in range(node.ndim))), node)
+
+
+def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
+    """Return start, size and step of a Python slice on an axis.
+
+    On a symbolic axis nothing is clipped: the bounds must lie within it, which becomes a requirement. So x[1:] has
+    size n - 1, and not max(n - 1, 0).
+    """
+    if any(isinstance(bound, Node) for bound in (key.start, key.stop, key.step)):
+        raise ShapeError("a slice's bounds must be known when the graph is built; use graphc.dynamic_slice")
+    step = 1 if key.step is None else int(key.step)
+    if step == 0:
+        raise ShapeError("a slice's step must not be 0")
+    if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
+        found = range(*key.indices(extent))
+        return (found.start if len(found) else 0), len(found), step
+    start = (0 if step > 0 else extent - 1) if key.start is None else _bound(key.start, extent)
+    stop = (extent if step > 0 else -1) if key.stop is None else _bound(key.stop, extent)
+    distance = stop - start if step > 0 else start - stop
+    return start, dims.floordiv(distance + abs(step) - 1, abs(step)), step
+
+
+def _bound(bound: Any, extent: Dim) -> Dim:
+    at: Dim = bound if isinstance(bound, DimExpr) else bound.__index__()
+    return at + extent if isinstance(at, int) and at < 0 else at

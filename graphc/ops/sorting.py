@@ -1,4 +1,4 @@
-"""Sorting: the positions that sort each row, by a function over whole arrays."""
+"""Sorting and searching, by functions over whole arrays; what they give are positions, so gradients go by indexing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dtypes import int64
-from graphc.errors import ShapeError
+from graphc.dtypes import bool_, int64, uint8
+from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
-from graphc.graph.node import Node, builder, make
+from graphc.graph.node import Node, builder, call, constant, make, require
 from graphc.graph.op import Op
-from graphc.graph.types import TensorType
+from graphc.graph.types import TensorType, as_dim
+from graphc.ops.comparison import isnan, where
 from graphc.ops.indexing import take_along_axis
-from graphc.ops.movement import moveaxis, reshape
-from graphc.ops.operands import as_node, cast, normalize_axis
+from graphc.ops.movement import moveaxis, permute_dims, reshape
+from graphc.ops.operands import as_node, cast, expand, floating, normalize_axes, normalize_axis, promoted
+from graphc.ops.positions import size as size_of
 
 
 def sort_rows(order: Any, values: Any) -> None:
@@ -96,6 +98,7 @@ def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:
     """Return the positions that sort x along an axis, as int64: equals keep their order, NaN comes last."""
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
+    node = cast(node, uint8) if node.dtype is bool_ else node
     if descending:
         node = -node if node.dtype.is_float else -1 - cast(node, int64)
     last = moveaxis(node, at, -1)
@@ -107,3 +110,113 @@ def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:
 def sort(x: Any, axis: int = -1, descending: bool = False) -> Node:
     """Return x sorted along an axis: NaN last. Its gradient goes where the elements came from."""
     return take_along_axis(x, argsort(x, axis, descending), axis)
+
+
+@builder("topk")
+def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Node, Node]:
+    """Return the k largest (or smallest) elements along an axis, in order, and their positions, as int64.
+
+    Of equals the first comes first; NaN comes last. The gradient goes where the elements came from.
+    """
+    node = as_node(x)
+    at = normalize_axis(axis, node.ndim)
+    order = argsort(node, at, descending=largest)
+    start = (0,) * node.ndim
+    sizes = tuple(as_dim(k) if axis == at else size for axis, size in enumerate(node.shape))
+    chosen = call("slice", order, start, sizes)
+    return take_along_axis(node, chosen, at), chosen
+
+
+@builder("median")
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
+    """Return the median over axes (all, if none are given), as numpy.median: of an even count, the mean of the middle two.
+
+    NaN where an element is NaN, or where there is none. The gradient goes to the middle elements.
+    """
+    node = floating(x)
+    axes = normalize_axes(axis, node.ndim)
+    kept = tuple(size for k, size in enumerate(node.shape) if k not in axes)
+    count = dims.product(node.shape[k] for k in axes)
+    narrow = tuple(1 if k in axes else size for k, size in enumerate(node.shape))
+    if count == 0:
+        return call("full", narrow if keepdims else kept, float("nan"), dtype=node.dtype)
+    order = (*(k for k in range(node.ndim) if k not in axes), *axes)
+    ordered = sort(reshape(permute_dims(node, order), (*kept, count)))
+
+    low, high, last = (ordered[..., k] for k in (dims.floordiv(count - 1, 2), dims.floordiv(count, 2), count - 1))
+    odd = count % 2 == 1 if isinstance(count, int) else size_of(count) % 2 == 1
+    middle = where(odd, low, (low + high) * 0.5)
+    return reshape(where(isnan(last), last, middle), narrow if keepdims else kept)
+
+
+def search_rows(places: Any, ordered: Any, values: Any, right: Any) -> None:
+    """Fill `places` with where each value belongs in its row of `ordered`, after equals if `right`; NaN is largest."""
+    rows, count = values.shape
+    for row in range(rows):
+        for k in range(count):
+            value = values[row, k]
+            low = 0
+            high = ordered.shape[1]
+            while low < high:
+                middle = (low + high) // 2
+                other = ordered[row, middle]
+                before = other < value or (value != value and other == other)
+                same = other == value or (value != value and other != other)
+                if before or (right[0] != 0 and same):
+                    low = middle + 1
+                else:
+                    high = middle
+            places[row, k] = low
+
+
+@dataclass(frozen=True)
+class SearchSorted(Op):
+    """Where values (R, M) belong in sorted rows (R, N): int64, before equals, or after them if the last operand, (1,), is 1."""
+
+    name = "searchsorted"
+    is_native = True
+
+    def infer(self, ordered: TensorType, values: TensorType, right: TensorType) -> TensorType:
+        if ordered.rank != 2 or values.rank != 2 or right.shape != (1,):
+            raise ShapeError(f"searchsorted: expected two matrices and a side, got {ordered}, {values} and {right}")
+        if ordered.dtype is not values.dtype:
+            raise DTypeError(f"searchsorted: expected equal dtypes, got {ordered} and {values}")
+        require(ordered.shape[0], "==", values.shape[0], f"searchsorted of {values} in {ordered}")
+        return TensorType(values.shape, int64)
+
+    def numpy(self, ordered: Any, values: Any, right: Any) -> Any:
+        side = "right" if right[0] else "left"
+        rows: list[Any] = [np.searchsorted(a, v, side) for a, v in zip(ordered, values, strict=True)]
+        return np.array(rows, np.int64).reshape(values.shape)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return (None,) * len(node.inputs)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        size = next(operand.shape[0] for operand in batched if operand is not None)
+        pairs = zip(batched[:2], node.inputs[:2], strict=True)
+        rows = (expand(x, (size, *x.shape)) if b is None else b for b, x in pairs)
+        flat = (reshape(x, (x.shape[0] * x.shape[1], x.shape[2])) for x in rows)
+        return reshape(make(self, *flat, node.inputs[2]), (size, *node.shape))
+
+    def lower(self, out: TensorType, *inputs: TensorType) -> bodies.Body:
+        return bodies.Native(search_rows)
+
+
+@builder("searchsorted")
+def searchsorted(sorted: Any, values: Any, side: str = "left") -> Node:
+    """Return where values belong in a sorted vector to keep it sorted, as int64: before equals, or after ("right").
+
+    NaN counts as largest, as in numpy.searchsorted.
+    """
+    ordered, wanted = promoted(sorted, values)
+    if ordered.ndim != 1:
+        raise ShapeError(f"searchsorted: expected a sorted vector, got {ordered.type}; use graphc.vmap for more")
+    if side not in ("left", "right"):
+        raise GraphError(f'searchsorted: expected side "left" or "right", got {side!r}')
+    rows = reshape(ordered, (1, ordered.shape[0]))
+    places = make(SearchSorted(), rows, reshape(wanted, (1, wanted.tensor.size)), constant([int(side == "right")]))
+    return reshape(places, wanted.shape)

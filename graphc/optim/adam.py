@@ -1,12 +1,12 @@
-"""Adam."""
+"""Adam and AdamW."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from graphc.errors import GraphError
-from graphc.graph.node import Node
+from graphc.graph.node import Node, State
+from graphc.ops.arithmetic import maximum
 from graphc.ops.exponential import exp, sqrt
 from graphc.optim.optimizer import Optimizer
 
@@ -16,39 +16,82 @@ class Adam(Optimizer):
 
     Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015.
     As in PyTorch, epsilon is added to sqrt(second moment) / sqrt(its bias correction). weight_decay adds that multiple
-    of the parameter to the gradient.
+    of the parameter to the gradient. amsgrad divides by the largest second moment so far (Reddi, Kale and Kumar, On the
+    Convergence of Adam and Beyond, 2018).
     """
-
-    slots = ("first", "second")
 
     def __init__(
         self,
-        learning_rate: float = 1e-3,
+        learning_rate: float | State = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise GraphError(f"Adam: expected betas from 0 to below 1, got {betas}")
-        if eps < 0 or weight_decay < 0:
-            raise GraphError(f"Adam: expected eps and weight_decay of 0 or more, got {eps}, {weight_decay}")
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(learning_rate, clip_norm, clip_value)
+        self.betas, self.eps, self.weight_decay, self.amsgrad = betas, eps, weight_decay, amsgrad
+        self.check()
+
+    def check(self) -> None:
+        super().check()
+        self.demand(0, "eps", "weight_decay")
+        self.demand(0, "betas", below=1)
+
+    @property
+    def slots(self) -> dict[str, float]:
+        return {"first": 0.0, "second": 0.0} | ({"largest": 0.0} if self.amsgrad else {})
 
     def scales(self, count: Node) -> dict[str, Node]:
         # Scalars, once a step and in float64: 1 - beta^t loses half its digits in float32 at the first steps.
         first, second = (1.0 - _power(beta, count) for beta in self.betas)
-        return {"rate": self.learning_rate / first, "spread": 1.0 / sqrt(second)}
+        return {"rate": self.rate / first, "spread": 1.0 / sqrt(second), "learning_rate": self.rate}
 
     def step(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
-        if self.weight_decay:
-            gradient = gradient + parameter * self.weight_decay
-        first = slots["first"] + (gradient - slots["first"]) * (1 - self.betas[0])
-        second = slots["second"] * self.betas[1] + gradient * gradient * (1 - self.betas[1])
-        new = parameter - scales["rate"] * first / (sqrt(second) * scales["spread"] + self.eps)
-        return new, {"first": first, "second": second}
+        gradient = self.decayed(parameter, gradient)
+        changed = {
+            "first": slots["first"] + (gradient - slots["first"]) * (1 - self.betas[0]),
+            "second": slots["second"] * self.betas[1] + gradient * gradient * (1 - self.betas[1]),
+        }
+        second = changed["second"]
+        if self.amsgrad:
+            second = changed["largest"] = maximum(slots["largest"], second)
+        spread = sqrt(second) * scales["spread"] + self.eps
+        return self.shrunk(parameter, scales) - scales["rate"] * changed["first"] / spread, changed
+
+    def shrunk(self, parameter: Node, scales: Mapping[str, Node]) -> Node:
+        """Return the parameter that the step starts from."""
+        return parameter
+
+
+class AdamW(Adam):
+    """Adam whose weight decay is no part of the gradient: the parameter is first scaled by 1 - rate * weight_decay.
+
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | State = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value)
+
+    def decayed(self, parameter: Node, gradient: Node) -> Node:
+        return gradient
+
+    def shrunk(self, parameter: Node, scales: Mapping[str, Node]) -> Node:
+        return parameter * (1.0 - scales["learning_rate"] * self.weight_decay) if self.weight_decay else parameter
 
 
 def _power(base: float, count: Node) -> Node:

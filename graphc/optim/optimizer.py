@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,66 +15,87 @@ from graphc.derivatives import grad
 from graphc.errors import GraphError
 from graphc.graph import walk
 from graphc.graph.node import Node, Parameter, State, state
+from graphc.graph.operators import builder
+from graphc.graph.structure import map_leaves
+from graphc.ops.arithmetic import clip
+from graphc.ops.gradient_control import clip_by_norm
+from graphc.optim.updates import Updates
 
-Updates = dict[Node, Node]
+WHOLE_STEP = ("learning_rate", "clip_norm", "clip_value")
 
 
 class Optimizer:
     """A training rule. A subclass names its slots and says what a gradient does to a parameter and to them.
 
     `learning_rate` (float64) and `step_count` (int64, the number of steps taken) are states: read their `.value` and
-    change them by `.set`, while running too.
+    change them by `.set`, while running too. `clip_norm` scales all gradients of a step so that their common Euclidean
+    norm is at most this (see `graphc.clip_by_norm`; Keras: global_clipnorm); `clip_value` clips each element to
+    [-clip_value, clip_value].
+
+    A subclass keeps its options in attributes called as the arguments of its `__init__`, so that groups of
+    parameters can have others, and then calls `check`.
     """
 
-    slots: tuple[str, ...] = ()
-
-    def __init__(self, learning_rate: float) -> None:
-        if not isinstance(learning_rate, int | float | np.number):  # pyright: ignore[reportUnnecessaryIsInstance]
-            advice = "a number as the learning rate; parameters are given to minimize(loss, parameters)"
-            raise GraphError(f"expected {advice}, got a {type(learning_rate).__name__}")
-        if not learning_rate >= 0:
-            raise GraphError(f"expected a learning rate of 0 or more, got {learning_rate}")
-        self.learning_rate: State = state(np.float64(learning_rate), "learning_rate")
+    def __init__(
+        self, learning_rate: float | State, clip_norm: float | None = None, clip_value: float | None = None
+    ) -> None:
+        self.learning_rate: State = _rate_of(learning_rate, type(self).__name__)
         self.step_count: State = state(np.int64(0), "step_count")
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        # What `scales` reads: the learning rate, or that of a group.
+        self.rate: Node = self.learning_rate
         self._slots: dict[Parameter, dict[str, State]] = {}
 
-    def minimize(self, loss: Node, parameters: Iterable[Parameter] | None = None) -> Updates:
+    @property
+    def slots(self) -> dict[str, float]:
+        """The names of the states beside each parameter, with what they are filled with at the start."""
+        return {}
+
+    def check(self) -> None:
+        """Raise GraphError where an option has no meaning."""
+        for name in ("clip_norm", "clip_value"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None; got {value}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise GraphError(f"{type(self).__name__}: expected clip_norm or clip_value, got both")
+
+    def minimize(
+        self, loss: Node, parameters: Iterable[Parameter] | Iterable[Mapping[str, Any]] | None = None
+    ) -> Updates:
         """Return the updates of one step down the gradient of a scalar.
 
-        parameters: those to train; all that the loss depends on, unless given.
+        parameters: those to train; all that the loss depends on, unless given. Or groups with options of their own:
+        [{"parameters": backbone.parameters(), "learning_rate": 1e-4}, {"parameters": head.parameters()}]. The learning
+        rate of a group keeps its proportion to the optimizer's when that is set; a state of your own is taken as it is.
+        Frozen parameters (see `Parameter.trainable`) are left out. Raises GraphError where there is nothing to train, or
+        the loss does not depend on a parameter.
         """
-        if parameters is None:
-            chosen = [node for node in walk.topological([loss]) if isinstance(node, Parameter)]
-        else:
-            chosen = list(dict.fromkeys(parameters))
-        if not chosen:
-            raise GraphError(f"the loss depends on no parameter\n  {loss.describe()}")
-        return self.apply(dict(zip(chosen, grad(loss, chosen), strict=True)))
+        return _minimize(self, loss, parameters)
 
-    def apply(self, gradients: Mapping[Parameter, Node]) -> Updates:
-        """Return the updates of one step with these gradients: {parameter, slot or count: its new value}."""
-        for parameter, gradient in gradients.items():
-            if not isinstance(parameter, Parameter):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise GraphError(f"expected a parameter to train, got {parameter!r}")
-            if gradient.type != parameter.type:
-                raise GraphError(f"the gradient has another type: {gradient.describe()}\n  {parameter.describe()}")
-        count = self.step_count + 1
-        updates: Updates = {self.step_count: count}
-        scales = self.scales(count)
-        for parameter, gradient in gradients.items():
-            slots = self.slots_of(parameter)
-            of_dtype = {name: scale.astype(parameter.dtype) for name, scale in scales.items()}
-            new, changed = self.step(parameter, gradient, slots, of_dtype)
-            updates[parameter] = new
-            updates |= {slots[name]: value for name, value in changed.items()}
-        return updates
+    def apply(
+        self,
+        gradients: Mapping[Parameter, Node],
+        parameters: Iterable[Parameter] | Iterable[Mapping[str, Any]] | None = None,
+    ) -> Updates:
+        """Return the updates of one step with these gradients: {parameter, slot or count: its new value}.
+
+        parameters: as in `minimize`; those that have a gradient, unless given. Frozen ones are left out.
+        """
+        return _apply(self, gradients, parameters)
+
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        shown = [f"{name}={getattr(self, name)!r}" for name in names if name != "learning_rate"]
+        return f"{type(self).__name__}({', '.join([f'learning_rate={self.learning_rate.value}', *shown])})"
 
     def slots_of(self, parameter: Parameter) -> dict[str, State]:
-        """Return the states that stand beside a parameter, by name; made of zeros when first asked for."""
-        if parameter not in self._slots:
-            zeros = np.zeros(parameter.value.shape, parameter.value.dtype)
-            self._slots[parameter] = {name: state(zeros, f"{parameter.name}.{name}") for name in self.slots}
-        return self._slots[parameter]
+        """Return the states that stand beside a parameter, by name; made when first asked for."""
+        held = self._slots.setdefault(parameter, {})
+        for name, start in self.slots.items():
+            if name not in held:
+                held[name] = state(np.full_like(parameter.value, start), f"{parameter.name}.{name}")
+        return held
 
     @property
     def states(self) -> dict[str, State]:
@@ -94,10 +119,137 @@ class Optimizer:
 
     def scales(self, count: Node) -> dict[str, Node]:
         """Return the scalars that all parameters share in a step, as float64; `count` is the step's number, from 1."""
-        return {"rate": self.learning_rate}
+        return {"rate": self.rate}
 
     def step(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         """Return the parameter's new value and those of its slots."""
         raise NotImplementedError
+
+    def decayed(self, parameter: Node, gradient: Node) -> Node:
+        """Return the gradient with that of the weight decay, weight_decay / 2 * sum(p^2), added."""
+        decay: float = getattr(self, "weight_decay", 0.0)
+        return gradient + parameter * decay if decay else gradient
+
+    def demand(self, low: float, *names: str, below: float = math.inf) -> None:
+        """Raise GraphError unless these options, or each number of a tuple, lie from `low` to below `below`."""
+        for name in names:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple | list) else (value,):  # pyright: ignore[reportUnknownVariableType]
+                if not low <= number < below:  # a NaN is refused, too
+                    bounds = f"of {low} or more" if below == math.inf else f"from {low} to below {below}"
+                    raise GraphError(f"{type(self).__name__}: expected {name} {bounds}, got {value}")
+
+    def member(self, options: Mapping[str, Any]) -> Self:
+        """Return this rule with other options: it shares states and slots, for a group of parameters."""
+        kind = type(self).__name__
+        known = [name for name in inspect.signature(type(self)).parameters if name not in WHOLE_STEP]
+        member = copy(self)
+        for name, value in options.items():
+            if name == "learning_rate":
+                member.rate = self._rate_of_group(value)
+            elif name in known:
+                setattr(member, name, value)
+            elif name != "parameters":
+                expected = ", ".join(["parameters", "learning_rate", *known])
+                raise GraphError(f"{kind}: a group has no option {name!r}; expected {expected}")
+        member.check()
+        return member
+
+    def _rate_of_group(self, value: Any) -> Node:
+        kind = type(self).__name__
+        own = _rate_of(value, kind)
+        if isinstance(value, State):
+            return own
+        base = float(self.learning_rate.value)
+        if not base:
+            raise GraphError(f"{kind}: a group's learning rate is kept in proportion to the optimizer's, which is 0")
+        return self.learning_rate * (float(value) / base)
+
+    def _groups(self, parameters: Any) -> list[tuple[Self, list[Parameter]]]:
+        """Return the rule and the trainable parameters of each group; one group of all where none are given."""
+        if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
+            advice = "; give its parameters()" if callable(getattr(parameters, "parameters", None)) else ""
+            raise GraphError(f"expected a list of parameters or of groups, got {_shown(parameters)}{advice}")
+        given: list[Any] = list(parameters)  # pyright: ignore[reportUnknownArgumentType]
+        if any(isinstance(entry, Mapping) for entry in given):
+            for entry in given:
+                if not isinstance(entry, Mapping) or "parameters" not in entry:
+                    raise GraphError(f'expected only groups {{"parameters": [...], ...}}, got {_shown(entry)}')
+            groups = [(self.member(entry), list(entry["parameters"])) for entry in given]
+        else:
+            groups = [(self, given)]
+        seen: set[Parameter] = set()
+        for _, members in groups:
+            for parameter in members:
+                if not isinstance(parameter, Parameter):
+                    raise GraphError(f"expected a parameter to train, got {_shown(parameter)}")
+                if parameter in seen:
+                    raise GraphError(f"a parameter is given twice: {parameter.describe()}")
+                seen.add(parameter)
+        return [(rule, [parameter for parameter in members if parameter.trainable]) for rule, members in groups]
+
+    def _clipped(self, gradients: dict[Parameter, Node]) -> dict[Parameter, Node]:
+        if self.clip_value is not None:
+            return map_leaves(lambda gradient: clip(gradient, -self.clip_value, self.clip_value), gradients)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+        return gradients if self.clip_norm is None else clip_by_norm(gradients, self.clip_norm)
+
+
+@builder("minimize")
+def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
+    if parameters is None:
+        parameters = [node for node in walk.topological([loss]) if isinstance(node, Parameter)]
+        if not parameters:
+            raise GraphError(f"the loss depends on no parameter\n  {loss.describe()}")
+    groups = optimizer._groups(parameters)  # pyright: ignore[reportPrivateUsage]
+    chosen = [parameter for _, members in groups for parameter in members]
+    if not chosen:
+        raise GraphError("expected parameters to train, got none, or only frozen ones (whose trainable is False)")
+    return _stepped(optimizer, groups, dict(zip(chosen, grad(loss, chosen), strict=True)))
+
+
+@builder("apply")
+def _apply(optimizer: Optimizer, gradients: Mapping[Parameter, Node], parameters: Any) -> Updates:
+    groups = optimizer._groups(list(gradients) if parameters is None else parameters)  # pyright: ignore[reportPrivateUsage]
+    return _stepped(optimizer, groups, gradients)
+
+
+def _stepped(
+    optimizer: Optimizer, groups: Sequence[tuple[Optimizer, list[Parameter]]], gradients: Mapping[Parameter, Node]
+) -> Updates:
+    given: dict[Parameter, Node] = {}
+    for parameter in (parameter for _, members in groups for parameter in members):
+        gradient = gradients.get(parameter)
+        if not isinstance(gradient, Node) or gradient.type != parameter.type:
+            got = gradient.describe() if isinstance(gradient, Node) else _shown(gradient)
+            raise GraphError(f"expected a gradient of type {parameter.type}, got {got}\n  for {parameter.describe()}")
+        given[parameter] = gradient
+    given = optimizer._clipped(given)  # pyright: ignore[reportPrivateUsage]
+    count = optimizer.step_count + 1
+    updates: dict[Node, Node] = {optimizer.step_count: count}
+    for rule, members in groups:
+        scales = rule.scales(count)
+        for parameter in members:
+            slots = rule.slots_of(parameter)
+            of_dtype = {name: scale.astype(parameter.dtype) for name, scale in scales.items()}
+            updates[parameter], changed = rule.step(parameter, given[parameter], slots, of_dtype)
+            updates |= {slots[name]: value for name, value in changed.items()}
+    return Updates(updates)
+
+
+def _rate_of(value: Any, kind: str) -> State:
+    """Return the state of a learning rate that is a number of 0 or more, or a state already."""
+    if isinstance(value, State) and value.dtype.is_float and not value.shape:
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        advice = "a number (or a floating scalar state) as the learning rate; parameters are given to minimize(loss, parameters)"
+        raise GraphError(f"{kind}: expected {advice}, got {_shown(value)}")
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise GraphError(f"{kind}: expected a learning rate of 0 or more, got {value}")
+    return state(np.float64(number), "learning_rate")
+
+
+def _shown(value: Any) -> str:
+    return value.describe() if isinstance(value, Node) else f"a {type(value).__name__}: {value!r:.60}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc.errors import GraphError
-from graphc.graph.node import Node
+from graphc.graph.node import Node, State
 from graphc.ops.comparison import where
 from graphc.ops.operands import expand
 from graphc.optim.optimizer import Optimizer
@@ -19,25 +19,33 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 1e-3,
+        learning_rate: float | State = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
-        if momentum < 0 or weight_decay < 0:
-            raise GraphError(f"SGD: expected momentum and weight_decay of 0 or more, got {momentum}, {weight_decay}")
-        if nesterov and (momentum == 0 or dampening != 0):
-            raise GraphError("SGD: nesterov needs a momentum and no dampening")
+        super().__init__(learning_rate, clip_norm, clip_value)
         self.momentum, self.dampening, self.weight_decay, self.nesterov = momentum, dampening, weight_decay, nesterov
-        self.slots = ("momentum",) if momentum else ()
+        self.check()
+
+    def check(self) -> None:
+        super().check()
+        self.demand(0, "momentum", "weight_decay")
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise GraphError("SGD: nesterov needs a momentum and no dampening")
+
+    @property
+    def slots(self) -> dict[str, float]:
+        return {"momentum": 0.0} if self.momentum else {}
 
     def step(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
-        if self.weight_decay:
-            gradient = gradient + parameter * self.weight_decay
+        gradient = self.decayed(parameter, gradient)
         changed: dict[str, Node] = {}
         if self.momentum:
             moved = slots["momentum"] * self.momentum + gradient * (1 - self.dampening)

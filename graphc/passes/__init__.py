@@ -8,10 +8,12 @@ from functools import partial
 from graphc.graph.graph import Graph
 from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
+from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.phase import fold_phase
+from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
@@ -21,7 +23,9 @@ __all__ = [
     "absorb",
     "collect_updates",
     "cse",
+    "drop_rules",
     "drop_unused",
+    "exponentials",
     "fold",
     "fold_phase",
     "join_pads",
@@ -31,9 +35,12 @@ __all__ = [
 ]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    drop_rules,
     drop_unused,
     fold,
     simplify,
+    cse,
+    exponentials,
     join_pads,
     fold,
     simplify,

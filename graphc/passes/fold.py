@@ -16,7 +16,7 @@ from graphc.dims import DimExpr
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Leaf, Node, constant
 from graphc.graph.types import TensorType
-from graphc.passes.movement import uniform
+from graphc.passes.algebra.matching import uniform
 from graphc.passes.rewriting import rewrite
 
 

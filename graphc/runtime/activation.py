@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
@@ -10,7 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphc.errors import IndexOutOfRangeError, PlanMemoryError
+from graphc import reentry
+from graphc.errors import CallError, IndexOutOfRangeError, PlanMemoryError
 from graphc.runtime import threads
 from graphc.runtime.arguments import Array, address_of
 from graphc.runtime.binding import Binding
@@ -151,6 +153,10 @@ class Activation:
 
         Raises what the status block says; then the activation is ready to start anew.
         """
+        if reentry.inside and threading.get_ident() in reentry.inside:
+            raise CallError(
+                "a function called by py_callback must not run an executable: the run it belongs to waits for it"
+            )
         count = self.binding.threads
         if count > 1:
             self._prepare_pool(count)
@@ -212,6 +218,9 @@ class Activation:
     def _fail(self) -> None:
         code, site, index, size = (int(word) for word in self._status)
         self.reset()
+        raised = reentry.waiting.pop(address_of(self._status), None)
+        if code == reentry.PYTHON_RAISED and raised is not None:
+            raise raised
         where = self.sites[site] if 0 <= site < len(self.sites) else f"site {site}"
         if code == 1:
             raise IndexOutOfRangeError(f"index {index} is out of range for an axis of size {size}: {where}")

@@ -164,12 +164,22 @@ class Executable:
             self._keys,
         )
 
-    def repeat(self, count: int, arguments: Sequence[Any], stacked: Sequence[int], out: Any = None) -> Program:
-        """Return a program that runs `count` times natively.
+    def repeat(
+        self,
+        count: int,
+        arguments: Sequence[Any] | Mapping[Any, Any] = (),
+        stacked: Sequence[int] = (),
+        out: Any = None,
+    ) -> Program:
+        """Return a program that runs `count` times natively on the arguments of a call, in a list or as one dict.
 
         Inputs whose positions are in `stacked` have an extra leading axis of length `count`, walked one position a
-        step; each output has one too.
+        step; the others are the same in every step. Each output has such an axis too.
         """
+        if not isinstance(arguments, tuple | list | dict):
+            example = f"repeat({count}, [{', '.join(spec.name for spec in self._specs)}])"
+            raise CallError(f"expected the arguments in a list, as in {example}, got a {type(arguments).__name__}")
+        values = arrange(self._specs, self._keys, [arguments] if isinstance(arguments, dict) else arguments, {})
         key = tuple(sorted(set(stacked)))
         if bad := [n for n in key if not 0 <= n < len(self._specs)]:
             raise CallError(f"stacked: there is no input {bad[0]}; positions go from 0 to {len(self._specs) - 1}")
@@ -180,7 +190,7 @@ class Executable:
             whole = Executable(plan, self._leaves, self._code, inputs, self._structure, self.threads)
             whole._paused = True
             self._repeats[key] = whole
-        return self._repeats[key]._start(count, arguments, out)
+        return self._repeats[key]._start(count, values, out)
 
     def source(self) -> str:
         """Return the source of all kernels."""
@@ -277,8 +287,6 @@ class Executable:
         return build(self._structure, [array if array.ndim else array[()] for array in results])
 
     def _start(self, count: int, arguments: Sequence[Any], out: Any) -> Program:
-        if len(arguments) != len(self._specs):
-            arrange(self._specs, self._keys, arguments, {})
         arrays = self._arrays(arguments)
         bound = self._bind((*(array.shape for array in arrays), (count,)))
         results = self._outputs(bound, out, arrays)

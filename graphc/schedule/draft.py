@@ -20,7 +20,7 @@ from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions, free_axes, loads
-from graphc.schedule.inline import WEIGHTS
+from graphc.schedule.inline import weight
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
 from graphc.simd.levels import Level
@@ -187,10 +187,8 @@ def _work(kernel: Kernel) -> Dim:
                 free_axes(root, memo)
             for inner, used in memo.items():
                 bound = used | frozenset(inner.axes) if isinstance(inner, Reduce) else used
-                weight = (
-                    WEIGHTS.get(inner.function, 1) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
-                )
-                counts[bound] = counts.get(bound, 0) + int(weight)
+                cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
+                counts[bound] = counts.get(bound, 0) + int(cost)
             for used, count in counts.items():
                 total = total + count * dims.product(a.extent for a in sorted(used, key=str))
             return total

@@ -31,14 +31,43 @@ REDUCED = 2
 WEIGHTS = {
     "divide": 4,
     "sqrt": 4,
+    "rsqrt": 8,
     "exp": 12,
+    "exp2": 10,
+    "expm1": 13,
     "log": 14,
+    "log2": 22,
+    "log10": 22,
+    "log1p": 26,
+    "pow": 87,
+    "cbrt": 29,
+    "sin": 31,
+    "cos": 30,
+    "tan": 43,
+    "asin": 29,
+    "acos": 30,
+    "atan": 18,
+    "atan2": 34,
+    "sinh": 18,
+    "cosh": 14,
     "tanh": 16,
+    "asinh": 56,
+    "acosh": 63,
+    "atanh": 47,
+    "erf": 30,
+    "erfc": 48,
     "sigmoid": 16,
+    "softplus": 51,
     "philox": 100,
     "floordiv": 8,
     "remainder": 8,
 }
+USER = 32  # a function of the user, of which nothing is known but that it is called lane by lane
+
+
+def weight(value: Apply) -> int:
+    """Return about how many operations a scalar function costs."""
+    return USER if value.function.startswith("scalar_") else WEIGHTS.get(value.function, 1)
 
 
 @dataclass
@@ -78,7 +107,7 @@ class Inliner:
             inlined = [i for i in node.inputs if self.is_inlined(i)]
             parts[node] = len(own)
             members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
-            self.cost[node] = sum(WEIGHTS.get(e.function, 1) for e in own if isinstance(e, Apply))
+            self.cost[node] = sum(weight(e) for e in own if isinstance(e, Apply))
             # What is one number for all elements is made once, before the loops.
             self.cost[node] += sum(self.cost[i] for i in inlined if i.shape)
             if any(isinstance(e, Reduce) for e in own):

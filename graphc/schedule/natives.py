@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from graphc.graph import bodies
 from graphc.graph.graph import Graph, subgraphs
-from graphc.graph.text import attribute_text
-
-
-def native_name(function: Callable[..., Any]) -> str:
-    """Return the name by which kernels call a function: equal code has equal names, so objects can be cached."""
-    digest = hashlib.sha256(attribute_text(function).encode()).hexdigest()[:16]
-    return f"native_{digest}"
+from graphc.graph.text import function_name
+from graphc.ops.user import UserFunction
 
 
 def natives(graph: Graph) -> dict[str, Callable[..., Any]]:
@@ -24,8 +18,10 @@ def natives(graph: Graph) -> dict[str, Callable[..., Any]]:
     while waiting:
         for node in waiting.pop().nodes():
             waiting += [inner for _, inner in subgraphs(node.op)]
-            if node.op.is_native:
+            if isinstance(node.op, UserFunction):
+                found[node.op.kernel_name] = node.op.lanewise
+            elif node.op.is_native:
                 body = node.op.lower(node.type, *(i.type for i in node.inputs))
                 assert isinstance(body, bodies.Native)
-                found[native_name(body.function)] = body.function
+                found[function_name(body.function, "native")] = body.function
     return found

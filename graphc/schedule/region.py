@@ -16,6 +16,7 @@ from graphc.graph import bodies
 from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
+from graphc.graph.text import function_name
 from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
@@ -25,7 +26,6 @@ from graphc.schedule.contraction import Roles
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import settle
-from graphc.schedule.natives import native_name
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
@@ -367,21 +367,24 @@ class Region:
         body = self.bodies[node]
         inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract) else []
         match body:
-            case bodies.Scatter(site):
+            case bodies.Scatter(site, wraps):
                 index, updates = node.inputs
                 width = dims.product(node.shape[1:])
                 kernel = Scatter(
                     inputs[0], index.dtype, inputs[1], self.places[node, 0], node.dtype,
-                    updates.shape[0], node.shape[0], width, self.draft.site(site, node),
+                    updates.shape[0], node.shape[0], width, self.draft.site(site, node), wraps,
                 )  # fmt: skip
                 self.units.append(Unit(set(inputs), {self.places[node, 0]}, kernel, nodes=[node]))
-            case Native(function):
+            case Native(function, scratch, views, reports):
                 items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
                 outputs = [self.places[node, k] for k in range(len(items))]
-                arrays = [(b, t.dtype, t.shape) for b, t in zip(outputs, items, strict=True)]
-                arrays += [(b, i.dtype, i.shape) for b, i in zip(inputs, node.inputs, strict=True)]
-                kernel = Call(native_name(function), tuple(arrays))
-                self.units.append(Unit(set(inputs), set(outputs), kernel, nodes=[node]))
+                types = [*items, *(i.tensor for i in node.inputs)]
+                shapes = views or [t.shape for t in types]
+                arrays = [(b, t.dtype, s) for b, t, s in zip([*outputs, *inputs], types, shapes, strict=True)]
+                room = [(self.draft.temporary("scratch", t), t.dtype, t.shape) for t in scratch]
+                arrays[len(outputs) : len(outputs)] = room
+                kernel = Call(function_name(function, "native"), tuple(arrays), reports)
+                self.units.append(Unit(set(inputs), {*outputs, *(b for b, _, _ in room)}, kernel, nodes=[node]))
             case Loop():
                 self._loop(node, body, inputs)
             case Branch():

@@ -5,6 +5,7 @@ Its methods are the emitter's, and NumPy supplies the operators. A fused multipl
 emitted one is.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,21 @@ class Arrays:
     def first_lane(self, x: Array, mask: Array) -> Array:
         return x[int(np.argmax(mask))]
 
+    def corrected(
+        self,
+        mask: Array,
+        values: tuple[Array, ...],
+        compute: Callable[["Arrays", Array], tuple[Array, ...]],
+        argument: Array,
+    ) -> tuple[Array, ...]:
+        if not mask.any():
+            return values
+        pairs: list[tuple[Array, Array]] = list(zip(compute(self, argument), values, strict=True))
+        return tuple(self.select(mask, new, old) for new, old in pairs)
+
+    def lookup(self, table: tuple[int, ...], index: Array) -> Array:
+        return np.array(table, np.int64)[index]
+
     def fma(self, a: Array, b: Array, c: Array) -> Array:
         return fused(a, b, c) if self.has_fma else a * b + c
 
@@ -125,6 +141,18 @@ class Arrays:
 
     def floor(self, x: Array) -> Array:
         return np.floor(x)
+
+    def ceil(self, x: Array) -> Array:
+        return np.ceil(x)
+
+    def trunc(self, x: Array) -> Array:
+        return np.trunc(x)
+
+    def round(self, x: Array) -> Array:
+        return np.rint(x)
+
+    def scale(self, x: Array, k: Array) -> None:
+        return None
 
     def copysign(self, x: Array, sign: Array) -> Array:
         return np.copysign(x, sign)

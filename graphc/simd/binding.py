@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.simd import foreign
 from graphc.simd.dialect import FUNCTIONS, OPERATORS
 from graphc.simd.emitter import Emitter, Value, llvm_type
 from graphc.simd.kinds import SCALARS, VECTORS, ArrayType, SimdType
+from graphc.simd.lanewise import Lanewise
 from graphc.simd.levels import Level
 from graphc.simd.ranges import lower_range, range_signature, range_types
 from graphc.simd.record import Function
@@ -22,23 +24,46 @@ from graphc.simd.record import Function
 RAISES = "graphc_native_raises"
 
 
+class NativeError(Exception):
+    """Numba refuses a user's function, with this message."""
+
+    def __init__(self, function: Callable[..., Any], message: str):
+        super().__init__(message)
+        self.function, self.message = function, message
+
+
 class Native:
     """A user's Python function that kernels call; Numba compiles it, once for each list of argument types."""
 
     def __init__(self, name: str, function: Callable[..., Any]):
         from numba import njit
 
+        foreign.register()
         self.name = name
+        self.lanewise = function if isinstance(function, Lanewise) else None
+        if self.lanewise is not None:
+            function = self.lanewise.function
         self.dispatcher = njit(error_model="numpy", nogil=True)(getattr(function, "py_func", function))
 
-    def compiled(self, types: tuple[Any, ...]) -> Any:
-        """Numba's compile result for these argument types."""
-        self.dispatcher.compile(types)
+    def compiled(self, types: tuple[Any, ...], result: Any = None) -> Any:
+        """Numba's compile result for these argument types, and this type of the result; raises NativeError."""
+        from numba.core.errors import NumbaError
+
+        try:
+            self.dispatcher.compile(types if result is None else result(*types))
+        except NumbaError as error:
+            raise NativeError(self.dispatcher.py_func, str(error)) from None
         return self.dispatcher.overloads[types]
 
     def texts(self) -> list[str]:
         """Return the LLVM modules of what was compiled."""
         return [one.library.get_llvm_str() for one in self.dispatcher.overloads.values()]
+
+
+@functools.lru_cache(maxsize=64)
+def _native(name: str, function: Callable[..., Any]) -> Native:
+    """Return a function over whole arrays, the same for all kernels: what Numba compiled for one serves the others."""
+    return Native(name, function)
 
 
 @functools.cache
@@ -68,7 +93,7 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
                 raise TypingError(f"{self.function.name} takes no keywords")
             plain = [types.unliteral(one) for one in args]
             if isinstance(self.function, Native):
-                return self.function.compiled(tuple(plain)).signature
+                return lanes_signature(self.function, plain) or self.function.compiled(tuple(plain)).signature
             unknown = [str(one) for one in plain if one not in to_simd]
             if unknown:
                 raise TypingError(f"{self.function.name}: {', '.join(unknown)} is not of the dialect")
@@ -85,6 +110,17 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
 
         def get_impl_key(self, sig: Any) -> Any:
             return self.function
+
+    def lanes_signature(native: Native, plain: list[Any]) -> Any:
+        """Return the signature of a call of a function of scalars, which is compiled for those that are in the lanes."""
+        if native.lanewise is None:
+            return None
+        kinds = [to_simd[one] for one in plain]
+        operands, lanes = kinds[: native.lanewise.arity], kinds[0].lanes
+        assert all(one.lanes == lanes for one in kinds)
+        result = SimdType(native.lanewise.kind)
+        native.compiled(tuple(to_numba[one.wide(1)] for one in operands), to_numba[result])
+        return typing.signature(to_numba[result.wide(lanes)], *plain)
 
     register_default(VectorType)(VectorModel)
     register_default(FunctionType)(OpaqueModel)
@@ -182,7 +218,8 @@ def _target_context(level: Level) -> Any:
         def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
             record = getattr(fn, "function", None)
             if isinstance(record, Native):
-                return lambda builder, args, location=None: _call_native(self, builder, record, sig, args)
+                call = _call_native if record.lanewise is None else _call_lanes
+                return lambda builder, args, location=None: call(self, builder, record, sig, args)
             if fn in ("getiter", "iternext", range_types().function):
                 return lambda builder, args, location=None: lower_range(self, fn, builder, args)
             if not isinstance(record, Function):
@@ -215,18 +252,19 @@ def _array(context: Any, builder: Any, array_type: Any, address: Value, shape: t
 
     word = ir.IntType(64)
     item = context.get_data_type(array_type.dtype)
-    stride: Any = ir.Constant(word, context.get_abi_sizeof(item))
-    strides = [stride]
-    for extent in reversed(shape[1:]):
-        stride = builder.mul(stride, extent.ir)
+    itemsize = ir.Constant(word, context.get_abi_sizeof(item))
+    stride: Any = itemsize
+    strides: list[Any] = []
+    for extent in reversed(shape):
         strides.insert(0, stride)
+        stride = builder.mul(stride, extent.ir)
     array = make_array(array_type)(context, builder)
     populate_array(
         array,
         data=builder.inttoptr(address.ir, item.as_pointer()),
         shape=[extent.ir for extent in shape],
         strides=strides,
-        itemsize=strides[-1],
+        itemsize=itemsize,
         meminfo=None,
     )
     return array._getvalue()
@@ -246,6 +284,36 @@ def _call_native(context: Any, builder: Any, native: Native, signature: Any, arg
         raises = raises or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), []), RAISES)
         builder.call(raises, [])
     return result
+
+
+def _call_lanes(context: Any, builder: Any, native: Native, signature: Any, arguments: Any) -> Any:
+    """Call a user's function of scalars for each lane that the mask, if there is one, does not leave out."""
+    import llvmlite.ir as ir
+    from numba.core import cgutils, typing
+
+    assert native.lanewise is not None
+    arity = native.lanewise.arity
+    to_numba, to_simd, _ = _numba_types()
+    scalars = [to_numba[to_simd[one].wide(1)] for one in (signature.return_type, *signature.args[:arity])]
+    inner = typing.signature(*scalars)
+    lanes = to_simd[signature.return_type].lanes
+    if lanes == 1:
+        return _call_native(context, builder, native, inner, arguments)
+    kind = context.get_value_type(signature.return_type)
+    place = cgutils.alloca_once_value(builder, ir.Constant(kind, [0] * lanes))
+
+    def call(lane: Any) -> None:
+        values = [builder.extract_element(operand, lane) for operand in arguments[:arity]]
+        value = _call_native(context, builder, native, inner, values)
+        builder.store(builder.insert_element(builder.load(place), value, lane), place)
+
+    with cgutils.for_range(builder, ir.Constant(ir.IntType(64), lanes)) as loop:
+        if len(arguments) == arity:
+            call(loop.index)
+        else:
+            with builder.if_then(builder.extract_element(arguments[arity], loop.index)):
+                call(loop.index)
+    return builder.load(place)
 
 
 class _Library:
@@ -297,7 +365,11 @@ def kernel_module(source: str, name: str, level: Level, natives: Mapping[str, Ca
     from numba.core.targetconfig import ConfigStack
     from numba.core.typed_passes import type_inference_stage
 
-    compiled = {native: Native(native, function) for native, function in natives.items()}
+    # A function of scalars is compiled for one list of types, which is the kernel's own.
+    compiled = {
+        native: Native(native, function) if isinstance(function, Lanewise) else _native(native, function)
+        for native, function in natives.items()
+    }
     namespace: dict[str, Any] = {**FUNCTIONS, **compiled}
     exec(compile(source, f"<kernel {name}>", "exec"), namespace)
     flags = compiler.Flags()

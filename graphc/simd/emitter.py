@@ -8,6 +8,7 @@ flags: a NaN stays a NaN, and no multiply and add is fused that the formula did 
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from graphc.simd.kinds import SimdType
@@ -114,6 +115,10 @@ class Emitter:
         self.ir: Any = llvmlite.ir
         self.builder = builder
         self.level = level
+
+    @property
+    def has_fma(self) -> bool:
+        return self.level.fma
 
     # Types and constants
 
@@ -227,6 +232,53 @@ class Emitter:
         index = self.builder.call(function, [set_bits, self.ir.Constant(self.ir.IntType(1), 1)])
         return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index))
 
+    def corrected(
+        self,
+        mask: Value,
+        values: tuple[Value, ...],
+        compute: Callable[["Emitter", Value], tuple[Value, ...]],
+        argument: Value,
+    ) -> tuple[Value, ...]:
+        """Return the values, where the mask is set those that `compute` gives; it only runs if any lane is set.
+
+        It is a function of its own: inside a loop its many constants would be made before it and crowd the registers.
+        """
+        before = self.builder.block
+        any_lane = mask if mask.type.lanes == 1 else self.any_lane(mask)
+        with self.builder.if_then(any_lane.ir, likely=False):
+            types = [value.ir.type for value in values]
+            together = self.builder.call(self._cold_function(compute, argument.type, types), [argument.ir])
+            new = [
+                self.select(mask, Value(self, value.type, self.builder.extract_value(together, index)), value)
+                for index, value in enumerate(values)
+            ]
+            inside = self.builder.block
+        results: list[Value] = []
+        for value, right in zip(values, new, strict=True):
+            phi = self.builder.phi(value.ir.type)
+            phi.add_incoming(value.ir, before)
+            phi.add_incoming(right.ir, inside)
+            results.append(Value(self, value.type, phi))
+        return tuple(results)
+
+    def _cold_function(
+        self, compute: Callable[["Emitter", Value], tuple[Value, ...]], kind: SimdType, results: list[Any]
+    ) -> Any:
+        """Return the module's function that computes this; it is never inlined."""
+        module, name = self.builder.module, f"{compute.__name__}_{kind}"
+        if name not in module.globals:
+            result = self.ir.LiteralStructType(results)
+            function = self.ir.Function(module, self.ir.FunctionType(result, [self.llvm_type(kind)]), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            function.attributes.add("cold")
+            inner = Emitter(self.ir.IRBuilder(function.append_basic_block()), self.level)
+            together = self.ir.Constant(result, self.ir.Undefined)
+            for index, value in enumerate(compute(inner, Value(inner, kind, function.args[0]))):
+                together = inner.builder.insert_value(together, value.ir, index)
+            inner.builder.ret(together)
+        return module.globals[name]
+
     # Operations that are not operators
 
     def suffix(self, kind: SimdType) -> str:
@@ -253,15 +305,57 @@ class Emitter:
         return self.intrinsic(f"llvm.fabs.{self.suffix(x.type)}", x.type, x)
 
     def floor(self, x: Value) -> Value:
+        return self._whole("floor", x)
+
+    def ceil(self, x: Value) -> Value:
+        return self._whole("ceil", x)
+
+    def trunc(self, x: Value) -> Value:
+        return self._whole("trunc", x)
+
+    def round(self, x: Value) -> Value:
+        """Round to the nearest integer, halves to the even one."""
+        return self._whole("roundeven", x)
+
+    def _whole(self, name: str, x: Value) -> Value:
         if self.level.fma:
-            return self.intrinsic(f"llvm.floor.{self.suffix(x.type)}", x.type, x)
-        # Without SSE4.1 the intrinsic would call floorf once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
+            return self.intrinsic(f"llvm.{name}.{self.suffix(x.type)}", x.type, x)
+        # Without SSE4.1 the intrinsic would call libm once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
         size = self.absolute(x)
         edge = self.constant(x.type, 2.0**23 if x.type.kind == "f32" else 2.0**52)
-        rounded = self.copysign((size + edge) - edge, x)
         one, zero = self.constant(x.type, 1.0), self.constant(x.type, 0.0)
-        lowered = self.copysign(rounded - self.select(rounded > x, one, zero), x)
-        return self.select(size < edge, lowered, x)
+        near = (size + edge) - edge
+        signed = self.copysign(near, x)
+        result = {
+            "roundeven": lambda: near,
+            "trunc": lambda: near - self.select(near > size, one, zero),
+            "floor": lambda: signed - self.select(signed > x, one, zero),
+            "ceil": lambda: signed + self.select(signed < x, one, zero),
+        }[name]()
+        return self.select(size < edge, self.copysign(result, x), x)
+
+    def scale(self, x: Value, k: Value) -> Value | None:
+        """Return x * 2^k for an integer k, rounded once, where the CPU has an instruction for it; else None."""
+        width = x.type.lanes * x.type.bits
+        if self.level.register_bits < 512 or width % 512:
+            return None
+        part = x.type.wide(512 // x.type.bits)
+        letter = "s" if x.type.kind == "f32" else "d"
+        mask = self.ir.IntType(part.lanes)
+        everywhere, nearest = self.ir.Constant(mask, -1), self.ir.Constant(self.ir.IntType(32), 4)
+        llvm = self.llvm_type(part)
+        function = self.declare(
+            f"llvm.x86.avx512.mask.scalef.p{letter}.512", llvm, [llvm, llvm, llvm, mask, nearest.type]
+        )
+        halves: list[Value] = []
+        for start in range(0, x.type.lanes, part.lanes):
+            indexes = list(range(start, start + part.lanes))
+            one, power = ((y if y.type == part else self.lanes(y, indexes)).ir for y in (x, k))
+            halves.append(Value(self, part, self.builder.call(function, [one, power, one, everywhere, nearest])))
+        if len(halves) == 1:
+            return halves[0]
+        order = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), x.type.lanes), list(range(x.type.lanes)))
+        return Value(self, x.type, self.builder.shuffle_vector(halves[0].ir, halves[1].ir, order))
 
     def copysign(self, x: Value, sign: Value) -> Value:
         return self.intrinsic(f"llvm.copysign.{self.suffix(x.type)}", x.type, x, sign)
@@ -316,6 +410,25 @@ class Emitter:
         else:
             ir = self._each_lane(kind, self.splat(base, kind.lanes).ir, offsets.ir, mask)
         return self.convert(self._loaded(kind, ir), kind.kind)
+
+    def lookup(self, table: tuple[int, ...], index: Value) -> Value:
+        """Return the numbers at these places of a table known at compile time; index is i64 and within it."""
+        kind = index.type
+        step = self.constant(kind, 8)
+        start = SimdType("i64")
+        address = Value(self, start, self.builder.ptrtoint(self._table(table), self.llvm_type(start)))
+        if kind.lanes == 1:
+            return self.load(kind, address + index * step, None)
+        return self.gather(kind, address, index * step, self.constant(kind.of("b"), 1))
+
+    def _table(self, numbers: tuple[int, ...]) -> Any:
+        module, name = self.builder.module, f"table_{hash(numbers) & 0xFFFFFFFFFFFFFFFF:x}"
+        if name not in module.globals:
+            llvm = self.ir.ArrayType(self.ir.IntType(64), len(numbers))
+            table = self.ir.GlobalVariable(module, llvm, name)
+            table.linkage, table.global_constant = "internal", True
+            table.initializer = self.ir.Constant(llvm, list(numbers))
+        return module.globals[name]
 
     def _loaded(self, kind: SimdType, ir: Any) -> Value:
         return Value(self, kind.of("u8") if kind.kind == "b" else kind, ir)

@@ -114,7 +114,6 @@ define("word", _scalars(2), _word, lambda arrays, args, index: read(I64, int(arg
 def _define_view(kind: str) -> None:
     def rule(address: SimdType, *shape: SimdType) -> ArrayType:
         addresses(1 + len(shape), address, *shape)
-        require(len(shape) > 0, "at least one dimension")
         return ArrayType(kind, len(shape))
 
     def build(emitter: Emitter, address: Value, *shape: Value) -> Any:

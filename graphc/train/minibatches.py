@@ -45,7 +45,7 @@ class Minibatches:
             index = indexes.setdefault(size, input(f"{stem}{len(indexes) or ''}", (size,), "int64"))
             source = input(node.name, (samples, *node.shape[1:]), node.dtype)
             self._sources.append(source)
-            new[node] = take(source, index)
+            new[node] = take(source, index, axis=0)
         self._fixed = next((size for size in indexes if isinstance(size, int)), None)
         updates = step.updates if training else {}
         values = list(measures.values()), list(updates.values())

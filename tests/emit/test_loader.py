@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from graphc import simd
-from graphc.emit.loader import Loader
+from graphc.emit.loader import Loader, library_address
 from graphc.emit.objects import compile_kernel
-from graphc.emit.symbols import read_symbols
+from graphc.emit.symbols import ALLOWED, OFFSET_TABLE, read_symbols
 from graphc.errors import CompileError
 
 HOST = next(simd.LEVELS[name] for name in simd.supported_levels())
@@ -60,6 +60,12 @@ def kernel(args, thread, threads):
     assert np.array_equal(buffer[16:32].view(np.float64), np.arange(8) % 3)
     assert np.all(buffer[32:48] == 0)
     assert buffer[48] == 48
+
+
+def test_a_function_that_the_machine_lacks_is_refused_and_not_taken_for_address_0():
+    assert all(library_address(name) for name in ALLOWED - {OFFSET_TABLE})
+    with pytest.raises(CompileError, match="has no 'no_such_function'"):
+        library_address("no_such_function")
 
 
 @pytest.mark.parametrize("symbol", ["system", "PyErr_SetString", "does_not_exist"])

@@ -5,7 +5,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.errors import GraphError, ShapeError
 from graphc.passes import run_passes
 
 
@@ -80,7 +80,7 @@ def test_state_dict_round_trip_and_errors_change_nothing(net):
 
 
 def test_wrong_arguments_of_modules():
-    with pytest.raises(ShapeError, match=r"whole sizes, got 3\.0"):
+    with pytest.raises(ShapeError, match=r"in_features: expected a whole number of 0 or more, got 3\.0"):
         nn.Linear(3.0, 2)
     with pytest.raises(GraphError, match="got a list at position 0"):
         nn.Sequential([nn.Linear(3, 2)])
@@ -126,66 +126,3 @@ def test_dropout_scales_in_training_and_does_nothing_otherwise():
     np.testing.assert_array_equal(nn.dropout(x, 1.0, training=True).eval({x: ones}), 0)
     with pytest.raises(GraphError, match="probability"):
         nn.Dropout(1.5)
-
-
-def numpy_cross_entropy(logits, labels):
-    shifted = logits - logits.max(-1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
-
-
-def test_cross_entropy_and_its_gradient():
-    x, y = graphc.input("x", ("n", 5), "float64"), graphc.input("y", ("n",), "int32")
-    rng = np.random.default_rng(0)
-    feeds = {x: rng.normal(size=(7, 5)) * 3, y: rng.integers(0, 5, 7)}
-    each = numpy_cross_entropy(feeds[x], feeds[y])
-    for reduction, expected in (("mean", each.mean()), ("sum", each.sum()), ("none", each)):
-        np.testing.assert_allclose(nn.cross_entropy(x, y, reduction).eval(feeds), expected)
-    probabilities = np.exp(feeds[x]) / np.exp(feeds[x]).sum(-1, keepdims=True)
-    gradient = graphc.grad(nn.cross_entropy(x, y), x).eval(feeds)
-    np.testing.assert_allclose(gradient, (probabilities - np.eye(5)[feeds[y]]) / 7)
-
-
-def test_cross_entropy_is_stable():
-    x, y = graphc.input("x", ("n", 3)), graphc.input("y", ("n",), "int64")
-    loss = nn.cross_entropy(x, y, "none")
-    data = np.array([[1e4, 0, -1e4], [1e4, 0, -1e4], [-np.inf, 0, 0]], "f")
-    got = graphc.evaluate([loss, graphc.grad(loss.sum(), x)], {x: data, y: [0, 2, 1]})
-    np.testing.assert_allclose(got[0], [0, 2e4, np.log(2)], rtol=1e-6)
-    np.testing.assert_allclose(got[1], [[0, 0, 0], [1, 0, -1], [0, -0.5, 0.5]], atol=1e-6)
-
-
-def test_cross_entropy_checks_types_and_labels():
-    x, y = graphc.input("x", ("n", 3)), graphc.input("y", ("n",), "int32")
-    with pytest.raises(IndexError):
-        nn.cross_entropy(x, y).eval({x: np.zeros((2, 3), "f"), y: [0, 3]})
-    step = graphc.compile([x, y], nn.cross_entropy(x, y))
-    for wrong in (3, -1):
-        with pytest.raises(IndexError):
-            step(np.zeros((2, 3), "f"), [0, wrong])
-    with pytest.raises(DTypeError, match="integer labels"):
-        nn.cross_entropy(x, y.astype("float32"))
-    with pytest.raises(ShapeError, match="one dimension more"):
-        nn.cross_entropy(x, graphc.input("z", ("n", 3), "int32"))
-    with pytest.raises(GraphError, match="reduction"):
-        nn.cross_entropy(x, y, "average")
-
-
-def test_the_printed_form_nests(net):
-    assert repr(nn.Sequential(net[1], net)).splitlines()[1:3] == ["  (0): Tanh()", "  (1): Sequential("]
-
-
-def test_module_list_registers_what_a_plain_list_would_hide():
-    class Deep(nn.Module):
-        def __init__(self):
-            self.blocks = nn.ModuleList([nn.Linear(2, 2)])
-            self.blocks.append(nn.Linear(2, 2))
-
-    deep = Deep()
-    names = ["blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias"]
-    assert [name for name, _ in deep.named_parameters()] == names
-    assert len(deep.blocks) == 2
-    assert list(deep.blocks)[1] is deep.blocks[1]
-    for held in ([nn.Linear(2, 2)], {"a": nn.Linear(2, 2)}, [graphc.parameter(np.ones(2), "w")]):
-        with pytest.raises(graphc.GraphError, match=r"neither trained nor saved.*ModuleList"):
-            deep.more = held

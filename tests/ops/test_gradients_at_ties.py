@@ -5,13 +5,99 @@ import pytest
 
 import graphc
 
-INF = float("inf")
+INF, NAN = float("inf"), float("nan")
+
+# A function, a point, and the derivative by each operand there; `test_pytorch_has_these_slopes` holds the table itself.
+SLOPES = (
+    ("sqrt", (0.0,), (INF,)),
+    ("rsqrt", (0.0,), (-INF,)),
+    ("log", (0.0,), (INF,)),
+    ("log1p", (-1.0,), (INF,)),
+    ("abs", (0.0,), (0,)),
+    ("sign", (0.0,), (0,)),
+    ("floor", (2.0,), (0,)),
+    ("round", (2.5,), (0,)),
+    ("relu", (0.0,), (0,)),
+    ("asin", (1.0,), (INF,)),
+    ("acos", (-1.0,), (-INF,)),
+    ("acosh", (1.0,), (INF,)),
+    ("atanh", (-1.0,), (INF,)),
+    ("atan2", (0.0, 0.0), (0, 0)),
+    ("atan2", (0.0, -2.0), (-0.5, 0)),
+    ("maximum", (1.0, 1.0), (0.5, 0.5)),
+    ("minimum", (1.0, 1.0), (0.5, 0.5)),
+    ("maximum", (NAN, 1.0), (1, 1)),
+    ("minimum", (1.0, NAN), (1, 1)),
+    ("clip", (0.0, 0.0, 1.0), (1, 0, 0)),
+    ("clip", (1.0, 0.0, 1.0), (1, 0, 0)),
+    ("clip", (1.5, 0.0, 1.0), (0, 0, 1)),
+    ("clip", (-0.5, 0.0, 1.0), (0, 1, 0)),
+    ("clip", (1.5, 2.0, 1.0), (0, 0, 1)),
+    ("remainder", (5.5, 2.0), (1, -2)),
+    ("remainder", (-5.5, 2.0), (1, 3)),
+    ("pow", (0.0, 0.0), (0, 0)),
+    ("pow", (0.0, 1.0), (1, 0)),
+    ("pow", (0.0, 2.0), (0, 0)),
+    ("pow", (0.0, 0.5), (INF, 0)),
+    ("pow", (0.0, -1.0), (-INF, -INF)),
+    ("pow", (-2.0, 0.0), (0, NAN)),
+    ("pow", (-2.0, 3.0), (12, NAN)),
+    ("pow", (INF, 0.0), (0, INF)),
+)
 
 
-def gradient(build, *values):
+def gradient(build, *values, disconnected="error"):
     inputs = [graphc.input(f"x{k}", np.shape(v), "float64") for k, v in enumerate(values)]
-    gradients = graphc.grad(build(*inputs).sum(), inputs)
+    gradients = graphc.grad(build(*inputs).sum(), inputs, disconnected=disconnected)
     return [g.eval(dict(zip(inputs, values, strict=True))).tolist() for g in gradients]
+
+
+slopes = pytest.mark.parametrize(("name", "point", "wanted"), SLOPES, ids=[f"{name}{at}" for name, at, _ in SLOPES])
+
+
+@slopes
+def test_slopes_at_corners(name, point, wanted):
+    got = gradient(getattr(graphc, name), *point, disconnected="zeros")
+    np.testing.assert_allclose(got, wanted, rtol=1e-15)
+
+
+@slopes
+def test_pytorch_has_these_slopes(name, point, wanted):
+    torch = pytest.importorskip("torch")
+    inputs = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in point]
+    got = torch.autograd.grad(getattr(torch, name)(*inputs), inputs)
+    np.testing.assert_allclose([g.item() for g in got], wanted, rtol=1e-15)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 2.5, 20.0])
+def test_a_constant_exponent_keeps_the_logarithm_out(exponent):
+    x, y = graphc.input("x", (2,), "float64"), graphc.input("y", (), "float64")
+    at = np.array([0.0, -0.0])
+    wanted = np.full(2, 1.0 if exponent == 1 else 0.0)
+    assert graphc.grad((x**exponent).sum(), x, disconnected="zeros").eval({x: at}).tolist() == wanted.tolist()
+    (slope,) = (graphc.grad((x**y).sum(), x),)
+    assert slope.eval({x: at, y: exponent}).tolist() == wanted.tolist()
+    second = graphc.grad(slope.sum(), x).eval({x: at, y: exponent})
+    assert second.tolist() == [2.0 if exponent == 2 else 0.0] * 2
+
+
+def test_the_slope_of_a_power_depends_on_both_where_the_exponent_is_zero():
+    x, y = graphc.input("x", (), "float64"), graphc.input("y", (), "float64")
+    mixed = graphc.grad(graphc.grad(graphc.pow(x, y), x), y)
+    assert mixed.eval({x: 4.0, y: 0.0}) == 0.25
+    for tiny in (5e-324, 1e-310, 1e-200):
+        assert graphc.grad(graphc.pow(x, y), x).eval({x: tiny, y: 0.0}) == 0
+
+
+def test_where_multiplies_the_slope_of_what_is_not_chosen_by_zero():
+    # As in PyTorch and JAX: log has an infinite slope at 0, and 0 * inf is NaN. A safe operand keeps it out.
+    assert np.isnan(gradient(lambda x: graphc.where(x > 0, graphc.log(x), 0.0), [0.0])[0][0])
+    safe = gradient(
+        lambda x: graphc.where(x > 0, graphc.log(graphc.where(x > 0, x, 1.0)), 0.0), [0.0, 2.0], disconnected="zeros"
+    )
+    assert safe == [[0.0, 0.5]]
+    # A branch that is NaN itself does no harm where its slope is finite.
+    assert gradient(lambda x: graphc.where(x > 0, x, x + NAN), [1.0]) == [[1.0]]
 
 
 def test_maximum_and_minimum_give_each_side_half_of_a_tie():

@@ -1,9 +1,24 @@
-"""Random graphs over the ops that passes rewrite, for comparing a graph before and after."""
+"""Random graphs over the ops that passes rewrite, for comparing a graph before and after.
+
+`python -m tests.passes.random_graphs --count 100000` does so many times.
+"""
+
+import argparse
+import time
+import warnings
 
 import numpy as np
 
 import graphc
+from graphc.graph.structure import leaves
+from graphc.graph.verify import verify
+from graphc.passes import collect_updates, fold_phase, run_passes
+from tests.ops.catalogue import ROWS
+from tests.passes.noise import difference
 
+# Draws differ by the place of their making, and a user's own functions may do anything.
+NOT_HERE = ("uniform", "normal", "native", "callback", "random", "bernoulli", "dropout", "elementwise")
+CATALOGUE = [row for row in ROWS if not any(word in row.name for word in NOT_HERE)]
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 2.0, 0.5, np.inf, -np.inf, np.nan])
 
 
@@ -31,7 +46,7 @@ class Builder:
         return items[int(self.rng.integers(len(items)))]
 
     def node(self):
-        return self.pick(self.pool[-12:])
+        return self.pick(self.pool[-9:])
 
     def number(self):
         return self.pick([0.0, 1.0, -1.0, 2.0, 0.5, 3.0, -0.25])
@@ -158,6 +173,91 @@ class Builder:
         condition = self.pick([a.sum() > 0.0, graphc.constant(True), graphc.training()])
         return graphc.cond(condition, lambda: graphc.tanh(a) * 2.0, lambda: -a)
 
+    def operand(self, operand):
+        """What a row of the catalogue wants: a node of the pool, cut or padded to the shape; draws for integers."""
+        if operand.kind != "f":
+            return graphc.constant(operand.draw(self.rng, "float64"))
+        known = [n for n in self.pool if all(isinstance(d, int) for d in n.shape) and n.tensor.size > 0]
+        flat = self.pick(known).reshape(-1)
+        size, wanted = flat.shape[0], int(np.prod(operand.shape))
+        flat = flat[:wanted] if size >= wanted else graphc.pad(flat, (0, wanted - size), 0.5)
+        return flat.reshape(operand.shape)
+
+    def row(self):
+        """An op of the catalogue, whatever it is."""
+        row = self.pick(CATALOGUE)
+        found = [n for n in leaves(row.build(*map(self.operand, row.operands))) if n.dtype.name == "float64"]
+        if not found:
+            raise graphc.GraphError("no float to go on with")
+        return self.pick(found)
+
+    def whole(self):
+        """Integers and booleans, whose algebra wraps around."""
+        i = graphc.astype(graphc.clip(self.node(), -9.0, 9.0) * 3.7, self.pick(["int64", "int32"]))
+        kinds = [
+            lambda: (i + 3) + 5,
+            lambda: i * 0 + i,
+            lambda: -(i - 2),
+            lambda: (i * 3) * 7,
+            lambda: i - i,
+            lambda: i // 1,
+        ]
+        j = self.pick(kinds)()
+        b = (i > j) | ~(j <= 2)
+        last = self.pick(
+            [lambda: j, lambda: abs(-j), lambda: graphc.where(b & ~b, i, j), lambda: graphc.where(~b, i, j * 2)]
+        )
+        return graphc.astype(last(), "float64")
+
+    def clipped(self):
+        low, high = sorted((self.number(), self.number()))
+        a = graphc.clip(self.node(), low, high)
+        return self.pick(
+            [lambda: graphc.clip(a, self.number(), 4.0), lambda: graphc.maximum(a, low), lambda: graphc.relu(a)]
+        )()
+
+    def exponential(self):
+        """Formulas that overflow and cancel by hand."""
+        a = self.node() * self.pick([1.0, 1.0, 30.0])
+        weights = graphc.exp(a)
+        axis = self.pick([None, -1, 0]) if a.ndim else None
+        total = graphc.sum(weights, axis=axis, keepdims=True)
+        kinds = [
+            lambda: weights / total,
+            lambda: graphc.log(weights / total),
+            lambda: graphc.log(total),
+            lambda: graphc.log(graphc.softmax(a, axis=axis if a.ndim else ())) if a.ndim else weights,
+            lambda: graphc.sum(weights * self.number(), axis=axis, keepdims=True) / total,
+            lambda: 1.0 / (1.0 + graphc.exp(-a)),
+            lambda: weights / (weights + 1.0),
+            lambda: graphc.log(1.0 + weights),
+            lambda: graphc.log(graphc.sigmoid(a)),
+            lambda: graphc.log(1.0 - graphc.sigmoid(a)),
+            lambda: 1.0 - graphc.sigmoid(a),
+            lambda: graphc.log(1.0 + graphc.relu(a)),
+            lambda: weights - 1.0,
+            lambda: graphc.sqrt(a * a),
+        ]
+        return self.pick(kinds)()
+
+    def edges(self):
+        """What equals something simpler for most numbers, but not for NaN, infinities or a zero's sign."""
+        a, b = self.node(), self.node()
+        same = self.pick([a, a * self.number(), -a])
+        kinds = [
+            *(lambda: same - same, lambda: same * 0.0, lambda: same / same, lambda: -(same - b), lambda: same + 0.0),
+            *(
+                lambda: 0.0 - same,
+                lambda: graphc.negative(-same),
+                lambda: (same * 3.0) * 0.7,
+                lambda: (same / 3.0) / 7.0,
+            ),
+            *(lambda: -same * -b, lambda: b - -same, lambda: -(same * 0.3), lambda: graphc.sum(-same)),
+            *(lambda: abs(-same), lambda: graphc.relu(same * same), lambda: (same - same) * b),
+        ]
+        found = self.pick(kinds)()
+        return self.pick([found, found, 1.0 / found, graphc.where(found == found, found, b)])
+
     def again(self):
         """The same op on the same operands: something for cse."""
         a = self.node()
@@ -165,5 +265,58 @@ class Builder:
 
     KINDS = (
         *(binary, binary, binary, divide, unary, where, permute, permute, reshape, squeeze, broadcast, broadcast),
-        *(reduce, reduce, slice, slice, rows, pad, concat, matmul, gradient, scan, cond, again),
+        *(reduce, reduce, slice, slice, rows, pad, concat, matmul, gradient, gradient, scan, cond, again),
+        *(row, row, row, row, row, row, whole, clipped, edges, edges, edges, exponential, exponential, gradient),
     )
+
+
+def random_graph(seed):
+    """Return a random graph in one phase, its feeds, and what the passes are given; None where sizes do not fit."""
+    special, training = seed % 3 == 0, bool(seed % 2)
+    grown = Builder(seed, special)
+    if special and seed % 2:
+        grown.KINDS = tuple(kind for kind in grown.KINDS if kind not in (Builder.exponential, Builder.row))
+    outputs = grown.grow(14).outputs(4)
+    if seed % 2:
+        outputs.append(graphc.grad(grown.scalar(), grown.w, disconnected="zeros"))
+    graph = graphc.Graph((grown.x, grown.y), tuple(outputs))
+    length = grown.feeds[grown.y].shape[0]
+    if not all(requirement.holds({"n": length}) for requirement in graph.requirements):
+        return None
+    return graph, grown.feeds, training
+
+
+def failure(seed):
+    """Return what the passes change of a random graph's meaning, "" if nothing; None where there is no such graph."""
+    made = random_graph(seed)
+    if made is None:
+        return None
+    graph, feeds, training = made
+    passed = run_passes(graph, training=training, check=verify if seed % 10 == 0 else None)
+    return difference(fold_phase(collect_updates(graph, training), training), passed, feeds)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--start", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    begun, run, failed = time.perf_counter(), 0, 0
+    seed = options.start
+    while run < options.count:
+        try:
+            found = failure(seed)
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+        run += found is not None
+        failed += bool(found)
+        if found:
+            print(f"seed {seed}: {found}", flush=True)
+        if run % 1000 == 0 and found is not None:
+            print(f"{run} graphs, {failed} failures, {time.perf_counter() - begun:.0f} s", flush=True)
+        seed += 1
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,8 @@ def after(node, *passes):
 @pytest.mark.parametrize(
     ("build", "left"),
     [
-        (lambda x: x + 0.0, []),
+        (lambda x: x + 0.0, ["add", "broadcast_to"]),
+        (lambda x: x + -0.0, []),
         (lambda x: 1.0 * x, []),
         (lambda x: x - 0.0, []),
         (lambda x: x / 1.0, []),

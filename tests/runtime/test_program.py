@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphc import dims, dtypes
-from graphc.errors import CallError
+from graphc.errors import CallError, MissingInputError
 from tests.runtime.handmade import Maker, N
 
 both = pytest.mark.parametrize("threads", [1, 2])
@@ -41,9 +41,19 @@ def test_stacked_inputs_are_walked_and_outputs_stacked(threads, count):
 @both
 def test_inputs_that_are_not_stacked_are_the_same_in_every_step(threads):
     run, weight = stepper(threads)
-    program = run.repeat(10, [np.ones(6)], [])
+    program = run.repeat(10, [np.ones(6)])
     program.run()
     np.testing.assert_array_equal(weight, np.full(6, -10, np.float32))
+
+
+def test_arguments_may_be_a_dict_as_in_a_call():
+    run, weight = stepper()
+    run.repeat(3, {"g": np.ones(6)}).run()
+    np.testing.assert_array_equal(weight, np.full(6, -3, np.float32))
+    with pytest.raises(CallError, match=r"arguments in a list, as in repeat\(3, \[g\]\), got a ndarray"):
+        run.repeat(3, np.ones((1, 6)))
+    with pytest.raises(MissingInputError, match="missing input 'g'"):
+        run.repeat(3)
 
 
 @both

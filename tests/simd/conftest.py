@@ -24,7 +24,8 @@ def _row(words: Sequence[np.ndarray | int]) -> np.ndarray:
 def run(source: str, words: Sequence[np.ndarray | int], level: simd.Level, name: str = "kernel", natives=None) -> None:
     """Compile and call a kernel; arrays among the words are passed by address."""
     loader = Loader({name: compile_kernel(source, name, level, natives)})
-    KERNEL(loader.address(name))(_row(words).ctypes.data, 0, 1)
+    row = _row(words)  # held by a name: its memory must outlive the call
+    KERNEL(loader.address(name))(row.ctypes.data, 0, 1)
 
 
 def run_twin(source: str, words: Sequence[np.ndarray | int], has_fma: bool = True, read_only=()) -> None:

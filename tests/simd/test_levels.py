@@ -5,7 +5,9 @@ import pytest
 
 from graphc import simd
 from graphc.emit.objects import assembly, compile_kernel
+from graphc.emit.symbols import read_symbols
 from graphc.simd.record import FUNCTIONS
+from tests.simd.samples import BINARY, NAMES
 
 SOURCE = """
 def kernel(args, thread, threads):
@@ -46,6 +48,17 @@ def test_multiply_and_add_are_not_fused_unasked():
 def test_every_level_compiles_an_object():
     for level in simd.LEVELS.values():
         assert compile_kernel(SOURCE, "kernel", level)[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("kind", ["f32x16", "f64x8", "f64"])
+@pytest.mark.parametrize("level", simd.LEVELS.values(), ids=lambda level: level.name)
+def test_element_functions_call_no_library(level, kind):
+    lines = ["def kernel(args, thread, threads):", f"    x = load_{kind}(word(args, 0))"]
+    for name in (*NAMES, "floor", "ceil", "trunc", "round"):
+        operands = "x, x" if name in BINARY else "x"
+        lines.append(f"    store({name}({operands}), word(args, 1))")
+    needed = read_symbols(compile_kernel("\n".join(lines), "kernel", level)).undefined
+    assert needed <= {"_GLOBAL_OFFSET_TABLE_"}
 
 
 def test_level_is_forced_by_the_environment(monkeypatch):

@@ -6,17 +6,31 @@ or (call, error, regular expression found in the message). Kinds: "f" runs in fl
 int32, "u" uint32, "u8" uint8, "b" bool.
 """
 
-from tests.ops.catalogue import contraction, control, elementwise, indexing, movement, random, reduction
-from tests.ops.catalogue.row import Row
+from tests.ops.catalogue import (
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    integers,
+    linalg,
+    movement,
+    random,
+    reduction,
+    sorting,
+)
+from tests.ops.catalogue.row import Row, cases
 
 ROWS: tuple[Row, ...] = (
     *elementwise.ROWS,
+    *integers.ROWS,
     *movement.ROWS,
     *reduction.ROWS,
     *contraction.ROWS,
+    *linalg.ROWS,
     *indexing.ROWS,
+    *sorting.ROWS,
     *random.ROWS,
     *control.ROWS,
 )
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["ROWS", "Row", "cases"]

@@ -55,18 +55,103 @@ ROWS = (
             (lambda: graphc.matmul(node(2, 2, dtype="bool"), node(2, 2, dtype="bool")), graphc.DTypeError),
         ),
     ),
-    Row(
-        "einsum",
-        lambda x, y: graphc.einsum("bij,kj->kbi", x, y),
-        (f(2, 3, 4), f(5, 4)),
-        lambda x, y: np.einsum("bij,kj->kbi", x, y),
-        raises=((lambda: graphc.einsum("ij,jk", node(2, 2), node(2, 2)), graphc.ShapeError),),
+    *(
+        Row(
+            f"einsum {text} {' '.join(str(shape) for shape in shapes)}",
+            lambda *x, text=text: graphc.einsum(text, *x),
+            tuple(f(*shape) for shape in shapes),
+            lambda *x, text=text: np.einsum(text, *x),
+        )
+        for text, *shapes in (
+            ("bij,kj->kbi", (2, 3, 4), (5, 4)),
+            ("ii,j->i", (3, 3), (4,)),
+            ("ij,jk", (2, 3), (3, 4)),
+            ("ba", (2, 3)),
+            ("ii", (3, 3)),
+            ("...ii->...i", (2, 3, 3)),
+            ("iij,jkk->ik", (2, 2, 3), (3, 4, 4)),
+            ("a...,...b->b...a", (2, 3, 4), (1, 4, 5)),
+            ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+            ("ai,bi,ci,i->abc", (2, 3), (3, 3), (2, 3), (3,)),
+            ("ij,kl->", (2, 3), (4, 2)),
+            ("ij,jk", (2, 1), (3, 4)),
+            ("ij,jk", (2, 0), (0, 3)),
+        )
     ),
     Row(
-        "einsum diagonal",
-        lambda x, y: graphc.einsum("ii,j->i", x, y),
-        (f(3, 3), f(4)),
-        lambda x, y: np.einsum("ii,j->i", x, y),
+        "einsum int",
+        lambda x, y, z: graphc.einsum("ij,jk,k->i", x, y, z),
+        (ints(2, 3, low=-9, high=9), ints(3, 2, low=-9, high=9), ints(2, low=-9, high=9)),
+        lambda x, y, z: np.einsum("ij,jk,k->i", x, y, z),
+        derivable=False,
+        raises=(
+            (
+                lambda: graphc.einsum("ij,jk", node(2, 3), node(4, 5)),
+                graphc.ShapeError,
+                r"'j' has size 3 in operand 0, float32\[2, 3\], and size 4 in operand 1, float32\[4, 5\]",
+            ),
+            (lambda: graphc.einsum("ij,jk", node(2, 3)), graphc.ShapeError, "names 2 operands, 1 are given"),
+            (lambda: graphc.einsum("ijk", node(2, 3)), graphc.ShapeError, "'ijk' names 3 axes of operand 0"),
+            (lambda: graphc.einsum("i->ij", node(2)), graphc.ShapeError, "'j' is an axis of no operand"),
+            (lambda: graphc.einsum("i->ii", node(2)), graphc.ShapeError, "names 'i' twice"),
+            (lambda: graphc.einsum("i1->i", node(2, 2)), graphc.ShapeError, "got '1'"),
+            (lambda: graphc.einsum("...i->i", node(2, 2)), graphc.ShapeError, "the result has not"),
+            (lambda: graphc.einsum(node(2), "i"), graphc.ShapeError, "expected subscripts"),
+            (lambda: graphc.einsum("ij,jk"), graphc.ShapeError, "expected operands"),
+            (lambda: graphc.einsum("i->", node(2, dtype="bool")), graphc.DTypeError, "expected numbers"),
+        ),
+    ),
+    *(
+        Row(
+            f"tensordot {axes}",
+            lambda x, y, axes=axes: graphc.tensordot(x, y, axes),
+            (f(*left), f(*right)),
+            lambda x, y, axes=axes: np.tensordot(x, y, axes),
+        )
+        for axes, left, right in (
+            (2, (2, 3, 4), (3, 4, 5)),
+            (0, (2,), (3, 2)),
+            (([0, -1], [1, 0]), (2, 3, 4), (4, 2, 3)),
+            ((0, 1), (3, 2), (2, 3)),
+        )
+    ),
+    Row(
+        "tensordot int",
+        graphc.tensordot,
+        (ints(2, 3, low=-9, high=9), ints(2, 3, low=-9, high=9)),
+        np.tensordot,
+        derivable=False,
+        raises=(
+            (lambda: graphc.tensordot(node(2, 3), node(4, 5), 1), graphc.ShapeError, "size 3, axis 0 of .* size 4"),
+            (lambda: graphc.tensordot(node(2), node(2), 2), graphc.ShapeError, "cannot sum over 2 axes"),
+            (lambda: graphc.tensordot(node(2), node(2), "ij,"), graphc.ShapeError, "a number or a pair"),
+            (lambda: graphc.tensordot(node(2, 2), node(2), ((0, 1), 0)), graphc.ShapeError, "as many different axes"),
+        ),
+    ),
+    Row("outer", graphc.outer, (f(2, 3), f(4)), np.outer),
+    Row(
+        "vecdot",
+        graphc.vecdot,
+        (f(2, 1, 3), f(4, 3)),
+        lambda x, y: (x * y).sum(-1),
+        raises=(
+            (lambda: graphc.vecdot(node(3), node(4)), graphc.ShapeError, "got 3 of .* and 4 of"),
+            (lambda: graphc.vecdot(node(), node(4)), graphc.ShapeError, "1 or more dimensions"),
+        ),
+    ),
+    Row("vecdot axis", lambda x, y: graphc.vecdot(x, y, 0), (f(3, 2), f(3, 2)), lambda x, y: (x * y).sum(0)),
+    Row("kron", graphc.kron, (f(2, 3), f(3, 2)), np.kron),
+    Row("kron of ranks", graphc.kron, (f(2, 2, 3), f(2)), np.kron),
+    Row(
+        "trace",
+        graphc.trace,
+        (f(2, 3, 4),),
+        lambda x: np.trace(x, axis1=-2, axis2=-1),
+        raises=((lambda: graphc.trace(node(3)), graphc.ShapeError, "2 or more dimensions"),),
+    ),
+    *(
+        Row(f"trace {k}", lambda x, k=k: graphc.trace(x, k), (f(3, 5),), lambda x, k=k: np.trace(x, k))
+        for k in (2, -1, -3)
     ),
     Row(
         "conv2d",

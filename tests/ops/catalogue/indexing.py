@@ -1,4 +1,4 @@
-"""Ops that index, order, or run a function of the user."""
+"""Ops that index."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ def _scatter(indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
     return out
 
 
-def _reverse_rows(out: np.ndarray, x: np.ndarray) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            out[i, j] = x[i, x.shape[1] - 1 - j]
-
-
-def _native(x: graphc.Node) -> graphc.Node:
-    def rule(node: graphc.Node, cotangent: graphc.Node) -> tuple[graphc.Node]:
-        return (graphc.flip(cotangent, 1),)
-
-    return graphc.native(_reverse_rows, graphc.TensorType(x.shape, x.dtype), x, vjp=rule)
+def _updated(x: np.ndarray, update: np.ndarray, i: np.ndarray) -> np.ndarray:
+    out = x.copy()
+    out[i : i + 2, 1:4] = update
+    return out
 
 
 LABELS = ints(6, low=-4, high=4)
+MASK = np.array([[True, False, True, True], [False, False, True, False]])
 
 ROWS = (
     Row(
@@ -37,8 +31,10 @@ ROWS = (
         (f(2, 4, 3), ints(2, 5, low=-4, high=4)),
         lambda x, i: np.take(x, i, 1),
         raises=(
-            (lambda: graphc.take(node(3), node(2)), graphc.DTypeError),
-            (lambda: graphc.take(node(3), 0, 1), graphc.ShapeError),
+            (lambda: graphc.take(node(3), node(2)), graphc.DTypeError, "take's indices: expected integers"),
+            (lambda: graphc.take(node(3), 0, 1), graphc.ShapeError, "axis 1 does not exist"),
+            (lambda: graphc.take(node(3, 2), [0]), graphc.ShapeError, "needs an axis"),
+            (lambda: graphc.take(node(3), [0, -4]), graphc.IndexOutOfRangeError, "index -4 .* size 3: take"),
         ),
     ),
     Row("take int32", lambda x, i: x[i], (f(4, 3), ints(6, low=-4, high=4, kind="i32")), lambda x, i: x[i]),
@@ -49,23 +45,102 @@ ROWS = (
         lambda x, i: np.take_along_axis(x, i, 1),
     ),
     Row(
+        "take_along_axis broadcasts",
+        lambda x, i: graphc.take_along_axis(x, i, 0),
+        (f(3, 4), ints(2, 1, low=0, high=3)),
+        lambda x, i: np.take_along_axis(x, np.broadcast_to(i, (2, 4)), 0),
+        raises=(
+            (lambda: graphc.take_along_axis(node(3, 4), [0]), graphc.ShapeError, "equal ranks"),
+            (lambda: graphc.take_along_axis(node(3, 4), [[4]]), graphc.IndexOutOfRangeError, "take_along_axis"),
+        ),
+    ),
+    Row(
+        "gather",
+        lambda x, i: graphc.gather(x, 1, i),
+        (f(3, 4, 2), ints(2, 5, 1, low=0, high=4)),
+        lambda x, i: np.take_along_axis(x[:2, :, :1], i, 1),
+        raises=(
+            (lambda: graphc.gather(node(3), 0, [-1]), graphc.IndexOutOfRangeError, "index -1 .* gather"),
+            (lambda: graphc.gather(node(3, 4), 0, [1]), graphc.ShapeError, "2 dimensions"),
+            (lambda: graphc.gather(node(3, 4), 0, [[1] * 5]), graphc.ShapeError),
+        ),
+    ),
+    Row(
+        "embedding",
+        graphc.embedding,
+        (f(4, 3), ints(2, 5, low=0, high=4)),
+        lambda table, i: table[i],
+        raises=((lambda: graphc.embedding(node(4, 3), [-1]), graphc.IndexOutOfRangeError, "index -1 .* embedding"),),
+    ),
+    Row("scalar index", lambda x, i: x[i, 1:], (f(4, 3), ints(low=-4, high=4)), lambda x, i: x[i, 1:]),
+    Row(
+        "index arrays",
+        lambda x, i, j: x[:, i, j],
+        (f(2, 4, 3, 2), ints(5, 1, low=-4, high=4), ints(2, low=0, high=3, kind="i32")),
+        lambda x, i, j: x[:, i, j],
+        raises=(
+            (lambda: node(3, 4)[[0, 3], 0], graphc.IndexOutOfRangeError, "index 3 .* size 3"),
+            (lambda: node(3, 4)[[0, 1], [0, 1, 2]], graphc.ShapeError, "broadcast"),
+            (lambda: node(3)[node(3)], graphc.DTypeError, "expected integers"),
+            (lambda: node(3)[node(3) > 0], graphc.DTypeError, "where"),
+            (lambda: node(3)[np.ones(4, bool)], graphc.ShapeError, "mask"),
+            (lambda: node(3)[True], graphc.ShapeError, "boolean"),
+            (lambda: node(3)[node(dtype="int64") :], graphc.ShapeError, "dynamic_slice"),
+            (lambda: node(3)[..., ...], graphc.ShapeError, "more than one"),
+        ),
+    ),
+    Row(
+        "index arrays apart",
+        lambda x, i, j: x[i, :, j],
+        (f(2, 4, 3), ints(5, low=-2, high=2), ints(5, low=0, high=3)),
+        lambda x, i, j: x[i, :, j],
+    ),
+    Row(
+        "index integer and array",
+        lambda x: x[0, :, [2, 0, 2]],
+        (f(2, 4, 3),),
+        lambda x: x[0, :, [2, 0, 2]],
+    ),
+    Row("index mask", lambda x: x[MASK, 1:], (f(2, 4, 3),), lambda x: x[MASK, 1:]),
+    Row(
+        "dynamic_slice",
+        lambda x, i, j: graphc.dynamic_slice(x, (i, j), (2, 4)),
+        (f(4, 7), ints(low=0, high=3), ints(low=0, high=4, kind="i32")),
+        lambda x, i, j: x[i : i + 2, j : j + 4],
+        raises=(
+            (lambda: graphc.dynamic_slice(node(4), 2, 3), graphc.IndexOutOfRangeError, "index 2 .* dynamic_slice"),
+            (lambda: graphc.dynamic_slice(node(4), -1, 3), graphc.IndexOutOfRangeError, "index -1"),
+            (lambda: graphc.dynamic_slice(node(4), 0, 5), graphc.ShapeError, "does not fit"),
+            (lambda: graphc.dynamic_slice(node(4, 4), (0,), (2,)), graphc.ShapeError, "each of 2 axes"),
+            (lambda: graphc.dynamic_slice(node(4), node(), 3), graphc.DTypeError, "starts"),
+        ),
+    ),
+    Row(
+        "dynamic_update_slice",
+        lambda x, u, i: graphc.dynamic_update_slice(x, u, (i, 1)),
+        (f(5, 4), f(2, 3), ints(low=0, high=4, kind="i32")),
+        _updated,
+        raises=(
+            (lambda: graphc.dynamic_update_slice(node(4), node(3), 2), graphc.IndexOutOfRangeError, "index 2"),
+            (lambda: graphc.dynamic_update_slice(node(4), node(3, 1), 0), graphc.ShapeError),
+        ),
+    ),
+    Row(
         "scatter_add",
         lambda i, x: graphc.scatter_add(i, x, 4),
         (LABELS, f(6, 3)),
         _scatter,
-        raises=((lambda: graphc.scatter_add(node(3, dtype="int64"), node(4), 9), graphc.ShapeError),),
+        raises=(
+            (lambda: graphc.scatter_add(node(3, dtype="int64"), node(4), 9), graphc.ShapeError),
+            (lambda: graphc.scatter_add([9], node(1), 9), graphc.IndexOutOfRangeError, "scatter_add"),
+        ),
     ),
-    Row("one_hot", lambda i: graphc.one_hot(i, 4), (LABELS,), lambda i: np.eye(4, dtype="float32")[i], derivable=False),
     Row(
-        "argsort",
-        lambda x: graphc.argsort(x, 0),
-        (ints(7, 3, low=0, high=4),),
-        lambda x: np.argsort(x, 0, kind="stable"),
+        "one_hot",
+        lambda i: graphc.one_hot(i, 4),
+        (ints(6, low=0, high=4, kind="u"),),
+        lambda i: np.eye(4, dtype="float32")[i],
         derivable=False,
+        raises=((lambda: graphc.one_hot([0, -1], 4), graphc.IndexOutOfRangeError, "index -1 .* size 4: one_hot"),),
     ),
-    Row("sort", graphc.sort, (f(3, 5, gap=0.2),), np.sort),
-    Row(
-        "sort descending", lambda x: graphc.sort(x, 0, descending=True), (f(5, 2, gap=0.2),), lambda x: -np.sort(-x, 0)
-    ),
-    Row("native", _native, (f(3, 4),), lambda x: x[:, ::-1], batchable=False),
 )

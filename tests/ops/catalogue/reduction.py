@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 import graphc
+from graphc.ops.cumulative import linear_recurrence
 from tests.ops.catalogue.row import Operand, Row, f, ints, node
 
 
 def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
+
+
+def _recurrence(factor: np.ndarray, term: np.ndarray) -> np.ndarray:
+    total, result = np.zeros_like(term[:, 0]), []
+    for t in range(term.shape[1]):
+        total = factor[:, t] * total + term[:, t]
+        result.append(total)
+    return np.stack(result, 1)
 
 
 def _logsumexp(x: np.ndarray) -> np.ndarray:
@@ -28,6 +37,24 @@ ROWS = (
     Row("sum keepdims", lambda x: x.sum(1, keepdims=True), (f(3, 4),), lambda x: x.sum(1, keepdims=True)),
     Row("sum empty", lambda x: x.sum(1), (f(3, 0),), lambda x: x.sum(1)),
     Row("sum int32", lambda x: x.sum(), (ints(9, low=-9, high=9, kind="i32"),), lambda x: x.sum(), derivable=False),
+    Row(
+        "sum dtype",
+        lambda x: graphc.sum(x, dtype="int32"),
+        (ints(9, low=-9, high=9),),
+        lambda x: x.sum(dtype="int32"),
+        derivable=False,
+    ),
+    Row("prod", lambda x: graphc.prod(x, 1), (f(3, 4),), lambda x: x.prod(1)),
+    Row("prod with zeros", lambda x: graphc.prod(x, (0, 2)), (f(2, 3, 4, zeros=5),), lambda x: x.prod((0, 2))),
+    Row("prod of two zeros", lambda x: graphc.prod(x), (f(2, 3, zeros=2),), lambda x: x.prod()),
+    Row("prod empty", lambda x: graphc.prod(x, 1, keepdims=True), (f(3, 0),), lambda x: x.prod(1, keepdims=True)),
+    Row(
+        "prod ints",
+        lambda x: graphc.prod(x, 0),
+        (ints(4, 3, low=-5, high=5, kind="i32"),),
+        lambda x: x.prod(0),
+        derivable=False,
+    ),
     Row("mean", lambda x: x.mean(-1), (f(3, 4),), lambda x: x.mean(-1)),
     Row("var", lambda x: graphc.var(x, 0, correction=1), (f(5, 2),), lambda x: x.var(0, ddof=1), tolerance=64),
     Row("std", lambda x: graphc.std(x, 1), (f(2, 5),), lambda x: x.std(1), tolerance=64),
@@ -71,6 +98,34 @@ ROWS = (
         lambda x: graphc.cumulative_sum(x, 0, reverse=True),
         (f(5, 2),),
         lambda x: np.flip(np.cumsum(np.flip(x, 0), 0), 0),
+    ),
+    Row(
+        "cumulative_prod",
+        lambda x: graphc.cumulative_prod(x, 1),
+        (f(3, 5),),
+        lambda x: np.cumprod(x, 1),
+        raises=((lambda: graphc.cumulative_prod(node(2, 2)), graphc.ShapeError, "axis"),),
+    ),
+    Row(
+        "cumulative_prod with zeros",
+        lambda x: graphc.cumulative_prod(x, 0, reverse=True),
+        (f(5, 3, zeros=4),),
+        lambda x: np.flip(np.cumprod(np.flip(x, 0), 0), 0),
+    ),
+    Row(
+        "cumulative_prod ints",
+        lambda x: graphc.cumulative_prod(x),
+        (ints(6, low=-3, high=4, kind="i32"),),
+        np.cumprod,
+        derivable=False,
+    ),
+    Row("linear_recurrence", lambda a, b: linear_recurrence(a, b, 1), (f(2, 5, 3), f(2, 5, 3)), _recurrence),
+    Row(
+        "linear_recurrence reverse",
+        lambda a, b: linear_recurrence(a, b, -1, reverse=True),
+        (f(), f(2, 5)),
+        lambda a, b: np.flip(_recurrence(np.full_like(b, a), np.flip(b, 1)), 1),
+        raises=((lambda: linear_recurrence(node(3, dtype="int64"), 2), graphc.DTypeError, "floats"),),
     ),
     Row("logsumexp", lambda x: graphc.logsumexp(x, -1), (f(3, 5, low=-30, high=30),), _logsumexp),
     Row("softmax", lambda x: graphc.softmax(x, 0), (f(4, 3),), lambda x: _softmax(x, 0)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 
 import graphc
 
@@ -20,13 +22,17 @@ KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "u8": "uint8", "b": "bool"
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand: values are drawn from [low, high), with a `gap` between them where an op has corners."""
+    """One operand: values are drawn from [low, high), with a `gap` between them where an op has corners.
+
+    `zeros` of them, anywhere, are 0: where a derivative that divides by them would fail.
+    """
 
     shape: tuple[int, ...]
     kind: str = "f"
     low: float = -2.0
     high: float = 2.0
     gap: float = 0.0
+    zeros: int = 0
 
     def dtype(self, floating: str) -> str:
         return floating if self.kind == "f" else KINDS[self.kind]
@@ -42,7 +48,9 @@ class Operand:
             count = math.prod(self.shape)
             ladder = self.gap * (np.arange(count) - count // 2 + 0.5)
             return generator.permutation(ladder).reshape(self.shape).astype(dtype)
-        return generator.uniform(self.low, self.high, self.shape).astype(dtype)
+        values = generator.uniform(self.low, self.high, self.shape).astype(dtype)
+        values.reshape(-1)[generator.permutation(values.size)[: self.zeros]] = 0
+        return values
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,18 @@ class Row:
         generator = np.random.default_rng(seed)
         return [operand.draw(generator, floating) for operand in self.operands]
 
+    @property
+    def floatings(self) -> tuple[str, ...]:
+        """The dtypes that stand for "f": both, or any one if there is no such operand."""
+        return ("float32", "float64") if any(o.kind == "f" for o in self.operands) else ("float32",)
+
     def inputs(self, floating: str) -> list[graphc.Input]:
         return [graphc.input(f"x{k}", o.shape, o.dtype(floating)) for k, o in enumerate(self.operands)]
 
     def hard_columns(self, floating: str) -> list[np.ndarray]:
         columns = zip(*self.hard, strict=True)
-        return [np.array(c, o.dtype(floating)) for c, o in zip(columns, self.operands, strict=True)]
+        with np.errstate(over="ignore"):
+            return [np.array(c, o.dtype(floating)) for c, o in zip(columns, self.operands, strict=True)]
 
 
 def f(*shape: int, **more: Any) -> Operand:
@@ -81,21 +95,65 @@ def node(*shape: int, dtype: str = "float32") -> graphc.Input:
     return graphc.input("x", shape, dtype)
 
 
-def unary(name: str, reference: Callable[..., Any], hard: tuple[float, ...] = FLOATS, **more: Any) -> Row:
-    low, high, gap = more.pop("low", -2.0), more.pop("high", 2.0), more.pop("gap", 0.0)
-    return Row(
-        name,
-        getattr(graphc, name),
-        (f(3, 5, low=low, high=high, gap=gap),),
-        reference,
-        tuple((v,) for v in hard),
-        **more,
-    )
+def cases(rows: Iterable[Row]) -> list[Any]:
+    """Rows with each of their dtypes, as parameters of a test."""
+    return [pytest.param(row, floating, id=f"{row.name}-{floating}") for row in rows for floating in row.floatings]
 
 
-def binary(name: str, reference: Callable[..., Any], **more: Any) -> Row:
-    pairs = tuple((a, b) for a in FLOATS[:7] for b in FLOATS[:7])
+def refused(build: Callable[..., Any], count: int, booleans: bool = True) -> tuple[Wrong, ...]:
+    """What every elementwise builder of this many operands must refuse; booleans too, if it takes none."""
+    rest = [node(3)] * (count - 1)
+    wrong: list[Wrong] = [
+        (
+            lambda: build("text", *rest),
+            graphc.DTypeError,
+            "expected a node, a number or an array of numbers, got a str",
+        ),
+        (lambda: build(*rest, None), graphc.DTypeError, "expected a node, a number or an array of numbers, got a None"),
+        (lambda: build(np.ones(3, "complex64"), *rest), graphc.DTypeError, "complex"),
+        (lambda: build(np.ones(3, "float16"), *rest), graphc.DTypeError, "float16.* is not supported; expected one of"),
+    ]
+    if count == 2:
+        wrong.append((lambda: build(node(3), node(2, 4)), graphc.ShapeError, r"do not broadcast: \[3\] and \[2, 4\]"))
+    if not booleans:
+        flags = [node(3, dtype="bool")] * count
+        wrong.append(
+            (lambda: build(*flags), graphc.DTypeError, r"expected .*(floats|integers).*, got bool\[3\]; use astype")
+        )
+    return tuple(wrong)
+
+
+def unary(
+    name: str, reference: Callable[..., Any], hard: tuple[float, ...] = FLOATS, booleans: bool = True, **more: Any
+) -> Row:
+    """A row of floats through one function; `booleans` says whether it takes booleans, as floats."""
+    build = getattr(graphc, name)
+    operand = f(3, 5, low=more.pop("low", -2.0), high=more.pop("high", 2.0), gap=more.pop("gap", 0.0))
+    return Row(name, build, (operand,), reference, tuple((v,) for v in hard), refused(build, 1, booleans), **more)
+
+
+def binary(name: str, reference: Callable[..., Any], booleans: bool = True, **more: Any) -> Row:
+    """A row of floats through a function of two; `booleans` says whether it takes them."""
     build = getattr(graphc, name)
     operands = more.pop("operands", (f(3, 1, 5), f(4, 1)))
-    wrong = (lambda: build(node(3), node(4)), graphc.ShapeError)
-    return Row(name, build, operands, reference, pairs, more.pop("raises", (wrong,)), **more)
+    hard = more.pop("hard", FLOATS[:7])
+    return Row(name, build, operands, reference, tuple(product(hard, repeat=2)), refused(build, 2, booleans), **more)
+
+
+def whole(name: str, reference: Callable[..., Any], kind: str, count: int, **more: Any) -> Row:
+    """A row of integers, its hard values the ends of their range and all pairs of those."""
+    limits = np.iinfo(KINDS[kind])
+    values = sorted(
+        {int(limits.min), int(limits.min) + 1, -3, -1, 0, 1, 2, 5, int(limits.max)}
+        - ({-1, -3} if limits.min == 0 else set())
+    )
+    operand = ints(9, low=max(-9, limits.min), high=9, kind=kind)
+    return Row(
+        f"{name} {KINDS[kind]}",
+        getattr(graphc, name),
+        (operand,) * count,
+        reference,
+        tuple(product(more.pop("hard", values), repeat=count)),
+        derivable=False,
+        **more,
+    )

@@ -1,46 +1,32 @@
-"""Algebra of movement and sums: transpose of transpose, slice of pad, sum of broadcast, and so on.
+"""Movement: broadcasts, reshapes, transposes, slices, pads and concatenations. All rules are exact.
 
-Each rule takes a node and returns an equal one, or None. Sizes are compared as dims: what cannot be decided stays.
+Sizes are compared as dims: what cannot be decided stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-
 from graphc import dims
 from graphc.dims import Dim
-from graphc.graph.node import Constant, Node, call, constant, make
+from graphc.graph.node import Constant, Node, call, make
 from graphc.graph.op import Op
+from graphc.ops.elementwise import Elementwise
 from graphc.ops.joining import Concat
 from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
-from graphc.ops.reduction import Sum
 from graphc.ops.slicing import Pad, Slice
+from graphc.passes.algebra.matching import Rule, filled, number, uniform
 
 
-def uniform(node: Node) -> Any:
-    """Return the number that every element is, None if they differ or are not known."""
-    while isinstance(node.op, BroadcastTo | Reshape | PermuteDims):
-        (node,) = node.inputs
-    if not isinstance(node.op, Constant) or node.op.value.size != 1:
-        return None
-    return node.op.value.reshape(()).item()
-
-
-def _repeated_number(node: Node) -> Node | None:
-    """Return the number, repeated, for a number that is moved."""
+def moved_number(node: Node) -> Node | None:
+    """A number that is moved is the number, repeated."""
     value = uniform(node)
     source = node.inputs[0]
     if value is None or (isinstance(node.op, BroadcastTo) and not source.shape and isinstance(source.op, Constant)):
         return None
-    number = constant(np.asarray(value, node.dtype.numpy))
-    return call("broadcast_to", number, node.shape) if node.shape else number
+    return filled(value, node)
 
 
-def _unmoved(node: Node) -> Node | None:
-    """Return the operand where nothing moves."""
+def unmoved(node: Node) -> Node | None:
+    """A movement that moves nothing is its operand."""
     op, (x,) = node.op, node.inputs
     match op:
         case PermuteDims(axes):
@@ -54,7 +40,8 @@ def _unmoved(node: Node) -> Node | None:
     return x if same else None
 
 
-def _permute_permute(node: Node) -> Node | None:
+def permute_twice(node: Node) -> Node | None:
+    """A transpose of a transpose is one transpose."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, PermuteDims)
     if not isinstance(x.op, PermuteDims):
@@ -62,28 +49,30 @@ def _permute_permute(node: Node) -> Node | None:
     return make(PermuteDims(tuple(x.op.axes[axis] for axis in op.axes)), x.inputs[0])
 
 
-def _reshape_reshape(node: Node) -> Node | None:
+def reshape_twice(node: Node) -> Node | None:
+    """A reshape of a reshape is one reshape."""
     (x,) = node.inputs
     return call("reshape", x.inputs[0], node.shape) if isinstance(x.op, Reshape) else None
 
 
-def _reshape_broadcast(node: Node) -> Node | None:
-    """Repeat a scalar to the new shape at once."""
+def reshape_repeated(node: Node) -> Node | None:
+    """A reshape of a repeated scalar repeats it to the new shape."""
     (x,) = node.inputs
     if isinstance(x.op, BroadcastTo) and not x.inputs[0].shape:
         return call("broadcast_to", x.inputs[0], node.shape)
     return None
 
 
-def _reshape_permute(node: Node) -> Node | None:
-    """Return a reshape for a transpose that moves only axes of size 1."""
+def permute_ones(node: Node) -> Node | None:
+    """A transpose that moves only axes of size 1 is a reshape."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, PermuteDims)
     moved = [axis for axis in op.axes if x.shape[axis] != 1]
     return call("reshape", x, node.shape) if moved == sorted(moved) and moved != list(op.axes) else None
 
 
-def _broadcast_broadcast(node: Node) -> Node | None:
+def broadcast_twice(node: Node) -> Node | None:
+    """A broadcast of a broadcast, or of a reshape that adds leading axes of size 1, is one broadcast."""
     (x,) = node.inputs
     if isinstance(x.op, BroadcastTo):
         return call("broadcast_to", x.inputs[0], node.shape)
@@ -95,7 +84,8 @@ def _broadcast_broadcast(node: Node) -> Node | None:
     return None
 
 
-def _slice_slice(node: Node) -> Node | None:
+def slice_twice(node: Node) -> Node | None:
+    """A slice of a slice is one slice."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Slice)
     if not isinstance(x.op, Slice):
@@ -106,8 +96,8 @@ def _slice_slice(node: Node) -> Node | None:
     return make(Slice(start, op.size, step), x.inputs[0])
 
 
-def _slice_pad(node: Node) -> Node | None:
-    """Slice the operand of a pad where the slice keeps inside it; return fill values where it misses it."""
+def slice_pad(node: Node) -> Node | None:
+    """A slice of a pad is a slice of its operand where it stays inside, and the fill value where it misses it."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Slice)
     if not isinstance(x.op, Pad) or any(size == 0 for size in op.size):
@@ -130,7 +120,8 @@ def _slice_pad(node: Node) -> Node | None:
     return make(Slice(tuple(start), op.size, tuple(step)), source)
 
 
-def _slice_concat(node: Node) -> Node | None:
+def slice_concat(node: Node) -> Node | None:
+    """A slice of a concat is a slice of the one part that holds it all."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Slice)
     if not isinstance(x.op, Concat) or any(size == 0 for size in op.size):
@@ -150,8 +141,8 @@ def _slice_concat(node: Node) -> Node | None:
     return None
 
 
-def _slice_broadcast(node: Node) -> Node | None:
-    """Cut first, repeat after."""
+def slice_broadcast(node: Node) -> Node | None:
+    """A slice of a broadcast is a broadcast of a slice: cut first, repeat after."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Slice)
     if not isinstance(x.op, BroadcastTo):
@@ -165,7 +156,8 @@ def _slice_broadcast(node: Node) -> Node | None:
     return call("broadcast_to", make(Slice(start, size, step), source), node.shape)
 
 
-def _pad_pad(node: Node) -> Node | None:
+def pad_twice(node: Node) -> Node | None:
+    """A pad of a pad is one pad: with one fill value and nothing between elements."""
     (x,), op = node.inputs, node.op
     assert isinstance(op, Pad)
     if not isinstance(x.op, Pad) or any((*op.interior, *x.op.interior)) or op.value != x.op.value:
@@ -175,68 +167,39 @@ def _pad_pad(node: Node) -> Node | None:
     return make(Pad(low, high, op.interior, op.value), x.inputs[0])
 
 
-def _sum_trivial(node: Node) -> Node | None:
-    """Leave out axes of size 1."""
-    (x,), op = node.inputs, node.op
-    assert isinstance(op, Sum)
-    if not op.axes:
-        return x
-    single = [axis for axis in op.axes if x.shape[axis] == 1]
-    if not single or (not node.shape and len(single) < len(op.axes)):  # a full sum is left to `_sum_moved`
+def repeat_last(node: Node) -> Node | None:
+    """`f(broadcast(x))` is `broadcast(f(x))` for an elementwise f, numbers beside x too: compute first, repeat after."""
+    if not node.inputs or not node.shape:
         return None
-    rest = tuple(axis for axis in op.axes if axis not in single)
-    less = call("reshape", x, tuple(size for k, size in enumerate(x.shape) if k not in single))
-    return call("sum", less, axis=tuple(axis - sum(s < axis for s in single) for axis in rest)) if rest else less
-
-
-def _sum_sum(node: Node) -> Node | None:
-    (x,), op = node.inputs, node.op
-    assert isinstance(op, Sum)
-    if not isinstance(x.op, Sum):
+    sources = [x.inputs[0] for x in node.inputs if isinstance(x.op, BroadcastTo) and uniform(x) is None]
+    shape = sources[0].shape if sources else ()
+    if not all(uniform(x) is not None or isinstance(x.op, BroadcastTo) for x in node.inputs) or node.shape == shape:
         return None
-    source = x.inputs[0]
-    left = [k for k in range(source.ndim) if k not in x.op.axes]
-    return make(Sum(tuple(sorted((*x.op.axes, *(left[axis] for axis in op.axes))))), source)
-
-
-def _sum_moved(node: Node) -> Node | None:
-    """Sum over all elements wherever they stand."""
-    (x,) = node.inputs
-    if node.shape or not isinstance(x.op, PermuteDims | Reshape):
+    if any(source.shape != shape for source in sources):
         return None
-    return call("sum", x.inputs[0])
+    operands: list[Node] = []
+    for x in node.inputs:
+        value = uniform(x)
+        operands.append(x.inputs[0] if value is None else number(value, x, shape))
+    return call("broadcast_to", make(node.op, *operands), node.shape)
 
 
-def _sum_broadcast(node: Node) -> Node | None:
-    """Multiply instead of summing repeated elements."""
-    (x,), op = node.inputs, node.op
-    assert isinstance(op, Sum)
-    if not isinstance(x.op, BroadcastTo):
+def concat_concat(node: Node) -> Node | None:
+    """A concat of concats along one axis is one concat."""
+    op = node.op
+    assert isinstance(op, Concat)
+    if not any(isinstance(x.op, Concat) and x.op.axis == op.axis for x in node.inputs):
         return None
-    source = x.inputs[0]
-    extra = x.ndim - source.ndim
-    stretched = [k for k in op.axes if k < extra or (source.shape[k - extra] == 1 and x.shape[k] != 1)]
-    if not stretched:
-        return None
-    count = dims.product(x.shape[k] for k in stretched)
-    # A symbol may be 0, and then 0 * infinity would be NaN where the empty sum is 0.
-    if not isinstance(count, int) or count == 0 or (node.dtype.kind != "f" and count >= 2**31):
-        return None
-    # What is left: the operand without the stretched axes, repeated along those that are not summed.
-    kept = tuple(size for k, size in enumerate(source.shape) if k + extra not in stretched)
-    shape = tuple(size for k, size in enumerate(x.shape) if k not in stretched)
-    rest = tuple(k - sum(s < k for s in stretched) for k in op.axes if k not in stretched)
-    repeated = call("broadcast_to", call("reshape", source, kept), shape)
-    total = call("sum", repeated, axis=rest) if rest else repeated
-    return total * constant(np.asarray(count, node.dtype.numpy))
+    parts = (part for x in node.inputs for part in (x.inputs if x.op == op else (x,)))
+    return make(op, *parts)
 
 
-Rule = Callable[[Node], "Node | None"]
 RULES: dict[type[Op], tuple[Rule, ...]] = {
-    BroadcastTo: (_unmoved, _repeated_number, _broadcast_broadcast),
-    Reshape: (_unmoved, _repeated_number, _reshape_reshape, _reshape_broadcast),
-    PermuteDims: (_unmoved, _repeated_number, _permute_permute, _reshape_permute),
-    Slice: (_unmoved, _slice_slice, _slice_pad, _slice_concat, _slice_broadcast),
-    Pad: (_unmoved, _pad_pad),
-    Sum: (_sum_trivial, _sum_sum, _sum_moved, _sum_broadcast),
+    Elementwise: (repeat_last,),
+    BroadcastTo: (unmoved, moved_number, broadcast_twice),
+    Reshape: (unmoved, moved_number, reshape_twice, reshape_repeated),
+    PermuteDims: (unmoved, moved_number, permute_twice, permute_ones),
+    Slice: (unmoved, slice_twice, slice_pad, slice_concat, slice_broadcast),
+    Pad: (unmoved, pad_twice),
+    Concat: (concat_concat,),
 }

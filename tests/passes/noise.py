@@ -1,0 +1,90 @@
+"""Comparison of two graphs that mean the same: as close as rounding lets them be, NaN and infinities in the same places.
+
+How far rounding may carry a result is found by evaluating the first graph again with each float on the way moved by one
+unit in its last place. What then jumps (a comparison, an index, an infinity) is not compared where it jumps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.graph.graph import Graph, subgraphs
+from graphc.graph.node import Constant, Leaf, Stored
+from graphc.graph.reference import solve_sizes
+
+DRAWS, MANY_DRAWS = 3, 100
+CORRECTED = {"exp", "exp2", "expm1", "log", "log1p", "sqrt", "sigmoid", "softplus", "logaddexp"}
+
+
+def evaluate(graph: Graph, feeds: dict[Any, Any], rng: np.random.Generator | None = None) -> list[Any]:
+    """Return the outputs by the ops' meanings; with `rng`, each float is moved by up to one unit in its last place."""
+    values, sizes = dict(feeds), dict[str, int]()
+    for node, array in feeds.items():
+        solve_sizes(node.shape, array.shape, sizes, "")
+    with np.errstate(all="ignore"):
+        for node in graph.nodes():
+            if node in values:
+                continue
+            if isinstance(node, Stored):
+                result = node.value
+            elif isinstance(node.op, Constant):
+                result = node.op.value
+            else:
+                assert not isinstance(node.op, Leaf)
+                result = node.op.bind(sizes).numpy(*(values[x] for x in node.inputs))
+                if rng is not None:
+                    result = tuple(_moved(r, rng) for r in result) if isinstance(result, tuple) else _moved(result, rng)
+            values[node] = result
+    return [values[output] for output in graph.outputs]
+
+
+def _moved(value: Any, rng: np.random.Generator) -> Any:
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        return array
+    return array + (np.spacing(array) * rng.integers(-1, 2, array.shape)).astype(array.dtype) * np.isfinite(array)
+
+
+def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:
+    """Return where `passed` means something else than `graph`, "" if nowhere."""
+    before, after = evaluate(graph, feeds), evaluate(passed, feeds)
+    found = _compared(graph, feeds, before, after, DRAWS)
+    return found and _compared(graph, feeds, before, after, MANY_DRAWS)
+
+
+def _compared(graph: Graph, feeds: dict[Any, Any], before: list[Any], after: list[Any], draws: int) -> str:
+    rng = np.random.default_rng(0)
+    near = [evaluate(graph, feeds, rng) for _ in range(draws)]
+    may_correct = any(name in CORRECTED for name in _names(graph))
+    for k, (old, new) in enumerate(zip(before, after, strict=True)):
+        old, new = np.atleast_1d(old), np.atleast_1d(new)
+        if old.dtype != new.dtype or old.shape != new.shape:
+            return f"output {k}: {old.dtype}{old.shape} became {new.dtype}{new.shape}"
+        others = np.stack([np.atleast_1d(values[k]) for values in near])
+        if old.dtype.kind != "f":
+            wrong = (old != new) & (others == old).all(0)
+        else:
+            with np.errstate(all="ignore"):
+                spread = np.abs(others - old).max(0)
+                bound = 32 * spread + 64 * np.finfo(old.dtype).eps * np.abs(old) + 64 * np.finfo(old.dtype).tiny
+                far = ~(np.abs(new - old) <= bound)
+            is_same = (np.isnan(old) & np.isnan(new)) | (old == new)
+            steady = (np.isfinite(others) == np.isfinite(old)).all(0) & (np.isnan(others) == np.isnan(old)).all(0)
+            # A stable form has a number where the formula as written overflows; nothing else may.
+            corrected = ~np.isfinite(old) & np.isfinite(new) & may_correct
+            wrong = far & ~is_same & steady & ~corrected
+        if wrong.any():
+            at = tuple(int(i[0]) for i in np.nonzero(wrong))
+            return f"output {k}{list(at)}: {old[at]!r} became {new[at]!r}, nearby {others[(slice(4), *at)]!r}"
+    return ""
+
+
+def _names(graph: Graph) -> set[str]:
+    names: set[str] = set()
+    for node in graph.nodes():
+        names.add(node.op.name)
+        for _, sub in subgraphs(node.op):
+            names |= _names(sub)
+    return names
