@@ -52,7 +52,7 @@ def test_sizes_that_contradict_and_missing_inputs():
 def test_indices_are_checked(index):
     x, i = graphc.input("x", (4, 2)), graphc.input("i", (1,), "int64")
     for node in (graphc.take(x, i, axis=0), graphc.scatter_add(i, x[:1], 4), graphc.one_hot(i, 4)):
-        with pytest.raises(IndexError, match=f"index {index} is outside an axis of size 4"):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for an axis of size 4"):
             node.eval({x: np.ones((4, 2)), i: [index]})
 
 
