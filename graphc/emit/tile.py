@@ -53,7 +53,7 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
     """Write the loop over this thread's blocks of rows, for `vectors` vectors of lanes."""
     rows, row = kernel.shape[0], kernel.row
     extent = writer.dim(row.extent, block)
-    inner = block.inner(*kernel.outer)
+    inner = block.inner(*kernel.outer, *([kernel.strip] if kernel.strip else []))
     flat = "piece"
     if kernel.outer:
         inner.add("position = piece // blocks")
@@ -61,6 +61,8 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         flat = "position"
     else:
         inner.add(f"{row.name} = {rows} * piece")
+    if kernel.strip:
+        inner.add(f"{kernel.strip.name} = {row.name} // {rows}")
     for axis in reversed(kernel.outer):
         size = factor(writer.dim(axis.extent, inner))
         inner.add(f"{axis.name} = {flat} % {size}")

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field
 from itertools import count
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -203,7 +203,7 @@ class Parameter(Stored):
     def __setattr__(self, name: str, value: object) -> None:
         # Whether it is trained is no part of its value, like what stands in its storage; all else of a node is fixed.
         if name != "trainable":
-            raise FrozenInstanceError(f"cannot assign to {name!r} of a parameter; set() copies an array into it")
+            _refuse_assignment(self, name)
         object.__setattr__(self, name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -212,11 +212,20 @@ class Parameter(Stored):
         return copy
 
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class State(Stored):
     """A leaf with storage that is not trained: statistics, slots, counts, carries."""
 
-    __hash__ = object.__hash__
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _refuse_assignment(self, name)
+
+
+def _refuse_assignment(leaf: Stored, name: str) -> NoReturn:
+    raise FrozenInstanceError(
+        f"cannot assign to {name!r} of a {leaf.op.kind if isinstance(leaf.op, Leaf) else 'leaf'}, for its storage is "
+        f"shared with what is compiled; {leaf.name or 'leaf'}.set(array) copies an array into it\n  {leaf.describe()}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

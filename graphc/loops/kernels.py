@@ -69,7 +69,7 @@ class Tile:
 
     `left` does not use the lane axis; `right` does not use the row axis and is contiguous along the lane axis.
     `shape` is the register tile: rows, vectors. With `panel`, the right operand was copied into panels as wide as the
-    tile, and that axis is the panel's number.
+    tile, and that axis is the panel's number; with `strip`, the left one into strips of as many rows as the tile has.
     """
 
     outer: tuple[Axis, ...]
@@ -81,6 +81,7 @@ class Tile:
     stores: tuple[Store, ...]
     shape: tuple[int, int]
     panel: Axis | None = None
+    strip: Axis | None = None
 
 
 @dataclass(frozen=True)

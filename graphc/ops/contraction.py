@@ -154,8 +154,25 @@ def _by_einsum(op: Contract, left: Any, right: Any) -> Any:
     def subscripts(at: Map) -> list[int]:
         return [number[next(iter(dims.axes(index)))] for index in at]
 
-    result = np.einsum(left, subscripts(op.left), right, subscripts(op.right), subscripts(op.out), optimize=True)
+    result = _einsum(left, subscripts(op.left), right, subscripts(op.right), subscripts(op.out))
     return result.astype(left.dtype, copy=False)
+
+
+def _einsum(left: Any, left_axes: list[int], right: Any, right_axes: list[int], out: list[int]) -> Any:
+    """Sum products. NumPy takes an operand out of a sum that it does not vary in, and inf * (a - b) is not NaN."""
+
+    def varied(array: Any, axes: list[int], other: Any, others: list[int]) -> tuple[Any, list[int]]:
+        alone = [k for k in dict.fromkeys(others) if k not in axes and k not in out]
+        if not alone or np.isfinite(array).all():
+            return array, axes
+        sizes = tuple(other.shape[others.index(k)] for k in alone)
+        return np.ascontiguousarray(
+            np.broadcast_to(array.reshape(array.shape + (1,) * len(alone)), array.shape + sizes)
+        ), [*axes, *alone]
+
+    first = varied(left, left_axes, right, right_axes)
+    second = varied(right, right_axes, left, left_axes)
+    return np.einsum(*first, *second, out, optimize=True)
 
 
 def _by_views(op: Contract, left: Any, right: Any) -> Any:
@@ -171,13 +188,12 @@ def _by_views(op: Contract, left: Any, right: Any) -> Any:
     kept = [axis for axis in op.domain if axis in mentioned]
     repeats = dims.product(a.extent for a in op.domain if a not in {*left_axes, *right_axes, *kept})
     missing = [axis for axis in kept if axis not in {*left_axes, *right_axes}]
-    summed = np.einsum(
+    summed = _einsum(
         left_view,
         [number[a] for a in left_axes],
         right_view,
         [number[a] for a in right_axes],
         [number[a] for a in kept if a not in missing],
-        optimize=True,
     )
     full: Any = [axis.extent for axis in kept]
     grid: Any = np.indices(full, sparse=True)

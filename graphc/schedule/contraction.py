@@ -22,6 +22,10 @@ from graphc.simd.levels import Level
 
 # Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
 FAR, DEEP, MANY_ROWS = 512, 64, 64
+# Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
+WIDE = 128
+# What a step of a tile costs besides its products, in products of one row: vectors of the other operand are read.
+STEP = 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Roles:
     """The parts that a contraction's axes play.
 
     `swapped`: the lanes are in the left operand. `pack`: the vector operand is copied into panels first; its other axes,
-    in their order in a panel.
+    in their order in a panel. `strips`: likewise for the scalar operand, whose rows are copied side by side.
     """
 
     outer: tuple[Axis, ...]
@@ -38,6 +42,7 @@ class Roles:
     reduced: tuple[Axis, ...]
     swapped: bool
     pack: tuple[Axis, ...] | None
+    strips: tuple[Axis, ...] | None
 
 
 def roles(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequence[Dim]) -> Roles | None:
@@ -68,7 +73,24 @@ def roles(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequen
     if slope != 1 or (is_plain and _is_scattered(vector, vector_shape, lane, row)):
         pack = tuple(a for a in _ordered_axes(vector) if a != lane)
     outer = tuple(a for a in used if a not in (row, lane))
-    return Roles(outer, row, lane, reduced, swapped, pack)
+    scalar, scalar_shape = (body.right, right) if swapped else (body.left, left)
+    strips = None
+    if _is_transposed(scalar, scalar_shape, row, reduced) and (not isinstance(lane.extent, int) or lane.extent >= WIDE):
+        strips = tuple(a for a in _ordered_axes(scalar) if a != row)
+    return Roles(outer, row, lane, reduced, swapped, pack, strips)
+
+
+def _is_transposed(scalar: Sequence[Dim], shape: Sequence[Dim], row: Axis, reduced: Sequence[Axis]) -> bool:
+    """Whether neighbouring rows lie side by side and the summed elements of one row far apart.
+
+    Then each step of a sum reads another page, and strides of a power of two fall into a few sets of the cache.
+    """
+    if any(_plain_axis(d) is None for d in scalar):
+        return False
+    offset = flat_offset(scalar, shape)
+    strides = [dims.linear(offset, a)[0] for a in reduced if a in _axes_of(scalar)]
+    far = all(not isinstance(stride, int) or stride >= FAR // 2 for stride in strides)
+    return far and dims.linear(offset, row)[0] == 1
 
 
 def _is_scattered(vector: Sequence[Dim], shape: Sequence[Dim], lane: Axis, row: Axis) -> bool:
@@ -93,9 +115,9 @@ def tile_shape(level: Level, rows: Dim, lanes: Dim, vector: int) -> tuple[int, i
         return min(8, most), vectors
     if rows <= most:
         return max(rows, 1), vectors
-    # The fewest idle rows win; among equals the larger tile. 12 rows of 2 vectors spill where 14 do not.
+    # Few idle rows and large tiles win; 12 rows of 2 vectors spill where 14 do not.
     candidates = [m for m in range(max(1, min(6, most)), most + 1) if (m, vectors) != (12, 2)]
-    return min(candidates, key=lambda m: (-(-rows // m) * m, -m)), vectors
+    return min(candidates, key=lambda m: (-(-rows // m) * (m + STEP), -m)), vectors
 
 
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:

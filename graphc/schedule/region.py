@@ -305,25 +305,10 @@ class Region:
         roles = self.roles[node]
         index, other = (body.right, body.left) if roles.swapped else (body.left, body.right)
         scalar_node, vector_node = (right, left) if roles.swapped else (left, right)
-        scalar = expr.load(self._buffer(scalar_node), (flat_offset(index, scalar_node.shape),), node.dtype)
         lanes = 64 // node.dtype.itemsize
         shape = contraction.tile_shape(self.draft.level, roles.row.extent, roles.lane.extent, lanes)
-        panel = None
-        if roles.pack is None:
-            offset, buffer = flat_offset(other, vector_node.shape), self._buffer(vector_node)
-        else:
-            width = shape[1] * lanes
-            panel = Axis("panel", dims.floordiv(roles.lane.extent + width - 1, width))
-            buffer = self._pack(vector_node, other, roles.pack, roles.lane, width)
-            place = [
-                DimExpr.of(panel),
-                *(DimExpr.of(a) for a in roles.pack),
-                DimExpr.of(roles.lane) - width * DimExpr.of(panel),
-            ]
-            offset = flat_offset(place, self.draft.buffers[buffer].shape)
-        vector = expr.load(buffer, (offset,), node.dtype)
-        assert isinstance(scalar, Load)
-        assert isinstance(vector, Load)
+        scalar, strip = self._operand("strip", scalar_node, index, roles.strips, roles.row, shape[0])
+        vector, panel = self._operand("panel", vector_node, other, roles.pack, roles.lane, shape[1] * lanes)
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
         stores: list[Store] = []
         if stored:
@@ -336,11 +321,30 @@ class Region:
 
             value = self._flat(expr.rewrite(root.expression, onto, on_load))
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
-        kernel = Tile(roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape, panel)
+        kernel = Tile(
+            roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape, panel, strip
+        )
         return tile_unit(kernel, [node, *(r.node for r in fused)])
 
+    def _operand(
+        self, name: str, node: Node, index: Sequence[Dim], others: Sequence[Axis] | None, axis: Axis, width: int
+    ) -> tuple[Load, Axis | None]:
+        """Return how a tile reads an operand: where it lies or, given its other axes, from a copy in panels along the axis."""
+        panel = None
+        if others is None:
+            buffer, offset = self._buffer(node), flat_offset(index, node.shape)
+        else:
+            panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
+            buffer = self._pack(node, index, others, axis, width)
+            inside = DimExpr.of(axis) - width * DimExpr.of(panel)
+            place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
+            offset = flat_offset(place, self.draft.buffers[buffer].shape)
+        found = expr.load(buffer, (offset,), node.dtype)
+        assert isinstance(found, Load)
+        return found, panel
+
     def _pack(self, node: Node, index: Sequence[Dim], others: Sequence[Axis], lane: Axis, width: int) -> int:
-        """Copy an operand into panels of `width` lanes, each contiguous along its other axes; return the copy's buffer."""
+        """Copy an operand into panels of `width` along an axis, each contiguous along the others; return the copy's buffer."""
         order = (*(index.index(DimExpr.of(a)) for a in (*others, lane)), width)
         key = (self._buffer(node), order)
         if key not in self.packed:

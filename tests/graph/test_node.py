@@ -196,8 +196,16 @@ def test_a_parameter_is_frozen_by_its_flag_and_nothing_else_of_it_changes():
     assert weight.trainable
     weight.trainable = False
     assert not weight.trainable
-    with pytest.raises(FrozenInstanceError, match=r"'array' of a parameter; set\(\) copies"):
+    with pytest.raises(FrozenInstanceError, match=r"'array' of a parameter.*weight\.set\(array\)"):
         weight.array = np.zeros(3, "f")
+
+
+@pytest.mark.parametrize("make", [graphc.parameter, graphc.state])
+def test_assigning_a_value_says_to_set_it(make):
+    leaf = make(np.ones(3, "f"), "leaf")
+    with pytest.raises(AttributeError, match=r"cannot assign to 'value'.*leaf\.set\(array\) copies an array into it"):
+        leaf.value = np.zeros(3, "f")
+    np.testing.assert_array_equal(leaf.value, 1)
 
 
 def test_deep_copies_of_leaves_have_storage_of_their_own_and_other_nodes_are_values():

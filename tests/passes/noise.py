@@ -49,9 +49,13 @@ def _moved(value: Any, rng: np.random.Generator) -> Any:
 
 def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:
     """Return where `passed` means something else than `graph`, "" if nowhere."""
-    before, after = evaluate(graph, feeds), evaluate(passed, feeds)
-    found = _compared(graph, feeds, before, after, DRAWS)
-    return found and _compared(graph, feeds, before, after, MANY_DRAWS)
+    return unlike(graph, feeds, evaluate(passed, feeds))
+
+
+def unlike(graph: Graph, feeds: dict[Any, Any], after: list[Any]) -> str:
+    """Return where these values of its outputs are not what `graph` means, "" if nowhere."""
+    before = evaluate(graph, feeds)
+    return _compared(graph, feeds, before, after, DRAWS) and _compared(graph, feeds, before, after, MANY_DRAWS)
 
 
 def _compared(graph: Graph, feeds: dict[Any, Any], before: list[Any], after: list[Any], draws: int) -> str:
@@ -72,8 +76,8 @@ def _compared(graph: Graph, feeds: dict[Any, Any], before: list[Any], after: lis
                 far = ~(np.abs(new - old) <= bound)
             is_same = (np.isnan(old) & np.isnan(new)) | (old == new)
             steady = (np.isfinite(others) == np.isfinite(old)).all(0) & (np.isnan(others) == np.isnan(old)).all(0)
-            # A stable form has a number where the formula as written overflows; nothing else may.
-            corrected = ~np.isfinite(old) & np.isfinite(new) & may_correct
+            # A stable form may have a value where the formula as written overflows; nothing else may.
+            corrected = ~np.isfinite(old) & (np.isfinite(new) | np.isnan(old)) & may_correct
             wrong = far & ~is_same & steady & ~corrected
         if wrong.any():
             at = tuple(int(i[0]) for i in np.nonzero(wrong))

@@ -25,6 +25,8 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 2.0, 0.5, np.inf, -np.inf, np.nan])
 class Builder:
     """Grows a graph node by node; every choice comes from the seed."""
 
+    float = "float64"
+
     def __init__(self, seed, special=False):
         self.rng = np.random.default_rng(seed)
         self.special = special
@@ -176,7 +178,7 @@ class Builder:
     def operand(self, operand):
         """What a row of the catalogue wants: a node of the pool, cut or padded to the shape; draws for integers."""
         if operand.kind != "f":
-            return graphc.constant(operand.draw(self.rng, "float64"))
+            return graphc.constant(operand.draw(self.rng, self.float))
         known = [n for n in self.pool if all(isinstance(d, int) for d in n.shape) and n.tensor.size > 0]
         flat = self.pick(known).reshape(-1)
         size, wanted = flat.shape[0], int(np.prod(operand.shape))
@@ -186,7 +188,7 @@ class Builder:
     def row(self):
         """An op of the catalogue, whatever it is."""
         row = self.pick(CATALOGUE)
-        found = [n for n in leaves(row.build(*map(self.operand, row.operands))) if n.dtype.name == "float64"]
+        found = [n for n in leaves(row.build(*map(self.operand, row.operands))) if n.dtype.name == self.float]
         if not found:
             raise graphc.GraphError("no float to go on with")
         return self.pick(found)
@@ -207,7 +209,7 @@ class Builder:
         last = self.pick(
             [lambda: j, lambda: abs(-j), lambda: graphc.where(b & ~b, i, j), lambda: graphc.where(~b, i, j * 2)]
         )
-        return graphc.astype(last(), "float64")
+        return graphc.astype(last(), self.float)
 
     def clipped(self):
         low, high = sorted((self.number(), self.number()))

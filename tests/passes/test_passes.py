@@ -284,3 +284,12 @@ def test_an_empty_sum_of_a_repeated_infinity_is_zero():
     infinite = graphc.parameter(np.array([np.inf, -np.inf, np.nan]))
     graph = after(graphc.broadcast_to(infinite, (0, 3)).sum(0), *PASSES)
     np.testing.assert_array_equal(graphc.evaluate(graph.outputs[0]), 0)
+
+
+def test_a_repeated_infinity_times_numbers_of_both_signs_is_nan_before_and_after():
+    node = Y @ graphc.full((3, 3), np.inf, "float64")
+    graph = after(node, *PASSES)
+    data = np.array([[1.0, -2.0, 3.0], [1.0, 2.0, 3.0], [0.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])
+    expected = np.array([[np.nan], [np.inf], [np.nan], [-np.inf]]) * np.ones(3)
+    for v in (node, graph.outputs[0]):
+        np.testing.assert_array_equal(graphc.evaluate(v, {Y: data}), expected)

@@ -1,11 +1,18 @@
 """Random graphs over everything that the scheduler must place: several dtypes, draws, indices from data, loops, branches.
 
-Sizes lie below, at and above a vector's lanes; "n" may be 0 or 1.
+Sizes lie below, at and above a vector's lanes; "n" may be 0 or 1. `python -m tests.schedule.random_graphs --count 2000`
+compiles many and compares what they compute with the reference run.
 """
+
+import argparse
+import time
+import warnings
 
 import numpy as np
 
 import graphc
+from graphc.passes import collect_updates, fold_phase
+from tests.passes.noise import unlike
 from tests.passes.random_graphs import Builder
 
 LARGEST = 700
@@ -123,7 +130,7 @@ class WideBuilder(Builder):
         return graphc.scatter_add(graphc.remainder(positions, size), a, size)
 
     def hot(self):
-        return graphc.one_hot(graphc.clip(self.integer(), -1, 1), int(self.rng.integers(2, 5)), self.float)
+        return graphc.one_hot(graphc.clip(self.integer(), 0, 1), int(self.rng.integers(2, 5)), self.float)
 
     def whole(self):
         a, b = self.integer(), self.pick([self.integer(), 2, 3, -1])
@@ -231,3 +238,48 @@ class WideBuilder(Builder):
         *(unary, extreme, normalised, arg, cumulative, cumulative, take, take, scatter, hot, whole, divided, cast),
         *(counted, logical, chosen, draw, einsum, einsum, conv, scan, scan, nested, branch, second, Builder.gradient),
     )
+
+
+def random_graph(seed):
+    """Return the builder, a graph, whether it is for training, and the graph of that phase."""
+    grown = WideBuilder(seed).grow(25)
+    outputs = grown.outputs()
+    if seed % 2:
+        outputs.append(graphc.grad(grown.scalar(), grown.pick([grown.w, grown.x]), disconnected="zeros"))
+    graph, training = graphc.Graph(tuple(grown.inputs), tuple(outputs)), seed % 3 == 0
+    plain = fold_phase(collect_updates(graph, training), training)
+    try:
+        graphc.evaluate(list(plain.outputs), grown.feeds)
+    except (graphc.CallError, graphc.IndexOutOfRangeError):
+        return random_graph(seed + 100_000)  # sizes or indices that the graph refuses: take another graph
+    return grown, graph, training, plain
+
+
+def failure(seed):
+    """Return what a compiled random graph computes that it does not mean, "" if nothing."""
+    grown, graph, training, plain = random_graph(seed)
+    run = graphc.compile(grown.inputs, list(graph.outputs), training=training)
+    return unlike(plain, grown.feeds, run(*(grown.feeds[node] for node in grown.inputs)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--start", type=int, default=10_000)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    begun, failed = time.perf_counter(), 0
+    for k in range(options.count):
+        try:
+            found = failure(options.start + k)
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+        failed += bool(found)
+        if found:
+            print(f"seed {options.start + k}: {found}", flush=True)
+        if (k + 1) % 50 == 0:
+            print(f"{k + 1} graphs, {failed} failures, {time.perf_counter() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
