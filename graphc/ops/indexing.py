@@ -76,6 +76,9 @@ def gather(x: Any, axis: int, index: Any) -> Node:
     if chosen.ndim != node.ndim:
         raise ShapeError(f"gather: expected an index with {node.ndim} dimensions, as x has; got {chosen.type}")
     shape = tuple(size if k == at else chosen.shape[k] for k, size in enumerate(node.shape))
+    for k, (taken, there) in enumerate(zip(shape, node.shape, strict=True)):
+        if isinstance(taken, int) and isinstance(there, int) and taken > there:
+            raise ShapeError(f"gather: expected an index of at most {there} along axis {k} of {node.type}, got {taken}")
     zero, one = (0,) * node.ndim, (1,) * node.ndim
     return _along(node if shape == node.shape else make(Slice(zero, shape, one), node), chosen, at, op)
 

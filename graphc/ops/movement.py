@@ -200,7 +200,7 @@ def reshape(x: Any, shape: object) -> Node:
 
 
 @builder("permute_dims")
-def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Node:
+def permute_dims(x: Any, axes: int | Sequence[int] | None = None) -> Node:
     """Reorder the axes: axis k of the result is axis axes[k] of x; without axes, in reverse order."""
     node = as_node(x)
     if axes is None:

@@ -39,7 +39,7 @@ STEP = state(np.int64(0), "step")
 _sites = 0
 
 
-def seed(number: int) -> None:
+def seed(number: Any) -> None:
     """Set the seed (0 to 2**32 - 1, 0 at the start) and count sites from 0 again, so that a program repeats draws."""
     global _sites
     if not isinstance(number, int | np.integer) or not 0 <= number < 2**32:

@@ -184,14 +184,14 @@ def slice_bounds(key: slice, extent: Dim) -> tuple[Dim, Dim, int]:
     if any(isinstance(bound, Node) for bound in (key.start, key.stop, key.step)):
         raise ShapeError("a slice's bounds must be known when the graph is built; use graphc.dynamic_slice")
     step = 1 if key.step is None else whole(key.step, "a slice's step")
-    key = slice(*(bound if bound is None else _index(bound) for bound in (key.start, key.stop)), step)
+    first, end = (bound if bound is None else _index(bound) for bound in (key.start, key.stop))
     if step == 0:
         raise ShapeError("a slice's step must not be 0")
-    if isinstance(extent, int) and not isinstance(key.start, DimExpr) and not isinstance(key.stop, DimExpr):
-        found = range(*key.indices(extent))
+    if isinstance(extent, int) and not isinstance(first, DimExpr) and not isinstance(end, DimExpr):
+        found = range(*slice(first, end, step).indices(extent))
         return (found.start if len(found) else 0), len(found), step
-    start = (0 if step > 0 else extent - 1) if key.start is None else _bound(key.start, extent)
-    stop = (extent if step > 0 else -1) if key.stop is None else _bound(key.stop, extent)
+    start = (0 if step > 0 else extent - 1) if first is None else _from_end(first, extent)
+    stop = (extent if step > 0 else -1) if end is None else _from_end(end, extent)
     distance = stop - start if step > 0 else start - stop
     return start, dims.floordiv(distance + abs(step) - 1, abs(step)), step
 
@@ -200,6 +200,5 @@ def _index(bound: Any) -> Dim:
     return bound if isinstance(bound, DimExpr) else whole(bound, "a slice's bound")
 
 
-def _bound(bound: Any, extent: Dim) -> Dim:
-    at = _index(bound)
+def _from_end(at: Dim, extent: Dim) -> Dim:
     return at + extent if isinstance(at, int) and at < 0 else at

@@ -120,9 +120,12 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Node, No
     """
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
+    count, there = as_dim(k), node.shape[at]
+    if isinstance(count, int) and isinstance(there, int) and count > there:
+        raise ShapeError(f"topk: expected at most {there}, the elements along axis {at} of {node.type}; got {count}")
     order = argsort(node, at, descending=largest)
     start = (0,) * node.ndim
-    sizes = tuple(as_dim(k) if axis == at else size for axis, size in enumerate(node.shape))
+    sizes = tuple(count if axis == at else size for axis, size in enumerate(node.shape))
     chosen = call("slice", order, start, sizes)
     return take_along_axis(node, chosen, at), chosen
 

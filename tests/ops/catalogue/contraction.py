@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import graphc
-from tests.ops.catalogue.row import Row, f, ints, node
+from tests.ops.catalogue.row import Row, f, ints, misread, node
 
 
 def _conv2d(
@@ -50,9 +50,13 @@ ROWS = (
         np.matmul,
         derivable=False,
         raises=(
-            (lambda: graphc.matmul(node(2, 3), node(2, 3)), graphc.ShapeError),
-            (lambda: graphc.matmul(node(), node(3)), graphc.ShapeError),
-            (lambda: graphc.matmul(node(2, 2, dtype="bool"), node(2, 2, dtype="bool")), graphc.DTypeError),
+            (lambda: graphc.matmul(node(2, 3), node(2, 3)), graphc.ShapeError, "to match .*, got 3 and 2"),
+            (lambda: graphc.matmul(node(), node(3)), graphc.ShapeError, "1 or more dimensions"),
+            (
+                lambda: graphc.matmul(node(2, 2, dtype="bool"), node(2, 2, dtype="bool")),
+                graphc.DTypeError,
+                "of one number dtype",
+            ),
         ),
     ),
     *(
@@ -128,7 +132,16 @@ ROWS = (
             (lambda: graphc.tensordot(node(2, 2), node(2), ((0, 1), 0)), graphc.ShapeError, "as many different axes"),
         ),
     ),
-    Row("outer", graphc.outer, (f(2, 3), f(4)), np.outer),
+    Row(
+        "outer",
+        graphc.outer,
+        (f(2, 3), f(4)),
+        np.outer,
+        raises=(
+            *misread("outer", lambda x: graphc.outer(x, node(2))),
+            *misread("outer", lambda y: graphc.outer(node(2), y)),
+        ),
+    ),
     Row(
         "vecdot",
         graphc.vecdot,
@@ -140,7 +153,21 @@ ROWS = (
         ),
     ),
     Row("vecdot axis", lambda x, y: graphc.vecdot(x, y, 0), (f(3, 2), f(3, 2)), lambda x, y: (x * y).sum(0)),
-    Row("kron", graphc.kron, (f(2, 3), f(3, 2)), np.kron),
+    Row(
+        "kron",
+        graphc.kron,
+        (f(2, 3), f(3, 2)),
+        np.kron,
+        raises=(
+            *misread("kron", lambda x: graphc.kron(x, node(2))),
+            *misread("kron", lambda y: graphc.kron(node(2), y)),
+            (
+                lambda: graphc.kron(node(2, dtype="bool"), node(2, dtype="bool")),
+                graphc.DTypeError,
+                r"expected .*, got bool.*; use astype(.|\n)*in kron at",
+            ),
+        ),
+    ),
     Row("kron of ranks", graphc.kron, (f(2, 2, 3), f(2)), np.kron),
     Row(
         "trace",
@@ -160,9 +187,13 @@ ROWS = (
         _conv2d((1, 1), ((0, 0), (0, 0)), (1, 1)),
         tolerance=64,
         raises=(
-            (lambda: graphc.conv2d(node(1, 2, 2, 1), node(3, 3, 1, 1)), graphc.ShapeError),
-            (lambda: graphc.conv2d(node(1, 5, 5, 2), node(3, 3, 1, 1)), graphc.ShapeError),
-            (lambda: graphc.conv2d(node(5, 5, 2), node(3, 3, 2, 1)), graphc.ShapeError),
+            (
+                lambda: graphc.conv2d(node(1, 2, 2, 1), node(3, 3, 1, 1)),
+                graphc.ShapeError,
+                "reaches over 3 does not fit",
+            ),
+            (lambda: graphc.conv2d(node(1, 5, 5, 2), node(3, 3, 1, 1)), graphc.ShapeError, "equal channels C"),
+            (lambda: graphc.conv2d(node(5, 5, 2), node(3, 3, 2, 1)), graphc.ShapeError, r"expected \(N, H, W, C\)"),
         ),
     ),
     Row(

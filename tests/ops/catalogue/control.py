@@ -9,7 +9,7 @@ import numpy as np
 
 import graphc
 from graphc.ops import control, custom_vjp, gradient_control
-from tests.ops.catalogue.row import Row, f, ints
+from tests.ops.catalogue.row import Row, f, ints, misread, node
 
 
 def _recurrent(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -77,9 +77,53 @@ def _through_python(x: graphc.Node, y: graphc.Node) -> graphc.Node:
     return graphc.py_callback(lambda x, y: np.exp(x + y), x.type, x, y, vjp=rule)
 
 
+def _halves(x: graphc.Node) -> graphc.Node:
+    """One node of several results: the rows of x, cut in two."""
+    (first, _) = graphc.cond(True, lambda: (x[:2], x[2:]), lambda: (x[2:], x[:2]))
+    return first.inputs[0]
+
+
+def _passed_on(inputs: Any, output: Any, cotangent: Any) -> Any:
+    return cotangent
+
+
+def _pair(carry: Any, element: Any) -> tuple[Any, Any]:
+    return carry, element
+
+
+PAIR = graphc.TensorType((2,), graphc.float32)
+
 ROWS = (
-    Row("py_callback", _through_python, (f(3, 4), f(4)), lambda x, y: np.exp(x + y)),
-    Row("elementwise", _steps, (f(3, 1, 5), f(4, 1, low=0.5)), lambda x, w: np.tanh(x / w)),
+    Row(
+        "py_callback",
+        _through_python,
+        (f(3, 4), f(4)),
+        lambda x, y: np.exp(x + y),
+        raises=(
+            *misread("py_callback", lambda x: graphc.py_callback(np.exp, PAIR, x)),
+            (lambda: graphc.py_callback(3, PAIR, node(2)), graphc.GraphError, "a function to call, got 3"),
+            (lambda: graphc.py_callback(np.exp, [], node(2)), graphc.GraphError, r"outputs' types.*; got \[\]"),
+            (lambda: graphc.py_callback(np.exp, PAIR, node(2), vjp=3), graphc.GraphError, "a function as vjp, got 3"),
+        ),
+    ),
+    Row(
+        "elementwise",
+        _steps,
+        (f(3, 1, 5), f(4, 1, low=0.5)),
+        lambda x, w: np.tanh(x / w),
+        raises=(
+            *misread("elementwise", lambda x: graphc.elementwise(lambda a: a, x)),
+            (lambda: graphc.elementwise(3, node(2)), graphc.GraphError, r"a Python function \(def or lambda\), got 3"),
+            (lambda: graphc.elementwise(lambda a: a), graphc.GraphError, "expected operands .*, got none"),
+            (lambda: graphc.elementwise(lambda a, b: a, node(2)), graphc.GraphError, r"take 1 .*, got \(a, b\)"),
+            (
+                lambda: graphc.elementwise(lambda a, b: a, node(2), node(3)),
+                graphc.ShapeError,
+                r"broadcast: \[2\] and \[3\](.|\n)*in elementwise at",
+            ),
+            (lambda: graphc.elementwise(lambda a: a, node(2), dtype="float16"), graphc.DTypeError, "float16"),
+        ),
+    ),
     Row(
         "elementwise integers",
         lambda x, y: graphc.elementwise(lambda a, b: a // b if a > b else b * b, x, y),
@@ -95,34 +139,128 @@ ROWS = (
         hard=((0.5,), (math.nan,), (math.inf,), (-math.inf,)),
         derivable=False,
     ),
-    Row("custom_vjp", _product_and_sum, (f(3, 2), f(3, 2)), lambda a, b: np.exp(a) * b + np.tanh(a + b)),
-    Row("clip_gradient", lambda x: custom_vjp.clip_gradient(graphc.tanh(x), -9.0, 9.0), (f(3, 2),), np.tanh),
+    Row(
+        "custom_vjp",
+        _product_and_sum,
+        (f(3, 2), f(3, 2)),
+        lambda a, b: np.exp(a) * b + np.tanh(a + b),
+        raises=(
+            *misread("custom_vjp", graphc.custom_vjp(lambda x: x, _passed_on)),
+            (lambda: graphc.custom_vjp(3, _passed_on), graphc.GraphError, "a function and a rule to call, got 3 and"),
+            (lambda: graphc.custom_vjp(lambda x: x, 4), graphc.GraphError, r"and 4(.|\n)*in custom_vjp at"),
+            (lambda: graphc.custom_vjp(lambda x: x)(node(2)), graphc.GraphError, "has no rule; give custom_vjp"),
+            (lambda: graphc.custom_vjp(lambda x: None, _passed_on)(node(2)), graphc.GraphError, "nodes, got None"),
+            (
+                lambda: graphc.custom_vjp(lambda x: x, lambda inputs, output, cotangent: cotangent.sum())(node(2)),
+                graphc.ShapeError,
+                r"expected float32\[2\] for operand 0, got float32\[\] made by sum",
+            ),
+        ),
+    ),
+    Row(
+        "clip_gradient",
+        lambda x: custom_vjp.clip_gradient(graphc.tanh(x), -9.0, 9.0),
+        (f(3, 2),),
+        np.tanh,
+        raises=(
+            *misread("clip_gradient", lambda x: graphc.clip_gradient(x, 0, 1)),
+            (lambda: graphc.clip_gradient(node(2)), graphc.GraphError, r"expected bounds \(low, high\), or max_norm"),
+            (lambda: graphc.clip_gradient(node(2), 0, 1, max_norm=1), graphc.GraphError, "or max_norm"),
+            (lambda: graphc.clip_gradient(node(2), max_norm=-1), graphc.GraphError, "above 0, got -1"),
+            (lambda: graphc.clip_gradient(node(2), node(3)), graphc.ShapeError, r"\[2\] and \[3\]"),
+        ),
+    ),
     Row("clip_gradient norm", lambda x: custom_vjp.clip_gradient(x * x, max_norm=99.0), (f(3, 2),), np.square),
     Row(
         "clip_by_norm",
         lambda x: gradient_control.clip_by_norm(x, 1.5),
         (f(3, 2, low=0.5),),
         lambda x: x * (1.5 / (np.sqrt((x * x).sum()) + x.dtype.type(1e-6))),
+        raises=(
+            *misread("clip_by_norm", lambda limit: graphc.clip_by_norm(node(2), limit)),
+            (lambda: graphc.clip_by_norm(node(2), 0), graphc.GraphError, "max_norm above 0, got 0"),
+            (lambda: graphc.clip_by_norm(node(2), node(2)), graphc.ShapeError, r"one number as max_norm, got .*\[2\]"),
+            (lambda: graphc.clip_by_norm([], 1.0), graphc.GraphError, r"nodes, got none(.|\n)*in clip_by_norm at"),
+        ),
     ),
     Row(
         "global_norm",
         lambda x, y: gradient_control.global_norm([x, {"y": y}]),
         (f(3), f(2, 2)),
         lambda x, y: np.sqrt((x * x).sum() + (y * y).sum()),
+        raises=(
+            (lambda: graphc.global_norm([]), graphc.GraphError, r"expected nodes, got none(.|\n)*in global_norm at"),
+            (lambda: graphc.global_norm(None), graphc.GraphError, "expected nodes, got none"),
+            (lambda: graphc.global_norm([node(2), "text"]), graphc.DTypeError, r"a str(.|\n)*in global_norm at"),
+        ),
     ),
-    Row("native", _native, (f(3, 4),), lambda x: x[:, ::-1] * np.exp(x)),
-    Row("stop_gradient", gradient_control.stop_gradient, (f(3),), lambda x: x, derivable=False),
+    Row(
+        "native",
+        _native,
+        (f(3, 4),),
+        lambda x: x[:, ::-1] * np.exp(x),
+        raises=(
+            *misread("native", lambda x: graphc.native(_reversed_and_exp, PAIR, x)),
+            (lambda: graphc.native(3, PAIR, node(2)), graphc.GraphError, "a function to call, got 3"),
+            (lambda: graphc.native(_reversed_and_exp, "float32", node(2)), graphc.GraphError, "outputs' types"),
+            (lambda: graphc.native(_reversed_and_exp, PAIR, node(2), vjp=3), graphc.GraphError, "as vjp, got 3"),
+        ),
+    ),
+    Row(
+        "stop_gradient",
+        gradient_control.stop_gradient,
+        (f(3),),
+        lambda x: x,
+        derivable=False,
+        raises=misread("stop_gradient", graphc.stop_gradient),
+    ),
     Row(
         "with_update",
         lambda x: gradient_control.with_update(x, {(s := graphc.state(0.0)): s + 1}),
         (f(3),),
         lambda x: x,
+        raises=(
+            *misread("with_update", lambda x: graphc.with_update(x, {})),
+            *misread("with_update", lambda new: graphc.with_update(node(2), {graphc.state(0.0): new})),
+            (lambda: graphc.with_update(node(2), None), graphc.GraphError, "{state: its new value}, got None"),
+            (lambda: graphc.with_update(node(2), {"s": 1}), graphc.GraphError, "a parameter or a state .*, got 's'"),
+            (lambda: graphc.with_update(node(2), {node(2): 1}), graphc.GraphError, "got float32.* made by input"),
+            (
+                lambda: graphc.with_update(node(2), {graphc.state(0.0): node(3)}),
+                graphc.ShapeError,
+                r"the shape of its target, float32\[\]; got float32\[3\](.|\n)*in with_update at",
+            ),
+            (
+                lambda: graphc.with_update(node(2), {graphc.state([1, 2]): node(2)}),
+                graphc.DTypeError,
+                r"the dtype of its target, int64\[2\]; got float32\[2\]",
+            ),
+        ),
     ),
     Row(
         "scan",
         lambda x: control.scan(lambda c, v: (c * v, c + v), graphc.ones((2,), x.dtype), x)[1],
         (f(4, 2),),
         lambda x: np.concatenate([np.ones((1, 2), x.dtype), np.cumprod(x, 0)[:-1]]) + x,
+        raises=(
+            (lambda: graphc.scan(_pair, "text", node(3)), graphc.DTypeError, r"got a str(.|\n)*in scan at"),
+            (lambda: graphc.scan(3, node(), node(3)), graphc.GraphError, "a step, a function of .*, got 3"),
+            (lambda: graphc.scan(_pair, node(), node()), graphc.ShapeError, "arrays to walk in xs, got a scalar"),
+            (lambda: graphc.scan(_pair, node()), graphc.GraphError, r"xs or length, got neither(.|\n)*in scan at"),
+            (lambda: graphc.scan(_pair, node(), length=-1), graphc.ShapeError, "a dimension of 0 or more, got -1"),
+            (lambda: graphc.scan(lambda c, v: c, node(), node(3)), graphc.GraphError, r"\(carry, result\), got Input"),
+            (lambda: graphc.scan(_pair, node(), [node(3), node(4)]), graphc.ShapeError, "expected 4 == 3"),
+            (
+                lambda: graphc.scan(lambda c, v: (c + v, c), node(), node(3, 2)),
+                graphc.ShapeError,
+                r"carry enters the step as float32\[\] and leaves it as float32\[2\] made by add",
+            ),
+            (
+                lambda: graphc.scan(lambda c, v: (c > v, c), node(), node(3)),
+                graphc.DTypeError,
+                r"carry enters the step as float32\[\] and leaves it as bool\[\]",
+            ),
+        ),
     ),
     Row(
         "scan recurrent",
@@ -138,6 +276,49 @@ ROWS = (
         lambda x: control.map(lambda v: graphc.sum(graphc.tanh(v)) * v, x),
         (f(4, 3),),
         lambda x: np.stack([np.tanh(v).sum() * v for v in x]),
+        raises=(
+            (lambda: graphc.map(3, node(2)), graphc.GraphError, r"a function of one element, got 3(.|\n)*in map at"),
+            (lambda: graphc.map(graphc.tanh, node()), graphc.ShapeError, r"got a scalar(.|\n)*in map at"),
+            (lambda: graphc.map(graphc.tanh, "text"), graphc.DTypeError, r"got a str(.|\n)*in map at"),
+            (lambda: graphc.map(lambda v: "text", node(2)), graphc.DTypeError, r"got a str(.|\n)*in map at"),
+        ),
     ),
-    Row("cond", lambda x: control.cond(x.sum() > -99, lambda v: v * v, lambda v: v, x), (f(3),), lambda x: x * x),
+    Row(
+        "cond",
+        lambda x: control.cond(x.sum() > -99, lambda v: v * v, lambda v: v, x),
+        (f(3),),
+        lambda x: x * x,
+        raises=(
+            *misread("cond", lambda condition: graphc.cond(condition, graphc.exp, graphc.tanh, node(2))),
+            (lambda: graphc.cond(True, 3, graphc.exp, node(2)), graphc.GraphError, "two functions, as in cond"),
+            (lambda: graphc.cond(node(2), graphc.exp, graphc.tanh, node(2)), graphc.ShapeError, "use where for arrays"),
+            (
+                lambda: graphc.cond(node(), graphc.exp, graphc.tanh, node(2)),
+                graphc.ShapeError,
+                r"a boolean scalar .*\[\]",
+            ),
+            (
+                lambda: graphc.cond(True, graphc.exp, graphc.sum, node(2)),
+                graphc.ShapeError,
+                r"result differs(.|\n)*float32\[2\] made by exp(.|\n)*float32\[\] made by sum",
+            ),
+            (lambda: graphc.cond(True, graphc.exp, graphc.isnan, node(2)), graphc.DTypeError, "result differs"),
+            (
+                lambda: graphc.cond(True, graphc.exp, lambda v: (v, v), node(2)),
+                graphc.GraphError,
+                r"must return what the first does(.|\n)*in cond at",
+            ),
+        ),
+    ),
+    Row(
+        "item",
+        lambda x: graphc.item(_halves(x), 1) * 3,
+        (f(4, 2),),
+        lambda x: x[2:] * 3,
+        raises=(
+            (lambda: graphc.item(node(2), 0), graphc.GraphError, r"several results, got float32\[2\]"),
+            (lambda: graphc.item("text", 0), graphc.GraphError, r"several results, got 'text'(.|\n)*in item at"),
+            (lambda: graphc.item(_halves(node(4, 2)), 2), graphc.GraphError, "result 2 does not exist: there are 2"),
+        ),
+    ),
 )

@@ -13,7 +13,7 @@ import graphc
 from graphc.graph.node import make
 from graphc.ops import quantile
 from graphc.ops import random as random_ops
-from tests.ops.catalogue.row import Row, f, ints, node
+from tests.ops.catalogue.row import Row, f, ints, misread, no_size, node
 
 SITE = 41
 
@@ -101,6 +101,7 @@ ROWS = (
         _bits,
         derivable=False,
         batchable=False,
+        raises=no_size("random_bits", lambda size: random_ops.random_bits((2, size))),
     ),
     Row(
         "normal_quantile",
@@ -109,6 +110,7 @@ ROWS = (
         quantile.quantile,
         ((0.5,), (1e-4,), (1e-30,)),
         tolerance=256,
+        raises=misread("normal_quantile", quantile.normal_quantile),
     ),
     Row(
         "uniform",
@@ -210,6 +212,7 @@ ROWS = (
         _shuffled,
         raises=(
             (lambda: graphc.permutation(node(2), 1), graphc.ShapeError, "axis 1 does not exist"),
+            (lambda: graphc.permutation(1.5), graphc.ShapeError, r"a dimension.*; got 1.5(.|\n)*in permutation at"),
             (lambda: graphc.permutation(-1), graphc.ShapeError, "0 or more, got -1"),
         ),
     ),

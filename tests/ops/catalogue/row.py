@@ -123,6 +123,52 @@ def refused(build: Callable[..., Any], count: int, booleans: bool = True) -> tup
     return tuple(wrong)
 
 
+def misread(name: str, call: Callable[[Any], Any]) -> tuple[Wrong, ...]:
+    """What a builder of this name must refuse as an operand; `call` hands it one."""
+    what = rf"expected a node, a number or an array of numbers, got a {{}}(.|\n)*in {name} at"
+    return (
+        (lambda: call(None), graphc.DTypeError, what.format("None")),
+        (lambda: call("text"), graphc.DTypeError, what.format("str")),
+        (lambda: call([[1.0], [2.0, 3.0]]), graphc.ShapeError, rf"rows of equal lengths(.|\n)*in {name} at"),
+    )
+
+
+def along(name: str, one: bool = False) -> tuple[Wrong, ...]:
+    """What a builder of this name, which takes an operand and axes (or only `one`), must refuse."""
+    build = getattr(graphc, name)
+    twice = r"expected an axis \(an integer\), got \(0, -2\)" if one else r"an axis is given twice: \(0, -2\)"
+    return (
+        *misread(name, build),
+        (lambda: build(node(2, 3), 2), graphc.ShapeError, rf"axis 2 does not exist.* has 2 dim(.|\n)*in {name} at"),
+        (lambda: build(node(2, 3), "rows"), graphc.ShapeError, r"expected an axis \(an integer\), got 'rows'"),
+        (lambda: build(node(2, 3), 1.0), graphc.ShapeError, r"expected an axis \(an integer\), got 1.0"),
+        (lambda: build(node(2, 3), (0, -2)), graphc.ShapeError, twice),
+    )
+
+
+def empty(name: str) -> tuple[Wrong, ...]:
+    """What a builder that needs an element must refuse, besides wrong axes."""
+    build = getattr(graphc, name)
+    none = rf"expected one element or more along axis 1, got float32\[2, 0\](.|\n)*in {name} at"
+    return ((lambda: build(node(2, 0), 1), graphc.ShapeError, none),)
+
+
+def no_dtype(name: str, call: Callable[[Any], Any]) -> tuple[Wrong, ...]:
+    """What a builder of this name must refuse as a dtype; `call` hands it one."""
+    return ((lambda: call("float16"), graphc.DTypeError, rf"float16' is not supported(.|\n)*in {name} at"),)
+
+
+def no_size(name: str, call: Callable[[Any], Any]) -> tuple[Wrong, ...]:
+    """What a builder of this name must refuse as a dimension; `call` hands it one."""
+    what = rf"expected a dimension: an integer, a name or a dim; got {{}}(.|\n)*in {name} at"
+    return (
+        (lambda: call(None), graphc.ShapeError, what.format("None")),
+        (lambda: call(1.5), graphc.ShapeError, what.format("1.5")),
+        (lambda: call(-1), graphc.ShapeError, rf"a dimension of 0 or more, got -1(.|\n)*in {name} at"),
+        (lambda: call("two words"), graphc.ShapeError, rf"to be an identifier, got 'two words'(.|\n)*in {name} at"),
+    )
+
+
 def unary(
     name: str, reference: Callable[..., Any], hard: tuple[float, ...] = FLOATS, booleans: bool = True, **more: Any
 ) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphc
-from tests.ops.catalogue.row import FLOATS, Row, f, ints, node
+from tests.ops.catalogue.row import FLOATS, Row, along, f, ints, node
 
 MIXED = tuple((v,) for v in FLOATS)
 
@@ -25,13 +25,20 @@ ROWS = (
         (ints(7, 3, low=0, high=4),),
         lambda x: np.argsort(x, 0, kind="stable"),
         derivable=False,
+        raises=along("argsort", one=True),
     ),
-    Row("sort", graphc.sort, (f(3, 5, gap=0.2),), np.sort),
+    Row("sort", graphc.sort, (f(3, 5, gap=0.2),), np.sort, raises=along("sort", one=True)),
     Row(
         "sort descending", lambda x: graphc.sort(x, 0, descending=True), (f(5, 2, gap=0.2),), lambda x: -np.sort(-x, 0)
     ),
     Row("sort NaN", lambda x: graphc.sort(x, 0), (f(3, gap=0.2),), lambda x: np.sort(x, 0), MIXED),
-    Row("median", lambda x: graphc.median(x, (0, 2)), (f(2, 3, 4, gap=0.2),), lambda x: np.median(x, (0, 2))),
+    Row(
+        "median",
+        lambda x: graphc.median(x, (0, 2)),
+        (f(2, 3, 4, gap=0.2),),
+        lambda x: np.median(x, (0, 2)),
+        raises=along("median"),
+    ),
     Row("median odd", lambda x: graphc.median(x, 1), (f(3, 5, gap=0.2),), _middle),
     Row(
         "median keepdims",
@@ -46,7 +53,16 @@ ROWS = (
         lambda x: graphc.topk(x, 3, 0, largest=False)[0],
         (f(4, 2, gap=0.2),),
         lambda x: np.sort(x, 0)[:3],
-        raises=((lambda: graphc.topk(node(3), 4), graphc.ShapeError),),
+        raises=(
+            (
+                lambda: graphc.topk(node(3), 4),
+                graphc.ShapeError,
+                r"at most 3, .* axis 0 of float32\[3\]; got 4(.|\n)*in topk at",
+            ),
+            (lambda: graphc.topk(node(3), 1, 1), graphc.ShapeError, "axis 1 does not exist"),
+            (lambda: graphc.topk(node(3), None), graphc.ShapeError, "expected a dimension.*got None"),
+            (lambda: graphc.topk("text", 1), graphc.DTypeError, "got a str"),
+        ),
     ),
     Row(
         "topk ties",
