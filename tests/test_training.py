@@ -1,5 +1,6 @@
 """Training as a whole: the plan of the digits step, equal bits on any number of threads, interruption, a warm start."""
 
+import itertools
 import os
 import random
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import optim
+from graphc import nn, optim
 from graphc.dims import evaluate
 from graphc.inspect.plan_text import plan_text
 from graphc.runtime.instructions import Opcode
@@ -38,6 +39,27 @@ def test_emitted_source_uses_the_dialect_and_nothing_else():
         outside = set(code.co_names) - set(NAMES)
         assert outside <= {"range", "min", "max"}, f"{name} uses {outside}"
         assert not re.search(r"\bnp\b|numpy|empty|zeros", text)
+
+
+def test_a_full_batch_has_the_gradient_that_minibatches_add_up_to():
+    rng = np.random.default_rng(3)
+    images, labels = rng.normal(size=(203, 6)), rng.integers(0, 4, 203)
+    x, y = graphc.input("x", ("batch", 6), "float64"), graphc.input("y", ("batch",), "int64")
+    net = nn.Sequential(
+        nn.Linear(6, 17, dtype="float64"), nn.Tanh(), nn.Linear(17, 9, dtype="float64"), nn.ReLU(),
+        nn.Linear(9, 4, dtype="float64"),
+    )  # fmt: skip
+    loss = nn.cross_entropy(net(x), y)
+    gradients = graphc.compile([x, y], graphc.grad(loss, list(net.parameters())))
+    full = gradients(images, labels)
+    totals = [np.zeros_like(one) for one in full]
+    cuts = [0, 1, 33, 64, 128, 177, 203]
+    for start, stop in itertools.pairwise(cuts):
+        for total, one in zip(totals, gradients(images[start:stop], labels[start:stop]), strict=True):
+            total += one * (stop - start) / len(images)
+    for total, one in zip(totals, full, strict=True):
+        assert np.abs(one).max() > 1e-3
+        np.testing.assert_allclose(total, one, rtol=1e-12, atol=1e-12)
 
 
 def trained(threads):
