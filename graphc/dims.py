@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
+from graphc.errors import NodeUseError
+
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
@@ -187,6 +189,12 @@ class DimExpr:
 
     def __rmod__(self, other: Dim) -> Dim:
         return remainder(other, self)
+
+    def __index__(self) -> int:
+        raise NodeUseError(
+            f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis by "
+            "graphc.scan or graphc.map, draw numbers by graphc.normal(shape), make a number of it by graphc.size(dim)"
+        )
 
     def __str__(self) -> str:
         return render(self, str)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, MissingAttributeError
 
 _PACKAGE = str(Path(__file__).parents[1])
 _internal: dict[str, bool] = {}
@@ -64,3 +65,12 @@ def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:
     lines = [str(error), f"  in {what} at {here()}", *(f"  operand {k}: {text}" for k, text in enumerate(operands))]
     error.args = ("\n".join(lines),)
     error.located = True  # type: ignore[attr-defined]
+
+
+def refuse_attribute(owner: object, name: str, advice: Mapping[str, str]) -> NoReturn:
+    """Raise the AttributeError of an attribute that `owner` does not have, with advice for names of other frameworks."""
+    missing = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if name not in advice:
+        # Python looks names up that objects may lack, to copy or print them: no frame is walked for those.
+        raise MissingAttributeError(missing, name=name, obj=owner)
+    raise MissingAttributeError(f"{missing}; {advice[name]}\n  at {here()}", name=name, obj=owner)
