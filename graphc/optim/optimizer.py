@@ -40,7 +40,7 @@ class Optimizer:
     @located("making an optimizer")
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse options that the rule does not have, before `__init__` would."""
-        known = inspect.signature(cls).parameters if options else {}
+        known: Mapping[str, Any] = inspect.signature(cls).parameters if options else {}
         for name in options:
             if name not in known:
                 advice = f"; {_OPTIONS[name]}" if name in _OPTIONS else ""
