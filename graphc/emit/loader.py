@@ -2,7 +2,6 @@
 """Object code to callable addresses, by llvmlite alone: a warm start has its kernels in the cache, without Numba."""
 
 import ctypes
-import ctypes.util
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -85,4 +84,6 @@ def library_address(name: str) -> int:
 @cache
 def _library(name: str) -> ctypes.CDLL:
     """Return a library by name; "" is what this process has loaded already (searching for another takes long)."""
+    import ctypes.util  # of use to few kernels, and slow to import
+
     return ctypes.CDLL(ctypes.util.find_library(name) if name else None)
