@@ -15,7 +15,7 @@ from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
-from graphc.passes import run_passes
+from graphc.passes import refuse_unknown_phase, run_passes
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
 from graphc.schedule import leaves as leaves_of
@@ -75,8 +75,8 @@ def compile(
     `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
     most this many; the cores that this process may use, unless said otherwise.
 
-    Raises GraphError if an output depends on an input that is not listed, two inputs have one name, or an update is of
-    no parameter or state.
+    Raises GraphError if an output depends on an input that is not listed, two inputs have one name, an update is of no
+    parameter or state, or a derivative depends on the phase and neither `updates` nor `training` is given.
     """
     _check_arguments(inputs, updates)
     is_training = bool(updates) if training is None else training
@@ -84,6 +84,8 @@ def compile(
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
     _check_inputs(graph)
+    if training is None and not updates:
+        refuse_unknown_phase(graph)
     graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     level = host_level()
     plan = _plan_cached(graph, level)

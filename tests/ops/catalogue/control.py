@@ -111,6 +111,7 @@ ROWS = (
         lambda x, y: np.sqrt((x * x).sum() + (y * y).sum()),
     ),
     Row("native", _native, (f(3, 4),), lambda x: x[:, ::-1] * np.exp(x)),
+    Row("of_phase", lambda x: gradient_control.make(gradient_control.OfPhase(), x), (f(3),), lambda x: x),
     Row("stop_gradient", gradient_control.stop_gradient, (f(3),), lambda x: x, derivable=False),
     Row(
         "with_update",
