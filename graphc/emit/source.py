@@ -14,7 +14,6 @@ from graphc.emit.writer import Block, Writer, factor, symbol_name
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
 from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions
 
-
 _AXIS = re.compile(r"\br(\d+)_(?=[a-z]\d*\b)")
 
 
