@@ -1,7 +1,7 @@
 """README and docs show what really happens: programs are run, and generated parts made again.
 
 In a Markdown file, `<!-- run: NAME -->` stands before a program, `<!-- output: NAME -->` before its output, and
-`<!-- generated: NAME -->` before a block that `generators.py` makes.
+`<!-- generated: NAME -->` before a block that `generators.py` makes, or before text that ends with `<!-- end -->`.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 from tests.docs.generators import GENERATORS
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(<!-- (run|output|generated): (\S+) -->\n```\w*\n)(.*?)(```\n)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (run|output|generated): (\S+) -->\n(?:```\w*\n|\n))(.*?)(```\n|\n<!-- end -->\n)", re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _outputs = {}
 
