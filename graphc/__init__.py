@@ -16,6 +16,7 @@ from graphc.dtypes import (
     uint8,
     uint32,
 )
+from graphc.emit import cache
 from graphc.errors import (
     CallError,
     CompileError,
@@ -182,6 +183,7 @@ __all__ = [
     "bitwise_xor",
     "bool_",
     "broadcast_to",
+    "cache",
     "categorical",
     "cbrt",
     "ceil",

@@ -1,8 +1,8 @@
 """README and docs show what really happens: programs are run, and generated parts made again.
 
 In a Markdown file, `<!-- run: NAME -->` stands before a program, `<!-- output: NAME -->` before its output, and
-`<!-- generated: NAME -->` before a block that `generators.py` makes. The gallery of errors and the reference are pages that
-are generated as a whole.
+`<!-- generated: NAME -->` before a block that `generators.py` makes, or before text that ends with `<!-- end -->`. The
+gallery of errors and the reference are pages that are generated as a whole.
 """
 
 import re
@@ -17,7 +17,7 @@ from tests.docs import conventions, gallery, mistakes, mistakes_training, refere
 from tests.docs.generators import GENERATORS
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(<!-- (run|output|generated): (\S+) -->\n```\w*\n)(.*?)(```\n)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (run|output|generated): (\S+) -->\n(?:```\w*\n|\n))(.*?)(```\n|\n<!-- end -->\n)", re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {
     "errors.md": gallery.page,

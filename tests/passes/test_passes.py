@@ -1,5 +1,7 @@
 """Each pass does what it says, and nothing where it must not."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -293,3 +295,28 @@ def test_a_repeated_infinity_times_numbers_of_both_signs_is_nan_before_and_after
     expected = np.array([[np.nan], [np.inf], [np.nan], [-np.inf]]) * np.ones(3)
     for v in (node, graph.outputs[0]):
         np.testing.assert_array_equal(graphc.evaluate(v, {Y: data}), expected)
+
+
+# Cost
+
+
+def pointwise(count):
+    x = graphc.input("x", ("n", 8), "float64")
+    steps = [graphc.tanh, graphc.sigmoid, lambda y: y * 1.5 + x, lambda y: graphc.maximum(graphc.exp(-y), 0.1)]
+    y = x
+    for k in range(count):
+        y = steps[k % 4](y)
+    return graphc.Graph((x,), (y,))
+
+
+def seconds(count):
+    graph = pointwise(count)
+    begun = time.process_time()
+    run_passes(graph)
+    return time.process_time() - begun
+
+
+def test_passes_take_time_in_proportion_to_the_nodes():
+    small = min(seconds(1000) for _ in range(3))
+    assert seconds(4000) < 8 * small
+    assert seconds(10_000) < 20
