@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from graphc import dims
 from graphc.emit import build, cache
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
+from graphc.graph.operators import located
+from graphc.graph.origin import refuse_attribute
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
-from graphc.passes import run_passes
+from graphc.passes import refuse_unknown_phase, run_passes
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
 from graphc.schedule import leaves as leaves_of
@@ -37,18 +39,28 @@ class Executable(runtime.Executable):
     updates: dict[Node, Node]
     training: bool
 
+    # What a call finds wrong before it runs; the layer below knows nothing of the user's lines.
+    _call_slowly = located("a call")(runtime.Executable._call_slowly)
+    _bind = located("a call")(runtime.Executable._bind)
+
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self.inputs if isinstance(node, Input))
         return f"<Executable of inputs ({names}): {len(self.plan.kernels)} kernels, {len(self.updates)} updates>"
 
+    if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name, ELSEWHERE)
+
+    @located("rebind")
     def rebind(self, leaves: Any) -> Self:
         """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
         if not isinstance(leaves, Mapping):
-            raise GraphError("rebind: expected {parameter or state: its replacement}")
+            raise GraphError("expected {parameter or state: its replacement}")
         mine = leaves_of(self.graph)
         for old in leaves:  # pyright: ignore[reportUnknownVariableType]
             if not any(old is leaf for leaf in mine):
-                raise GraphError(f"rebind: {old!r} is not a parameter or state of this executable")
+                raise GraphError(f"{old!r} is not a parameter or state of this executable")
         arrays = [_storage(leaves.get(leaf, leaf)) for leaf in mine]  # pyright: ignore
         other = super().rebind(arrays)
         other._describe(self.graph, self.inputs, self.outputs, self.updates, training=self.training)
@@ -60,6 +72,19 @@ class Executable(runtime.Executable):
         self.graph, self.inputs, self.outputs, self.updates, self.training = graph, inputs, outputs, updates, training
 
 
+# What models are called for in other frameworks, with what to do here.
+ELSEWHERE = {
+    "fit": "call graphc.fit(executable, {x: array, y: array})",
+    **dict.fromkeys(("predict", "evaluate", "run"), "call it with arrays: executable(array)"),
+    **dict.fromkeys(
+        ("parameters", "state_dict", "save"), "weights belong to the module: net.parameters(), net.state_dict()"
+    ),
+    **dict.fromkeys(("train", "eval"), "the phase is fixed by graphc.compile(..., training=...); compile one for each"),
+    "backward": "compile what is to be computed: graphc.compile([x], [loss, *graphc.grad(loss, parameters)])",
+}
+
+
+@located("compile")
 def compile(
     inputs: Sequence[Node],
     outputs: Any = None,
@@ -75,8 +100,8 @@ def compile(
     `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
     most this many; the cores that this process may use, unless said otherwise.
 
-    Raises GraphError if an output depends on an input that is not listed, two inputs have one name, or an update is of
-    no parameter or state.
+    Raises GraphError if an output depends on an input that is not listed, two inputs have one name, an update is of no
+    parameter or state, or a derivative depends on the phase and neither `updates` nor `training` is given.
     """
     _check_arguments(inputs, updates)
     is_training = bool(updates) if training is None else training
@@ -84,6 +109,8 @@ def compile(
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
     _check_inputs(graph)
+    if training is None and not updates:
+        refuse_unknown_phase(graph)
     graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     level = host_level()
     plan = _plan_cached(graph, level)
@@ -119,8 +146,8 @@ def plan_of(graph: Graph, level: Level) -> Plan:
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
-                source = made[int(step.kernel)]
-                words = tuple(Address(w) if isinstance(w, int) else dims.symbol(w) for w in source.words)
+                source, own = made[int(step.kernel)], draft.kernels[int(step.kernel)].symbols
+                words = tuple(Address(w) if isinstance(w, int) else own.get(w, dims.symbol(w)) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))
@@ -160,7 +187,8 @@ def _flatten(outputs: Any, flat: list[Node]) -> Structure:
         case list():
             return [_flatten(part, flat) for part in outputs]  # pyright: ignore
         case _:
-            raise GraphError(f"outputs: expected nodes, or a tuple, list or dict of nodes; got {outputs!r}")
+            advice = "; call it on its inputs: what it returns is a node" if callable(outputs) else ""
+            raise GraphError(f"outputs: expected nodes, or a tuple, list or dict of nodes; got {outputs!r}{advice}")
 
 
 def _with_steps(graph: Graph) -> Graph:

@@ -13,6 +13,7 @@ from graphc.graph.reference import evaluate
 from graphc.graph.structure import leaves, map_leaves, paths, rebuild
 from graphc.graph.structure import match as require_match
 from graphc.graph.types import TensorType
+from graphc.ops.gradient_control import of_phase
 
 __all__ = ["evaluate", "grad", "hessian", "hvp", "jacobian", "jvp", "substitute", "vjp", "vmap"]
 
@@ -51,7 +52,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, disconnected: str = "error") ->
     for end, weight in zip(ends, weights, strict=True):
         if weight is not None:
             _demand_float(end, "an output")
-    found = reverse(ends, weights, sources)
+    found = of_phase(reverse(ends, weights, sources))
     if disconnected == "error":
         for (path, source), share in zip(paths(wrt), found, strict=True):
             if share is None:
@@ -72,7 +73,7 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     ends, sources = _nodes(outputs, "outputs"), _nodes(wrt, "wrt")
     for path, source in zip((path for path, _ in paths(wrt)), sources, strict=True):
         _demand_float(source, f"wrt{path}")
-    found = forward(ends, sources, _like(wrt, sources, tangents, "tangents"))
+    found = of_phase(forward(ends, sources, _like(wrt, sources, tangents, "tangents")))
     return rebuild(outputs, [_zeros_like(end) if f is None else f for end, f in zip(ends, found, strict=True)])
 
 

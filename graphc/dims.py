@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
+from graphc.errors import NodeUseError
+
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
@@ -188,6 +190,12 @@ class DimExpr:
     def __rmod__(self, other: Dim) -> Dim:
         return remainder(other, self)
 
+    def __index__(self) -> int:
+        raise NodeUseError(
+            f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
+        )
+
     def __str__(self) -> str:
         return render(self, str)
 
@@ -225,11 +233,6 @@ class Requirement:
 def symbol(name: str) -> DimExpr:
     """Return the dimension called `name`."""
     return DimExpr.of(Symbol(name))
-
-
-def axis(name: str, extent: Dim) -> DimExpr:
-    """Return the loop variable called `name`, as an expression."""
-    return DimExpr.of(Axis(name, extent))
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -486,9 +489,7 @@ def _mentions(atom: Atom, other: Atom) -> bool:
 
 def _is_atom_nonnegative(atom: Atom) -> bool:
     match atom:
-        case FloorDiv():
-            return is_nonnegative(atom.left) and is_nonnegative(atom.right)
-        case Minimum():
+        case FloorDiv() | Minimum():
             return is_nonnegative(atom.left) and is_nonnegative(atom.right)
         case Maximum():
             return is_nonnegative(atom.left) or is_nonnegative(atom.right)

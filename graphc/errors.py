@@ -21,6 +21,14 @@ class NodeUseError(GraphcError, TypeError):
     """A node is used as if it were a number or an array."""
 
 
+class MissingAttributeError(GraphcError, AttributeError):
+    """An attribute is asked for that there is not, though other frameworks may have it."""
+
+
+class OptionError(GraphcError, TypeError):
+    """An option is given that there is not."""
+
+
 class CallError(GraphcError, ValueError):
     """The arguments of a call do not fit what was compiled."""
 

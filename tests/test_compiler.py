@@ -152,3 +152,21 @@ def test_aarch64_contraction_uses_vector_fma():
     code = assembly(text, name, LEVELS["aarch64"])
     assert len(re.findall(r"\bfmla\s+v\d+\.4s", code)) >= 16
     assert not re.search(r"\bbl\s+fmaf", code)
+
+
+def test_a_derivative_that_depends_on_the_phase_needs_one():
+    x = graphc.input("x", (4, 3))
+    w = graphc.parameter(np.ones((3, 2), "f"), "w")
+    hidden = graphc.where(graphc.training(), x @ w * 2.0, x @ w)
+    plain, gradient = graphc.grad((x @ w).sum(), w), graphc.grad(hidden.sum(), w)
+    tangent = graphc.jvp(hidden, w, np.ones((3, 2), "f"))
+    looped = graphc.scan(lambda c, r: (c, graphc.grad(graphc.where(graphc.training(), r * r, r).sum(), r)), None, x)[1]
+    ones = np.ones((4, 3), "f")
+    for output in (gradient, tangent, looped, gradient * 2.0, graphc.grad((gradient * gradient).sum(), x)):
+        with pytest.raises(graphc.GraphError, match=r"differs between training and evaluation.*\n.*training=True"):
+            graphc.compile([x], output)
+    np.testing.assert_array_equal(graphc.compile([x], gradient, training=True)(ones), 8)
+    np.testing.assert_array_equal(graphc.compile([x], gradient, training=False)(ones), 4)
+    np.testing.assert_array_equal(graphc.compile([x], looped, training=True)(ones), 2)
+    graphc.compile([x], [hidden, plain])
+    graphc.compile([x], hidden.sum(), updates={w: w - gradient})

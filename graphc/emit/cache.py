@@ -2,6 +2,9 @@
 
 An entry is `KIND/KEY`; its file is a mark, the SHA-256 of the payload, and the payload. Nothing is loaded that does
 not verify, or that another user owns or may write to; whatever goes wrong counts as a miss, and is told once.
+
+A process that adds to the cache for the first time removes what was used least recently beyond `$GRAPHC_CACHE_LIMIT` bytes (1 GiB
+unless set). `graphc.cache` is this module: `entries()`, `verify()`, `clear()`, `shrink(limit)`, `folder()`.
 """
 
 import contextlib
@@ -11,7 +14,10 @@ import os
 import platform
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -20,7 +26,20 @@ from graphc.errors import GraphcWarning
 KINDS = ("object", "plan", "source")
 _MARK = b"graphc\x00\x01"
 _DIGEST = hashlib.sha256().digest_size
+_LIMIT = 1 << 30
+_DAY = 86_400
 _warned: list[str] = []
+_measured: list[bool] = []
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the cache: its size in bytes, and when it was last used, in seconds since 1970."""
+
+    kind: str
+    key: str
+    nbytes: int
+    used: float
 
 
 def folder() -> Path:
@@ -118,6 +137,9 @@ def read(kind: str, key: str) -> bytes | None:
     if reason:
         _warn(reason)
         return None
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _DAY:
+            os.utime(path)
     return payload
 
 
@@ -136,6 +158,9 @@ def write(kind: str, key: str, payload: bytes) -> None:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(_MARK + hashlib.sha256(payload).digest() + payload)
         os.replace(temporary, path)
+        if not _measured:
+            _measured.append(True)
+            shrink(int(os.environ.get("GRAPHC_CACHE_LIMIT") or _LIMIT))
     except (OSError, RuntimeError) as error:
         _warn(str(error))
         with contextlib.suppress(OSError):
@@ -143,10 +168,49 @@ def write(kind: str, key: str, payload: bytes) -> None:
                 os.unlink(temporary)
 
 
+def entries() -> list[Entry]:
+    """Return every entry, the least recently used first; an entry's time of use is known to a day."""
+    found: list[Entry] = []
+    for kind in KINDS:
+        with contextlib.suppress(OSError, RuntimeError), os.scandir(folder() / kind) as files:
+            for file in files:
+                with contextlib.suppress(OSError):
+                    status = file.stat(follow_symlinks=False)
+                    found.append(Entry(kind, file.name, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def verify() -> list[Entry]:
+    """Read every entry and return those that are damaged or not to be trusted; they are never loaded."""
+    return [entry for entry in entries() if not _is_whole(folder() / entry.kind / entry.key)]
+
+
 def clear() -> None:
     """Remove every entry."""
-    for kind in KINDS:
+    _remove(entries())
+
+
+def shrink(limit: int) -> None:
+    """Remove the least recently used entries until what is left takes at most `limit` bytes."""
+    found = entries()
+    excess = sum(entry.nbytes for entry in found) - limit
+    for entry in found:
+        if excess <= 0:
+            return
+        _remove([entry])
+        excess -= entry.nbytes
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        data = path.read_bytes()
+        payload = data[len(_MARK) + _DIGEST :]
+        return data == _MARK + hashlib.sha256(payload).digest() + payload and not _distrusted(path.lstat(), path)
+    except OSError:
+        return False
+
+
+def _remove(found: Iterable[Entry]) -> None:
+    for entry in found:
         with contextlib.suppress(OSError, RuntimeError):
-            for path in (folder() / kind).iterdir():
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            (folder() / entry.kind / entry.key).unlink()

@@ -168,13 +168,14 @@ class Stored(Node):
         """The storage: a C-contiguous array, changed in place by `set` and by runs."""
         return self.array
 
+    @located("set")
     def set(self, array: Any) -> None:
         """Copy an array of the same shape into the storage."""
         new = np.asarray(array)
         if new.shape != self.array.shape:
-            raise CallError(f"expected shape {self.array.shape}, got {new.shape}\n  {self.describe()}")
+            raise CallError(f"expected shape {self.array.shape}, got {new.shape}")
         if not np.can_cast(new.dtype, self.array.dtype, "same_kind") and new.dtype.kind not in "iub":
-            raise CallError(f"expected {self.array.dtype}, got {new.dtype}\n  {self.describe()}")
+            raise CallError(f"expected {self.array.dtype}, got {new.dtype}")
         self.array[...] = new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -273,7 +274,7 @@ def make(op: Op, *inputs: Node) -> Node:
     return Node(op, inputs, result, here(), requirements)
 
 
-@builder("input")
+@located("input")
 def input(name: str, shape: object, dtype: object = None) -> Input:
     """Return a value that each call gives: `shape` holds integers and names of symbolic dimensions.
 
@@ -288,7 +289,7 @@ def placeholder(type: NodeType, name: str = "") -> Input:
     return Input(Leaf("placeholder", name), (), type, here())
 
 
-@builder("parameter")
+@located("parameter")
 def parameter(value: Any, name: str | None = None, dtype: object = None) -> Parameter:
     """Return a trained leaf that starts with this value."""
     array = aligned_copy(as_array(value, dtype))
@@ -297,14 +298,14 @@ def parameter(value: Any, name: str | None = None, dtype: object = None) -> Para
     )
 
 
-@builder("state")
+@located("state")
 def state(value: Any, name: str | None = None, dtype: object = None) -> State:
     """Return a leaf with storage that updates may change but training does not differentiate."""
     array = aligned_copy(as_array(value, dtype))
     return State(Leaf("state", name or ""), (), TensorType(array.shape, as_dtype(array.dtype)), here(), (), array)
 
 
-@builder("constant")
+@located("constant")
 def constant(value: Any, dtype: object = None) -> Node:
     """Return a node with a fixed value.
 

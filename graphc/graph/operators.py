@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from graphc.errors import GraphcError, NodeUseError
-from graphc.graph.origin import locate
+from graphc.graph.origin import here, locate, refuse_attribute
 
 if TYPE_CHECKING:
     from graphc.graph.node import Node
@@ -22,20 +22,10 @@ R = TypeVar("R")
 BUILDERS: dict[str, Callable[..., Any]] = {}
 
 
-def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Register a function that makes nodes under this name; its errors name the user's line and the operands."""
-
-    def register(function: Callable[P, R]) -> Callable[P, R]:
-        BUILDERS[name] = located(name)(function)
-        return BUILDERS[name]
-
-    return register
-
-
 def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function's errors name the user's line and the operands, under this name."""
+    """Let the errors of a function name the user's line and the operands; `name` is what they call it."""
 
-    def wrap(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def build_located(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
@@ -48,7 +38,17 @@ def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         return build_located
 
-    return wrap
+    return decorate
+
+
+def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a function that makes nodes under this name; its errors name the user's line and the operands."""
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        BUILDERS[name] = located(name)(function)
+        return BUILDERS[name]
+
+    return register
 
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -296,7 +296,14 @@ class Operators:
         return call("argmin", self, axis=axis, keepdims=keepdims)
 
     def _refuse(self, use: str, advice: str) -> NoReturn:
-        raise NodeUseError(f"a node has no value while the graph is built, so {use}; {advice}\n  {self.describe()}")
+        raise NodeUseError(
+            f"a node has no value while the graph is built, so {use}; {advice}\n  at {here()}: {self.describe()}"
+        )
+
+    if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name, ELSEWHERE)
 
     def __bool__(self) -> bool:
         self._refuse("it is neither true nor false", "choose with graphc.where or graphc.cond, compare nodes with `is`")
@@ -311,16 +318,19 @@ class Operators:
         self._refuse("`in` cannot search it", "use graphc.any(node == value)")
 
     def __float__(self) -> float:
-        self._refuse("float() cannot read it", "use node.eval({input: array}) or graphc.compile")
+        advice = "use graphc's functions instead of those of math, node.eval({input: array}) or graphc.compile"
+        self._refuse("float() and math cannot read it", advice)
 
     def __int__(self) -> int:
-        self._refuse("int() cannot read it", "use node.eval({input: array}) or graphc.compile")
+        advice = "convert it by node.astype('int64'), or use node.eval({input: array}) or graphc.compile"
+        self._refuse("int() cannot read it", advice)
 
     def __index__(self) -> int:
         self._refuse("it cannot serve as a Python index", "use graphc.take, or node.eval({input: array})")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse("NumPy cannot read it", "use graphc's functions of the same name, or node.eval({input: array})")
+        advice = "use graphc's functions of the same name (graphc.stack makes one node of several), node.eval or graphc.compile"
+        self._refuse("NumPy cannot read it", advice)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         # An array to the left of an operator gets here: array + node.
@@ -340,6 +350,34 @@ class Operators:
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         self._refuse("it cannot be assigned to", "build a new node with graphc.where or graphc.concat")
 
+
+_VALUE = "the value is known when the graph runs: use node.eval({input: array}), or call what graphc.compile returns"
+_DEVICE = "graphc computes on CPUs, so there is nothing to move"
+_GRADIENT = "gradients are nodes: graphc.grad(loss, parameters), or optimizer.minimize(loss) for the updates of a step"
+_TRAINED = "what is trained is a graphc.parameter (see its .trainable), and graphc.grad differentiates by any node"
+# What nodes are called for in other frameworks, with what to do here.
+ELSEWHERE = {
+    **dict.fromkeys(("numpy", "item", "tolist", "data"), _VALUE),
+    **dict.fromkeys(("cpu", "cuda", "to", "device"), _DEVICE),
+    **dict.fromkeys(("backward", "grad"), _GRADIENT),
+    **dict.fromkeys(("requires_grad", "requires_grad_"), _TRAINED),
+    "detach": "graphc.stop_gradient(node) is a constant to derivatives",
+    "size": "the sizes stand in .shape; graphc.size(dim) is one as a number",
+    "dim": "the number of dimensions is .ndim",
+    "view": "use node.reshape(...)",
+    "permute": "use node.transpose(...) or graphc.permute_dims",
+    "unsqueeze": "use graphc.expand_dims(node, axis) or node[..., None]",
+    "expand": "use graphc.broadcast_to(node, shape)",
+    "contiguous": "nodes have no layout, so leave it out",
+    "clone": "nodes never change, so use the node itself",
+    **{name: f"use node.astype({dtype!r})" for name, dtype in (("float", "float32"), ("double", "float64"))},
+    **{name: f"use node.astype({dtype!r})" for name, dtype in (("int", "int32"), ("long", "int64"), ("bool", "bool"))},
+    **{name: f"use graphc.{name}(node)" for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "square")},
+    **{name: f"use graphc.{name}(node, axis=...)" for name in ("softmax", "log_softmax", "logsumexp")},
+    **{name: "use @ or graphc.matmul" for name in ("matmul", "mm", "bmm", "dot")},
+    "pow": "use ** or graphc.pow",
+    "assign": "nodes never change: updates={state: node} in graphc.compile, or state.set(array)",
+}
 
 _OPERATORS = {
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),

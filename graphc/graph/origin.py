@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, MissingAttributeError
 
 _PACKAGE = str(Path(__file__).parents[1])
 _internal: dict[str, bool] = {}
@@ -78,3 +79,12 @@ def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:
     error.located = message, call, operands  # type: ignore[attr-defined]
     lines = [message, f"  in {what} at {here()}", *(f"  operand {k}: {text}" for k, text in enumerate(operands))]
     error.args = ("\n".join(lines),)
+
+
+def refuse_attribute(owner: object, name: str, advice: Mapping[str, str]) -> NoReturn:
+    """Raise the AttributeError of an attribute that `owner` does not have, with advice for names of other frameworks."""
+    missing = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if name not in advice:
+        # Python looks names up that objects may lack, to copy or print them: no frame is walked for those.
+        raise MissingAttributeError(missing, name=name, obj=owner)
+    raise MissingAttributeError(f"{missing}; {advice[name]}\n  at {here()}", name=name, obj=owner)

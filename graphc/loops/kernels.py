@@ -18,9 +18,10 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Expr, Load, Reduce, Rewriter, children, index_dims, rewrite, walk
+from graphc.loops.expr import Expr, Load, Reduce, Rewriter, children, index_dims, load, rewrite, walk
 
 ACCUMULATOR = "accumulator"
+LENGTH = "_length"
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,31 @@ def collapse(kernel: Map) -> Map:
     if kernel.lane is None:
         return replace(kernel, rows=tuple(merged))
     return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
+
+
+def of_any_length(kernel: Map) -> tuple[Map, dict[str, Dim]]:
+    """Return a kernel over one flat lane axis with the length as a symbol, and what the symbol stands for.
+
+    Optimizers do the same to every parameter: then the parameters share one kernel.
+    """
+    lane = kernel.lane
+    if kernel.rows or kernel.ordered or lane is None or not isinstance(lane.extent, int):
+        return kernel, {}
+    if any(LENGTH in dims.symbols(d) for d in _dims_of(expressions(kernel))):
+        return kernel, {}
+    extent, length = lane.extent, dims.symbol(LENGTH)
+
+    def on_load(found: Load) -> Expr:
+        (offset,) = found.index
+        for axis in dims.axes(offset):
+            if dims.linear(offset, axis)[0] == extent:
+                offset = offset + (length - extent) * DimExpr.of(axis)
+        return load(found.source, (offset,), found.dtype, found.guard)
+
+    replacement: dict[Atom, Dim] = {lane: DimExpr.of(Axis(lane.name, length))}
+    rewriter = Rewriter(replacement, on_load)
+    stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in kernel.stores)
+    return Map((), Axis(lane.name, length), tuple(stores)), {LENGTH: extent}
 
 
 def _collapse_reductions(root: Expr) -> Expr:

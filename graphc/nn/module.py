@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from graphc.derivatives import substitute
 from graphc.errors import GraphcError, GraphError
 from graphc.graph.node import Node, Parameter, State
-from graphc.graph.origin import locate
+from graphc.graph.operators import located
+from graphc.graph.origin import locate, refuse_attribute
 
 
 class Module:
@@ -28,6 +29,7 @@ class Module:
         object.__setattr__(self, "_members", {})
         return self
 
+    @located("setting an attribute")
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(value).__name__
         held: list[Any] = [*value.values()] if kind == "dict" else [*value] if kind in ("list", "tuple") else []
@@ -41,6 +43,11 @@ class Module:
         if isinstance(value, Parameter | State | Module):
             self._members[name] = value
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name, ELSEWHERE)
 
     def __delattr__(self, name: str) -> None:
         self._members.pop(name, None)
@@ -119,6 +126,7 @@ class Module:
         """Return a copy of every parameter and state as an array, by name."""
         return {name: leaf.value.copy() for name, leaf in self._leaves("")}
 
+    @located("load_state_dict")
     def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> None:
         """Copy arrays into the parameters and states of these names.
 
@@ -128,13 +136,13 @@ class Module:
         leaves = dict(self._leaves(""))
         missing, unknown = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())
         if strict and (missing or unknown):
-            raise GraphError(f"load_state_dict: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
+            raise GraphError(f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
         known = {name: np.asarray(array) for name, array in arrays.items() if name in leaves}
         for name, array in known.items():
             if array.shape != leaves[name].value.shape:
-                raise GraphError(f"load_state_dict: {name} has shape {leaves[name].value.shape}, got {array.shape}")
+                raise GraphError(f"{name} has shape {leaves[name].value.shape}, got {array.shape}")
             if array.dtype.kind not in "fiub":
-                raise GraphError(f"load_state_dict: {name} is of {leaves[name].dtype}, got {array.dtype}")
+                raise GraphError(f"{name} is of {leaves[name].dtype}, got {array.dtype}")
         for name, array in known.items():
             leaves[name].set(array)
 
@@ -178,6 +186,29 @@ class Module:
         return ""
 
 
+_PHASE = "a module has no phase: graphc.compile(..., training=...) says it, and is true where there are updates"
+_STEP = "compile a step: step = graphc.compile([x, y], {'loss': loss}, updates=optimizer.minimize(loss))"
+# What modules are called for in other frameworks, with what to do here.
+ELSEWHERE = {
+    **dict.fromkeys(("train", "eval"), _PHASE),
+    **dict.fromkeys(("to", "cuda", "cpu"), "graphc computes on CPUs; dtypes are given where a module is made (dtype=)"),
+    **dict.fromkeys(("float", "double", "half"), "a dtype is given where a module is made (dtype=)"),
+    "zero_grad": "gradients are nodes and hold nothing: graphc.grad(loss, parameters), or optimizer.minimize(loss)",
+    "requires_grad_": "set .trainable, of a module or of a parameter",
+    "fit": f"{_STEP}, and then graphc.fit(step, {{x: array, y: array}})",
+    **dict.fromkeys(("compile", "backward"), _STEP),
+    "predict": "compile it: predict = graphc.compile([x], net(x))",
+    **dict.fromkeys(("named_buffers", "buffers"), "they are states here: named_states() and states()"),
+    **dict.fromkeys(
+        ("register_parameter", "register_buffer"), "assign a graphc.parameter or graphc.state to an attribute"
+    ),
+    **dict.fromkeys(("add_module", "register_module"), "assign the module to an attribute"),
+    "modules": "use named_modules()",
+    "named_children": "use children() or named_modules()",
+}
+
+
+@located("functional_call")
 def functional_call(module: Module, values: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
     """Return what the module builds with other values in the place of its parameters and states, by name.
 
@@ -186,5 +217,5 @@ def functional_call(module: Module, values: Mapping[str, Any], *args: Any, **kwa
     leaves = {**dict(module.named_parameters()), **dict(module.named_states())}
     unknown = sorted(set(values) - leaves.keys())
     if unknown:
-        raise GraphError(f"functional_call: no parameter or state is called {', '.join(unknown)}")
+        raise GraphError(f"no parameter or state is called {', '.join(unknown)}; expected some of {', '.join(leaves)}")
     return substitute(module(*args, **kwargs), {leaves[name]: value for name, value in values.items()})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
 
 from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
-from graphc.graph import bodies
+from graphc.graph import bodies, walk
+from graphc.graph.graph import subgraphs
 from graphc.graph.node import Leaf, Node, Stored, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.origin import Origin
@@ -47,6 +48,23 @@ class StopGradient(Identity):
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> None:
         return None
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        assert batched[0] is not None
+        return make(self, batched[0])
+
+
+@dataclass(frozen=True)
+class OfPhase(Identity):
+    """The identity on a derivative that depends on the phase: what compiles it must say which phase it means."""
+
+    name: ClassVar[str] = "of_phase"
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return (cotangent,)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return tangents[0]
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         assert batched[0] is not None
@@ -143,3 +161,18 @@ def clip_by_norm(nodes: Any, max_norm: Any) -> Any:
 def training() -> Node:
     """Return the boolean scalar that is true in a training step and false in an evaluation."""
     return _training
+
+
+def of_phase(derivatives: Sequence[Node | None]) -> list[Node | None]:
+    """Return derivatives, those that read the training leaf (in a loop or a branch too) marked as such."""
+    reading = _reading_phase([node for node in derivatives if node is not None])
+    return [make(OfPhase(), node) if node is not None and node in reading else node for node in derivatives]
+
+
+def _reading_phase(roots: Sequence[Node]) -> set[Node]:
+    found: set[Node] = set()
+    for node in walk.topological(roots):
+        inner = any(_reading_phase(sub.outputs) for _, sub in subgraphs(node.op))
+        if node is _training or inner or any(operand in found for operand in node.inputs):
+            found.add(node)
+    return found

@@ -44,7 +44,7 @@ class Adagrad(Optimizer):
     def scales(self, count: Node) -> dict[str, Node]:
         return {"rate": self.rate / (1.0 + (count - 1).astype("float64") * self.lr_decay)}
 
-    def step(
+    def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         gradient = self.decayed(parameter, gradient)

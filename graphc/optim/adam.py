@@ -49,7 +49,7 @@ class Adam(Optimizer):
         first, second = (1.0 - _power(beta, count) for beta in self.betas)
         return {"rate": self.rate / first, "spread": 1.0 / sqrt(second), "learning_rate": self.rate}
 
-    def step(
+    def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         gradient = self.decayed(parameter, gradient)

@@ -7,15 +7,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from numbers import Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from graphc.derivatives import grad
-from graphc.errors import GraphError
+from graphc.errors import GraphError, OptionError
 from graphc.graph import walk
 from graphc.graph.node import Node, Parameter, State, state
-from graphc.graph.operators import builder
+from graphc.graph.operators import builder, located
+from graphc.graph.origin import refuse_attribute
 from graphc.graph.structure import map_leaves
 from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm
@@ -36,6 +37,17 @@ class Optimizer:
     parameters can have others, and then calls `check`.
     """
 
+    @located("making an optimizer")
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse options that the rule does not have, before `__init__` would."""
+        known: Mapping[str, Any] = inspect.signature(cls).parameters if options else {}
+        for name in options:
+            if name not in known:
+                advice = f"; {_OPTIONS[name]}" if name in _OPTIONS else ""
+                raise OptionError(f"{cls.__name__} has no option {name!r}{advice}; expected {', '.join(known)}")
+        return super().__new__(cls)
+
+    @located("making an optimizer")
     def __init__(
         self, learning_rate: float | State, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
@@ -45,6 +57,11 @@ class Optimizer:
         # What `scales` reads: the learning rate, or that of a group.
         self.rate: Node = self.learning_rate
         self._slots: dict[Parameter, dict[str, State]] = {}
+
+    if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name, ELSEWHERE)
 
     @property
     def slots(self) -> dict[str, float]:
@@ -121,7 +138,7 @@ class Optimizer:
         """Return the scalars that all parameters share in a step, as float64; `count` is the step's number, from 1."""
         return {"rate": self.rate}
 
-    def step(
+    def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         """Return the parameter's new value and those of its slots."""
@@ -132,6 +149,7 @@ class Optimizer:
         decay: float = getattr(self, "weight_decay", 0.0)
         return gradient + parameter * decay if decay else gradient
 
+    @located("making an optimizer")
     def demand(self, low: float, *names: str, below: float = math.inf) -> None:
         """Raise GraphError unless these options, or each number of a tuple, lie from `low` to below `below`."""
         for name in names:
@@ -196,6 +214,27 @@ class Optimizer:
         return gradients if self.clip_norm is None else clip_by_norm(gradients, self.clip_norm)
 
 
+_STEP = "the updates of a step are compiled: step = graphc.compile([x, y], loss, updates=optimizer.minimize(loss))"
+# What optimizers are called for in other frameworks, with what to do here.
+ELSEWHERE = {
+    **dict.fromkeys(("step", "apply_gradients"), f"{_STEP}; each call of it is a step"),
+    "zero_grad": "gradients are nodes and hold nothing, so leave it out; minimize(loss) makes those of each step anew",
+    "param_groups": "groups are given to minimize(loss, groups); .learning_rate.set(number) changes the rate of all",
+    **dict.fromkeys(
+        ("lr", "lr_scheduler"), "the rate is the state .learning_rate; .learning_rate.set(number) changes it"
+    ),
+    "iterations": "the number of steps taken is .step_count.value",
+}
+_OPTIONS = {
+    "lr": "it is called learning_rate",
+    "params": "parameters are given to minimize(loss, parameters)",
+    "epsilon": "it is called eps",
+    **dict.fromkeys(("beta_1", "beta_2", "beta1", "beta2"), "both stand in betas=(0.9, 0.999)"),
+    "clipnorm": "clip_norm is for all gradients together",
+    "clipvalue": "it is called clip_value",
+}
+
+
 @builder("minimize")
 def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
     if parameters is None:
@@ -233,7 +272,7 @@ def _stepped(
         for parameter in members:
             slots = rule.slots_of(parameter)
             of_dtype = {name: scale.astype(parameter.dtype) for name, scale in scales.items()}
-            updates[parameter], changed = rule.step(parameter, given[parameter], slots, of_dtype)
+            updates[parameter], changed = rule.update(parameter, given[parameter], slots, of_dtype)
             updates |= {slots[name]: value for name, value in changed.items()}
     return Updates(updates)
 

@@ -43,7 +43,7 @@ class RMSprop(Optimizer):
         optional = {"mean": self.centered, "momentum": self.momentum}
         return {"square": 0.0} | {name: 0.0 for name, wanted in optional.items() if wanted}
 
-    def step(
+    def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         gradient = self.decayed(parameter, gradient)

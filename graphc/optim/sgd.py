@@ -42,7 +42,7 @@ class SGD(Optimizer):
     def slots(self) -> dict[str, float]:
         return {"momentum": 0.0} if self.momentum else {}
 
-    def step(
+    def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
         gradient = self.decayed(parameter, gradient)

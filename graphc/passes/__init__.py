@@ -12,7 +12,7 @@ from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
-from graphc.passes.phase import fold_phase
+from graphc.passes.phase import fold_phase, refuse_unknown_phase
 from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
@@ -30,6 +30,7 @@ __all__ = [
     "fold_phase",
     "join_pads",
     "merge_scans",
+    "refuse_unknown_phase",
     "run_passes",
     "simplify",
 ]

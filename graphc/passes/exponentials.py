@@ -11,7 +11,7 @@ give the true value. NaN stays NaN: a term that has lost x altogether never stan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -166,10 +166,11 @@ class _Sum(_Group):
 
     def log(self, power: Power, shape: tuple[Dim, ...]) -> Node:
         i, j = power
-        total = self._fitted(call("log", self.safe_total), shape)
-        result = i * self.shifted + j * total if i else j * total
+        result = _weighted((i, lambda: self.shifted), (j, lambda: self._fitted(call("log", self.safe_total), shape)))
         # The shift goes in last, and not at all where it cancels: it may be much larger than the rest.
-        return result if self.is_shifted or i + j == 0 else result + (i + j) * self._fitted(self.shift, shape)
+        if self.is_shifted or i + j == 0:
+            return result
+        return result + _weighted((i + j, lambda: self._fitted(self.shift, shape)))
 
     def _fitted(self, node: Node, shape: tuple[Dim, ...]) -> Node:
         return call("broadcast_to" if shape == self.x.shape else "reshape", node, shape)
@@ -209,7 +210,7 @@ class _OnePlus(_Group):
 
     def log(self, power: Power, shape: tuple[Dim, ...]) -> Node:
         i, j = power
-        return (i + j) * call("softplus", self.x) - i * call("softplus", -self.x)
+        return _weighted((i + j, lambda: call("softplus", self.x)), (-i, lambda: call("softplus", -self.x)))
 
     def simplified(self, terms: Terms) -> Terms:
         """Use exp(x) + 1 = s, times any power."""
@@ -349,8 +350,9 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
     is_bounded = all(group.is_bounded(power) for form in known for power in form.terms)
     match node.op:
         case Sum(axes):
-            fits = isinstance(group, _Sum) and axes == group.axes and first.axes == group.full
-            return group.summed(first) if fits and not is_bounded else None
+            if not isinstance(group, _Sum) or axes != group.axes or first.axes != group.full or is_bounded:
+                return None
+            return group.summed(first)
         case Reshape() | BroadcastTo():
             axes = _placed(first.axes, node, group)
             moved: Terms = {
@@ -457,6 +459,19 @@ def _computed(form: _Form, group: _Group, node: Node) -> Node:
             part = factor if part is None else factor * part
         part = filled(1, node) if part is None else part
         part = part if abs(count) == 1 else part * abs(count)
+        signed = part if count > 0 else -part
+        total = signed if total is None else total + signed
+    assert total is not None
+    return total
+
+
+def _weighted(*parts: tuple[int, Callable[[], Node]]) -> Node:
+    """Return a sum of counts times nodes; a count of 0 leaves its node out, for 0 times infinity would be NaN."""
+    total: Node | None = None
+    for count, build in parts:
+        if count == 0:
+            continue
+        part = build() if abs(count) == 1 else abs(count) * build()
         signed = part if count > 0 else -part
         total = signed if total is None else total + signed
     assert total is not None

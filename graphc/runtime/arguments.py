@@ -90,7 +90,7 @@ def convert(value: object, spec: InputSpec) -> Array:
     try:
         array = np.asarray(value)
     except GraphcError as error:
-        raise DTypeError(f"input {spec.name!r}: expected an array, got a {type(value).__name__}") from error
+        raise DTypeError(f"input {spec.name!r}: expected an array, got {value!r:.80}") from error
     except (TypeError, ValueError) as error:
         raise CallError(f"input {spec.name!r}: a {type(value).__name__} is no array: {error}") from error
     target = spec.dtype.numpy

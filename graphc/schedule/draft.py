@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,19 @@ from graphc.graph.origin import Origin
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
-from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions, free_axes, loads
+from graphc.loops.kernels import (
+    Call,
+    Kernel,
+    Map,
+    Rows,
+    Scatter,
+    Store,
+    Tile,
+    expressions,
+    free_axes,
+    loads,
+    of_any_length,
+)
 from graphc.schedule.inline import weight
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
@@ -28,10 +40,11 @@ from graphc.simd.levels import Level
 
 @dataclass
 class KernelDraft:
-    """A kernel, and the user's lines that it came from."""
+    """A kernel, the user's lines that it came from, and what its own symbols stand for."""
 
     kernel: Kernel
     comments: tuple[str, ...]
+    symbols: Mapping[str, Dim]
 
 
 @dataclass
@@ -99,9 +112,12 @@ class Draft:
             return unit.steps()
         assert unit.kernel is not None
         kernel = finished(unit.kernel)
-        self.kernels.append(KernelDraft(kernel, _comments(unit.nodes)))
         commit = any(self.buffers[b].kind == "leaf" for b in unit.writes)
         pieces, work = _pieces(kernel), _work(kernel)
+        symbols: dict[str, Dim] = {}
+        if commit and isinstance(kernel, Map):
+            kernel, symbols = of_any_length(kernel)
+        self.kernels.append(KernelDraft(kernel, _comments(unit.nodes), symbols))
         name = str(len(self.kernels) - 1)
         return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), pieces, work, commit)]
 

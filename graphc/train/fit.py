@@ -11,6 +11,7 @@ import numpy as np
 from graphc.compiler import Executable
 from graphc.errors import CallError, GraphError
 from graphc.graph.node import Node
+from graphc.graph.operators import located
 from graphc.ops.random import SEED
 from graphc.train.history import History
 from graphc.train.minibatches import Minibatches
@@ -20,6 +21,7 @@ Callback = Callable[[int, dict[str, float]], Any]
 _compiled: WeakKeyDictionary[Executable, dict[bool, Minibatches]] = WeakKeyDictionary()
 
 
+@located("fit")
 def fit(
     step: Executable,
     data: Mapping[Any, Any],

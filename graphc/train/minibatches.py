@@ -62,7 +62,8 @@ class Minibatches:
     def arrays(self, data: Mapping[Node, Any], what: str) -> tuple[list[Any], int]:
         """Return the arrays of `data` in the order of the inputs, and how many samples they hold."""
         if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CallError(f"{what}: expected a dict {{input: array}}, got a {type(data).__name__}")
+            example = ", ".join(f"{node.name}: array" for node in self._inputs)
+            raise CallError(f"{what}: expected a dict {{{example}}}, got a {type(data).__name__}")
         by_name = {node.name: node for node in self._inputs}
         given: dict[int, Any] = {}
         for key, value in data.items():

@@ -1,5 +1,6 @@
 """Makes the parts of the docs that show graphs, kernels and plans; always for one CPU level, so they are the same everywhere."""
 
+import inspect
 import linecache
 from functools import cache
 
@@ -10,7 +11,8 @@ from graphc.compiler import plan_of
 from graphc.graph.graph import Graph
 from graphc.inspect.plan_text import plan_text
 from graphc.loops.text import text as kernel_text
-from graphc.passes import run_passes
+from graphc.passes import PASSES, run_passes
+from graphc.passes.algebra import THEMES
 from graphc.schedule import schedule
 from graphc.simd.levels import LEVELS
 
@@ -65,6 +67,26 @@ def source():
     return list(plan_of(passed(), LEVEL).kernels.values())[-1]
 
 
+def passes():
+    """The passes in order, each with the first words of its file."""
+    lines = []
+    for step in PASSES:
+        name, text = step.__name__, inspect.getdoc(inspect.getmodule(step))
+        line = f"{len(lines) + 1}. `{name}`: {text.partition(chr(10) * 2)[0].replace(chr(10), ' ')}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def rules():
+    """Every rule of algebra, by theme, with the line that says what it does and when it is legal."""
+    parts = []
+    for theme in THEMES:
+        found = dict.fromkeys(rule for table in theme.RULES.values() for rule in table)
+        listed = "\n".join(f"- `{rule.__name__}`: {inspect.getdoc(rule)}" for rule in found)
+        parts.append(f"### {theme.__name__.rpartition('.')[2].capitalize()}\n\n{inspect.getdoc(theme)}\n\n{listed}")
+    return "\n\n".join(parts)
+
+
 GENERATORS = {
     "program": lambda: PROGRAM,
     "graph": lambda: str(example()),
@@ -73,4 +95,6 @@ GENERATORS = {
     "source": source,
     "plan": lambda: plan_text(plan_of(passed(), LEVEL)),
     "one_line": one_line,
+    "passes": passes,
+    "rules": rules,
 }

@@ -15,6 +15,7 @@ KEY = "a" * 64
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_warned", [])
+    monkeypatch.setattr(cache, "_measured", [])
     return tmp_path / "cache"
 
 
@@ -126,3 +127,35 @@ def test_versions_are_found_without_importing():
 
     assert numba.__version__ in text
     assert llvmlite.__version__ in text
+
+
+def test_entries_are_listed_and_verified(folder):
+    assert cache.entries() == []
+    cache.write("object", KEY, b"payload")
+    cache.write("plan", "b" * 64, b"")
+    assert {(e.kind, e.key) for e in cache.entries()} == {("object", KEY), ("plan", "b" * 64)}
+    assert cache.verify() == []
+    path = cache.path_of("object", KEY)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert [(e.kind, e.key) for e in cache.verify()] == [("object", KEY)]
+
+
+def test_least_recently_used_entries_go_first(folder):
+    for n, key in enumerate("abc"):
+        cache.write("object", key * 64, bytes(1000))
+        os.utime(cache.path_of("object", key * 64), (n, n))
+    cache.read("object", "a" * 64)  # its last use was long ago: noted
+    cache.shrink(2500)
+    assert [e.key[0] for e in cache.entries()] == ["c", "a"]
+    cache.shrink(0)
+    assert cache.entries() == []
+
+
+def test_a_process_that_writes_keeps_the_limit(folder, monkeypatch):
+    for key in "abcd":
+        cache.write("object", key * 64, bytes(1000))
+        os.utime(cache.path_of("object", key * 64), (ord(key), ord(key)))
+    monkeypatch.setenv("GRAPHC_CACHE_LIMIT", "3500")
+    monkeypatch.setattr(cache, "_measured", [])
+    cache.write("object", "e" * 64, bytes(1000))
+    assert sorted(e.key[0] for e in cache.entries()) == ["c", "d", "e"]

@@ -149,7 +149,10 @@ def test_differentiating_without_a_rule_names_the_function():
     ("rule", "message"),
     [
         (lambda inputs, output, cotangent: (cotangent, None), "each of 1 operands, got 2"),
-        (lambda inputs, output, cotangent: (cotangent.sum() * inputs[0].sum(),), r"the rule of doubled: expected float32\[3\]"),
+        (
+            lambda inputs, output, cotangent: (cotangent.sum() * inputs[0].sum(),),
+            r"the rule of doubled: expected float32\[3\]",
+        ),
     ],
 )
 def test_rules_are_checked(rule, message):

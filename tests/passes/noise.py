@@ -44,7 +44,9 @@ def _moved(value: Any, rng: np.random.Generator) -> Any:
     array = np.asarray(value)
     if array.dtype.kind != "f":
         return array
-    return array + (np.spacing(array) * rng.integers(-1, 2, array.shape)).astype(array.dtype) * np.isfinite(array)
+    with np.errstate(all="ignore"):
+        near = array + (np.spacing(array) * rng.integers(-1, 2, array.shape)).astype(array.dtype)
+    return np.where(np.isfinite(array), near, array)
 
 
 def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:

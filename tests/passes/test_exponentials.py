@@ -170,6 +170,14 @@ def test_what_does_not_cancel_stays(build):
     assert exponentials(graph) is graph
 
 
+@pytest.mark.parametrize("name", ["log of sigmoid", "log(1 - sigmoid)", "log(1 / (1 + exp(-x)))", "softplus"])
+def test_infinities_have_their_limits(name):
+    build, value, _ = CASES[name]
+    data = np.array([[np.inf, -np.inf, 0.0]] * 4)
+    found = graphc.evaluate(run_passes(graphc.Graph((X,), (build(X),))).outputs[0], {X: data})
+    np.testing.assert_allclose(found, value(wide(data)).astype(float), rtol=1e-14)
+
+
 def test_a_scaled_exponential_has_its_logarithm_taken_as_it_is():
     node = graphc.log(X * (e(X) / graphc.sum(e(X), axis=-1, keepdims=True)))
     graph = run_passes(graphc.Graph((X,), (node,)), check=verify)

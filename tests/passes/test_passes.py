@@ -1,5 +1,7 @@
 """Each pass does what it says, and nothing where it must not."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -143,6 +145,26 @@ def test_contractions_absorb_transposes_and_broadcasts():
     assert "permute_dims" not in names(after(gradient, *PASSES))
     kept = X @ W
     assert names(after(kept.T @ kept, absorb)).count("contract") == 2
+
+
+def test_a_sum_over_a_batch_of_products_is_one_contraction():
+    left, right = graphc.input("left", (5, 4, 3), "float64"), graphc.input("right", (5, 3, 2), "float64")
+    generator = np.random.default_rng(0)
+    feeds = {left: generator.normal(size=(5, 4, 3)), right: generator.normal(size=(5, 3, 2))}
+    product = left @ right
+    for node, count in (
+        (product.sum(0), 0),
+        (product.sum(1), 1),  # rows are in one operand only
+        (product.sum((0, 2)), 1),
+        (product.sum(0) + product.max(0), 1),  # the products themselves are wanted, too
+        (graphc.permute_dims(product, (1, 2, 0)).sum(2), 0),
+    ):
+        graph = verify(absorb(graphc.Graph((left, right), (node,))))
+        assert names(graph).count("sum") == count
+        expected = graphc.evaluate(node, feeds)
+        np.testing.assert_allclose(graphc.evaluate(graph.outputs[0], feeds), expected, rtol=1e-12)
+    summed = graphc.compile([left, right], product.sum(0))(*feeds.values())
+    np.testing.assert_allclose(summed, np.einsum("bij,bjk->ik", *feeds.values()), rtol=1e-12)
 
 
 # Phase and updates
@@ -293,3 +315,28 @@ def test_a_repeated_infinity_times_numbers_of_both_signs_is_nan_before_and_after
     expected = np.array([[np.nan], [np.inf], [np.nan], [-np.inf]]) * np.ones(3)
     for v in (node, graph.outputs[0]):
         np.testing.assert_array_equal(graphc.evaluate(v, {Y: data}), expected)
+
+
+# Cost
+
+
+def pointwise(count):
+    x = graphc.input("x", ("n", 8), "float64")
+    steps = [graphc.tanh, graphc.sigmoid, lambda y: y * 1.5 + x, lambda y: graphc.maximum(graphc.exp(-y), 0.1)]
+    y = x
+    for k in range(count):
+        y = steps[k % 4](y)
+    return graphc.Graph((x,), (y,))
+
+
+def seconds(count):
+    graph = pointwise(count)
+    begun = time.process_time()
+    run_passes(graph)
+    return time.process_time() - begun
+
+
+def test_passes_take_time_in_proportion_to_the_nodes():
+    small = min(seconds(1000) for _ in range(3))
+    assert seconds(4000) < 8 * small
+    assert seconds(10_000) < 20

@@ -59,3 +59,17 @@ def test_what_is_read_across_rows_waits_for_all_rows():
 def test_a_part_of_the_row_may_be_read():
     shares = graphc.softmax(X, -1)
     assert len(kernels_of(shares, graphc.softmax(shares[:, 3:20], -1))) == 1
+
+
+def test_equal_layers_share_their_kernels():
+    def kernels(layers):
+        x = graphc.input("x", ("batch", 16))
+        net = graphc.nn.Sequential(
+            *[step for _ in range(layers) for step in (graphc.nn.Linear(16, 16), graphc.nn.Tanh())]
+        )
+        loss = (net(x) ** 2).mean()
+        updates = graphc.optim.SGD(0.1).minimize(loss)
+        return graphc.compile([x], loss, updates=updates).plan.kernels
+
+    # Copies of weights are made several at a time, so a few more kernels may hold what is left over.
+    assert len(kernels(40)) <= len(kernels(8)) + 3

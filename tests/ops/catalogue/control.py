@@ -214,6 +214,7 @@ ROWS = (
         derivable=False,
         raises=misread("stop_gradient", graphc.stop_gradient),
     ),
+    Row("of_phase", lambda x: gradient_control.make(gradient_control.OfPhase(), x), (f(3),), lambda x: x),
     Row(
         "with_update",
         lambda x: gradient_control.with_update(x, {(s := graphc.state(0.0)): s + 1}),
