@@ -192,8 +192,8 @@ class DimExpr:
 
     def __index__(self) -> int:
         raise NodeUseError(
-            f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis by "
-            "graphc.scan or graphc.map, draw numbers by graphc.normal(shape), make a number of it by graphc.size(dim)"
+            f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
         )
 
     def __str__(self) -> str:
@@ -233,11 +233,6 @@ class Requirement:
 def symbol(name: str) -> DimExpr:
     """Return the dimension called `name`."""
     return DimExpr.of(Symbol(name))
-
-
-def axis(name: str, extent: Dim) -> DimExpr:
-    """Return the loop variable called `name`, as an expression."""
-    return DimExpr.of(Axis(name, extent))
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -494,9 +489,7 @@ def _mentions(atom: Atom, other: Atom) -> bool:
 
 def _is_atom_nonnegative(atom: Atom) -> bool:
     match atom:
-        case FloorDiv():
-            return is_nonnegative(atom.left) and is_nonnegative(atom.right)
-        case Minimum():
+        case FloorDiv() | Minimum():
             return is_nonnegative(atom.left) and is_nonnegative(atom.right)
         case Maximum():
             return is_nonnegative(atom.left) or is_nonnegative(atom.right)

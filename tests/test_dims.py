@@ -5,9 +5,13 @@ import random
 import pytest
 
 from graphc import dims
-from graphc.dims import Requirement, axis, evaluate, floordiv, maximum, minimum, product, remainder, symbol
+from graphc.dims import Axis, DimExpr, Requirement, evaluate, floordiv, maximum, minimum, product, remainder, symbol
 
 n, m = symbol("n"), symbol("m")
+
+
+def axis(name, extent):
+    return DimExpr.of(Axis(name, extent))
 
 
 def test_equal_polynomials_are_equal_and_hash_alike():

@@ -160,11 +160,11 @@ def training() -> Node:
 def of_phase(derivatives: Sequence[Node | None]) -> list[Node | None]:
     """Return derivatives, those that read the training leaf (in a loop or a branch too) marked as such."""
     reading = _reading_phase([node for node in derivatives if node is not None])
-    return [make(OfPhase(), node) if node in reading else node for node in derivatives]
+    return [make(OfPhase(), node) if node is not None and node in reading else node for node in derivatives]
 
 
-def _reading_phase(roots: Sequence[Node]) -> set[Node | None]:
-    found: set[Node | None] = set()
+def _reading_phase(roots: Sequence[Node]) -> set[Node]:
+    found: set[Node] = set()
     for node in walk.topological(roots):
         inner = any(_reading_phase(sub.outputs) for _, sub in subgraphs(node.op))
         if node is _training or inner or any(operand in found for operand in node.inputs):

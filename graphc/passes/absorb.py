@@ -1,7 +1,9 @@
-"""Contractions absorb the movement around them: transposes and broadcasts of operands, a transpose of the result.
+"""Contractions absorb what is around them: transposes and broadcasts of operands, a transpose or a sum of the result.
 
 An operand that is read through an affine map costs nothing, a transposed copy costs a pass over memory. Legal always,
-for only maps change; a transpose of the result is absorbed where nothing else reads the untransposed one.
+for only maps change; what follows the result is absorbed where nothing else reads the result itself. A sum becomes part
+of the contraction where both operands run over its axis (a sum over a batch of products): in one operand alone the axis
+serves as rows or lanes of a register tile, which a sum would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from graphc.dims import Axis, Dim
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, make
-from graphc.ops.contraction import Contract
+from graphc.ops.contraction import Contract, plain_axis
 from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
+from graphc.ops.reduction import Sum
 from graphc.passes.rewriting import rewrite
 
 Map = tuple[Dim, ...]
@@ -24,17 +27,33 @@ def absorb(graph: Graph) -> Graph:
     shared = _read_often(graph)
 
     def rule(node: Node) -> Node:
-        if not isinstance(node.op, PermuteDims) or node.inputs[0] in shared:
+        if not isinstance(node.op, PermuteDims | Sum) or node.inputs[0] in shared:
             return node
         source = node.inputs[0]
         if not isinstance(source.op, Contract):
             return node
-        axes = node.op.axes
-        out = tuple(source.op.out[axis] for axis in axes)
+        if isinstance(node.op, PermuteDims):
+            kept = node.op.axes
+        elif all(_runs_in_both(source, axis) for axis in node.op.axes):
+            kept = tuple(k for k in range(source.ndim) if k not in node.op.axes)
+        else:
+            return node
+        out = tuple(source.op.out[axis] for axis in kept)
         op = Contract(source.op.domain, source.op.left, source.op.right, out, node.shape)
         return make(op, *source.inputs)
 
     return rewrite(graph, rule)
+
+
+def _runs_in_both(node: Node, k: int) -> bool:
+    """Whether axis k of a contraction's result is one axis of its domain, in both operands, and stands nowhere else."""
+    op = node.op
+    assert isinstance(op, Contract)
+    axis = plain_axis(op.out[k], node.shape[k])
+    elsewhere = (index for n, index in enumerate(op.out) if n != k)
+    if axis is None or any(axis in dims.axes(index) for index in elsewhere):
+        return False
+    return all(any(axis in dims.axes(index) for index in at) for at in (op.left, op.right))
 
 
 def _read_often(graph: Graph) -> set[Node]:

@@ -350,8 +350,9 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
     is_bounded = all(group.is_bounded(power) for form in known for power in form.terms)
     match node.op:
         case Sum(axes):
-            fits = isinstance(group, _Sum) and axes == group.axes and first.axes == group.full
-            return group.summed(first) if fits and not is_bounded else None
+            if not isinstance(group, _Sum) or axes != group.axes or first.axes != group.full or is_bounded:
+                return None
+            return group.summed(first)
         case Reshape() | BroadcastTo():
             axes = _placed(first.axes, node, group)
             moved: Terms = {

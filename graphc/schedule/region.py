@@ -120,7 +120,7 @@ class Region:
         self.order = [n for n in self.order if n in self.bodies]
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
-        new: dict[dims.Atom, Dim] = {a: dims.axis(prefix + a.name, a.extent) for a in body.domain}
+        new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
 
         def renamed(index: tuple[Dim, ...]) -> tuple[Dim, ...]:
             return tuple(dims.substitute(d, new) for d in index)

@@ -147,6 +147,26 @@ def test_contractions_absorb_transposes_and_broadcasts():
     assert names(after(kept.T @ kept, absorb)).count("contract") == 2
 
 
+def test_a_sum_over_a_batch_of_products_is_one_contraction():
+    left, right = graphc.input("left", (5, 4, 3), "float64"), graphc.input("right", (5, 3, 2), "float64")
+    generator = np.random.default_rng(0)
+    feeds = {left: generator.normal(size=(5, 4, 3)), right: generator.normal(size=(5, 3, 2))}
+    product = left @ right
+    for node, count in (
+        (product.sum(0), 0),
+        (product.sum(1), 1),  # rows are in one operand only
+        (product.sum((0, 2)), 1),
+        (product.sum(0) + product.max(0), 1),  # the products themselves are wanted, too
+        (graphc.permute_dims(product, (1, 2, 0)).sum(2), 0),
+    ):
+        graph = verify(absorb(graphc.Graph((left, right), (node,))))
+        assert names(graph).count("sum") == count
+        expected = graphc.evaluate(node, feeds)
+        np.testing.assert_allclose(graphc.evaluate(graph.outputs[0], feeds), expected, rtol=1e-12)
+    summed = graphc.compile([left, right], product.sum(0))(*feeds.values())
+    np.testing.assert_allclose(summed, np.einsum("bij,bjk->ik", *feeds.values()), rtol=1e-12)
+
+
 # Phase and updates
 
 

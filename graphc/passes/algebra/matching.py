@@ -42,7 +42,7 @@ def orders(node: Node) -> Iterator[tuple[Node, Node]]:
 
 def is_negative_zero(value: Any) -> bool:
     """Whether a number is -0.0."""
-    return isinstance(value, float) and value == 0 and bool(np.signbit(value))
+    return isinstance(value, float) and value == 0.0 and bool(np.signbit(value))
 
 
 def is_integer(node: Node) -> bool:
