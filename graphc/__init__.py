@@ -1,5 +1,8 @@
 """graphc: a compiler for computation graphs, and for training them."""
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
 from graphc import linalg, nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
@@ -35,8 +38,10 @@ from graphc.errors import (
     VerificationError,
 )
 from graphc.flat import FlatFunction, flat_function
+from graphc.graph.elsewhere import OF_MODULE
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
+from graphc.graph.origin import refuse_attribute
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
@@ -350,3 +355,9 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what a name of another framework is here."""
+        refuse_attribute(sys.modules[__name__], name, OF_MODULE)

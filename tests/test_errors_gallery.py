@@ -10,7 +10,7 @@ import pytest
 import graphc
 from graphc import nn, optim
 from graphc.compiler import ELSEWHERE as OF_EXECUTABLES
-from graphc.graph.operators import ELSEWHERE as OF_NODES
+from graphc.graph.elsewhere import OF_MODULE, OF_NODES
 from graphc.nn.module import ELSEWHERE as OF_MODULES
 from graphc.optim.optimizer import ELSEWHERE as OF_OPTIMIZERS
 from tests.docs import mistakes, mistakes_training
@@ -29,6 +29,7 @@ def objects():
         "parameter": (net.weight, OF_NODES),
         "module": (net, OF_MODULES),
         "optimizer": (optim.Adam(0.1), OF_OPTIMIZERS),
+        "package": (graphc, OF_MODULE),
         "executable": (graphc.compile([x], net(x)), OF_EXECUTABLES),
     }
 
@@ -67,7 +68,7 @@ def test_advice_is_for_names_that_there_are_not(kind):
 @pytest.mark.parametrize("kind", objects())
 def test_other_names_are_python_s_own_error(kind):
     thing, _ = objects()[kind]
-    with pytest.raises(AttributeError, match=r"object has no attribute 'no_such_name'$") as info:
+    with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'$") as info:
         thing.no_such_name  # noqa: B018
     # With these Python looks for a name that is near.
     assert (info.value.name, info.value.obj is thing) == ("no_such_name", True)

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from graphc.errors import GraphcError, NodeUseError
+from graphc.graph.elsewhere import OF_NODES, OF_NUMPY
 from graphc.graph.origin import here, locate, refuse_attribute
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ class Operators:
     if not TYPE_CHECKING:  # A type checker is to report names that there are not.
 
         def __getattr__(self, name: str) -> NoReturn:
-            refuse_attribute(self, name, ELSEWHERE)
+            refuse_attribute(self, name, OF_NODES)
 
     def __bool__(self) -> bool:
         self._refuse("it is neither true nor false", "choose with graphc.where or graphc.cond, compare nodes with `is`")
@@ -336,7 +337,7 @@ class Operators:
         # An array to the left of an operator gets here: array + node.
         name: str = ufunc.__name__
         if name in _OPERATORS and method == "__call__" and not options.keys() - {"out"}:
-            return call(_NAMES.get(name, name), *inputs)
+            return call(OF_NUMPY.get(name, name), *inputs)
         self._refuse(f"numpy.{name} cannot read it", _instead(name))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
@@ -351,50 +352,15 @@ class Operators:
         self._refuse("it cannot be assigned to", "build a new node with graphc.where or graphc.concat")
 
 
-_VALUE = "the value is known when the graph runs: use node.eval({input: array}), or call what graphc.compile returns"
-_DEVICE = "graphc computes on CPUs, so there is nothing to move"
-_GRADIENT = "gradients are nodes: graphc.grad(loss, parameters), or optimizer.minimize(loss) for the updates of a step"
-_TRAINED = "what is trained is a graphc.parameter (see its .trainable), and graphc.grad differentiates by any node"
-# What nodes are called for in other frameworks, with what to do here.
-ELSEWHERE = {
-    **dict.fromkeys(("numpy", "item", "tolist", "data"), _VALUE),
-    **dict.fromkeys(("cpu", "cuda", "to", "device"), _DEVICE),
-    **dict.fromkeys(("backward", "grad"), _GRADIENT),
-    **dict.fromkeys(("requires_grad", "requires_grad_"), _TRAINED),
-    "detach": "graphc.stop_gradient(node) is a constant to derivatives",
-    "size": "the sizes stand in .shape; graphc.size(dim) is one as a number",
-    "dim": "the number of dimensions is .ndim",
-    "view": "use node.reshape(...)",
-    "permute": "use node.transpose(...) or graphc.permute_dims",
-    "unsqueeze": "use graphc.expand_dims(node, axis) or node[..., None]",
-    "expand": "use graphc.broadcast_to(node, shape)",
-    "contiguous": "nodes have no layout, so leave it out",
-    "clone": "nodes never change, so use the node itself",
-    **{name: f"use node.astype({dtype!r})" for name, dtype in (("float", "float32"), ("double", "float64"))},
-    **{name: f"use node.astype({dtype!r})" for name, dtype in (("int", "int32"), ("long", "int64"), ("bool", "bool"))},
-    **{name: f"use graphc.{name}(node)" for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "square")},
-    **{name: f"use graphc.{name}(node, axis=...)" for name in ("softmax", "log_softmax", "logsumexp")},
-    **{name: "use @ or graphc.matmul" for name in ("matmul", "mm", "bmm", "dot")},
-    "pow": "use ** or graphc.pow",
-    "assign": "nodes never change: updates={state: node} in graphc.compile, or state.set(array)",
-}
-
 _OPERATORS = {
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),
     *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
 }
-# What NumPy's functions call themselves, where that differs from the name here (and in the array API standard).
-_NAMES = {
-    **{"power": "pow", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift"},
-    **{"absolute": "abs", "invert": "bitwise_invert", "rint": "round", "arctan2": "atan2"},
-    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{"concatenate": "concat", "transpose": "permute_dims", "cumsum": "cumulative_sum", "amax": "max", "amin": "min"},
-}
 
 
 def _instead(name: str) -> str:
-    name = _NAMES.get(name, name)
+    name = OF_NUMPY.get(name, name)
     return f"use {f'graphc.{name}' if name in BUILDERS else 'functions of graphc'}, or node.eval({{input: array}})"
 
 

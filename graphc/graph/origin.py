@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from graphc.errors import GraphcError, MissingAttributeError
@@ -83,7 +83,8 @@ def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:
 
 def refuse_attribute(owner: object, name: str, advice: Mapping[str, str]) -> NoReturn:
     """Raise the AttributeError of an attribute that `owner` does not have, with advice for names of other frameworks."""
-    missing = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    what = f"module {owner.__name__!r}" if isinstance(owner, ModuleType) else f"{type(owner).__name__!r} object"
+    missing = f"{what} has no attribute {name!r}"
     if name not in advice:
         # Python looks names up that objects may lack, to copy or print them: no frame is walked for those.
         raise MissingAttributeError(missing, name=name, obj=owner)

@@ -1,4 +1,8 @@
-"""Arrays joined along an axis, and what undoes it or is made of it: split, roll, tile, repeat."""
+"""Arrays joined along an axis, and what undoes it or is made of it: split, roll, tile, repeat.
+
+Operands of different dtypes are promoted; a negative axis counts from the end. All are linear: the gradient of each part
+is the part of the gradient that stands in its place, summed where elements are repeated.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false

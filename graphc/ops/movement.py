@@ -1,7 +1,7 @@
 """Movement ops: each element of the result is one element of an operand, or a fill value; only the index changes.
 
-All are linear. Adjoint pairs: broadcast_to and sum, permute_dims and its inverse, reshape and reshape; slice and pad are
-in `slicing`, concat in `joining`.
+The result has x's dtype; a negative axis counts from the end. All are linear. Adjoint pairs: broadcast_to and sum,
+permute_dims and its inverse, reshape and reshape; slice and pad are in `slicing`, concat in `joining`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.

@@ -44,7 +44,7 @@ def seed(number: Any) -> None:
     global _sites
     if not isinstance(number, int | np.integer) or not 0 <= number < 2**32:
         raise DTypeError(f"expected a seed from 0 to 2**32 - 1, got {number}")
-    SEED.set(np.uint32(number))
+    SEED.set(np.uint32(int(number)))
     _sites = 0
 
 

@@ -1,5 +1,9 @@
 """Reductions over axes, and the compositions built on them.
 
+axis: one, a sequence of them, or None for all; negative ones count from the end. Reduced axes vanish, or stay with size
+1 under `keepdims`; softmax and log_softmax keep x's shape. Sums and products of integers and booleans are int64, max and
+min keep x's dtype, and what divides or exponentiates makes floats of integers.
+
 Ties: max and min share the gradient evenly, as torch.amax; argmax takes the first of equals, and NaN counts as largest.
 """
 

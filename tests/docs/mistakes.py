@@ -187,6 +187,17 @@ def math_function():
     y = math.sqrt(x)
 
 
+@mistake("Names of other frameworks", AttributeError, "no_grad", "graphc.grad")
+def other_names():
+    with graphc.no_grad():
+        x = graphc.input("x", ("batch",))
+
+
+@mistake("Arrays as tensors", AttributeError, "tensor", "graphc.constant", "graphc.input")
+def tensor():
+    x = graphc.tensor([1.0, 2.0, 3.0])
+
+
 @mistake("Assigning to elements", graphc.NodeUseError, "assigned", "graphc.where")
 def assign():
     x = graphc.input("x", (3,))

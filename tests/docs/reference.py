@@ -32,6 +32,7 @@ PAGES = {
     "elements": (
         "Functions of elements",
         {
+            "Shapes and dtypes": ["graphc.ops.elementwise"],
             "Arithmetic": ["graphc.ops.arithmetic"],
             "Exponentials, logarithms, powers": ["graphc.ops.exponential"],
             "Trigonometry": ["graphc.ops.trigonometric"],
@@ -56,7 +57,7 @@ PAGES = {
         {
             "Reductions": ["graphc.ops.reduction"],
             "Running sums": ["graphc.ops.cumulative"],
-            "Sorting": ["graphc.ops.sorting", "graphc.ops.order", "graphc.ops.quantile"],
+            "Sorting": ["graphc.ops.sorting"],
             "Products of arrays": ["graphc.ops.contraction", "graphc.ops.einsum", "graphc.ops.convolution"],
             "Linear algebra (`graphc.linalg`)": ["graphc.ops.solving", "graphc.ops.decompositions"],
         },

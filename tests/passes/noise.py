@@ -78,6 +78,7 @@ def _compared(graph: Graph, feeds: dict[Any, Any], before: list[Any], after: lis
                 far = ~(np.abs(new - old) <= bound)
             is_same = (np.isnan(old) & np.isnan(new)) | (old == new)
             steady = (np.isfinite(others) == np.isfinite(old)).all(0) & (np.isnan(others) == np.isnan(old)).all(0)
+            steady &= np.isfinite(old) | np.isnan(old) | (others == old).all(0)
             # A stable form may have a value where the formula as written overflows; nothing else may.
             corrected = ~np.isfinite(old) & (np.isfinite(new) | np.isnan(old)) & may_correct
             wrong = far & ~is_same & steady & ~corrected

@@ -1,0 +1,72 @@
+"""What things are called in other frameworks, and what to write here: for nodes, and for functions of `graphc`.
+
+Modules, optimizers and executables have tables of their own, beside their classes.
+"""
+
+from __future__ import annotations
+
+# What NumPy's functions call themselves, where that differs from the name here (and in the array API standard).
+OF_NUMPY = {
+    **{"power": "pow", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift"},
+    **{"absolute": "abs", "invert": "bitwise_invert", "rint": "round", "arctan2": "atan2"},
+    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{"concatenate": "concat", "transpose": "permute_dims", "cumsum": "cumulative_sum", "amax": "max", "amin": "min"},
+}
+
+_VALUE = "the value is known when the graph runs: use node.eval({input: array}), or call what graphc.compile returns"
+_DEVICE = "graphc computes on CPUs, so there is nothing to move"
+_GRADIENT = "gradients are nodes: graphc.grad(loss, parameters), or optimizer.minimize(loss) for the updates of a step"
+_TRAINED = "what is trained is a graphc.parameter (see its .trainable), and graphc.grad differentiates by any node"
+# What nodes are called for in other frameworks, with what to do here.
+OF_NODES = {
+    **dict.fromkeys(("numpy", "item", "tolist", "data"), _VALUE),
+    **dict.fromkeys(("cpu", "cuda", "to", "device"), _DEVICE),
+    **dict.fromkeys(("backward", "grad"), _GRADIENT),
+    **dict.fromkeys(("requires_grad", "requires_grad_"), _TRAINED),
+    "detach": "graphc.stop_gradient(node) is a constant to derivatives",
+    "size": "the sizes stand in .shape; graphc.size(dim) is one as a number",
+    "dim": "the number of dimensions is .ndim",
+    "view": "use node.reshape(...)",
+    "permute": "use node.transpose(...) or graphc.permute_dims",
+    "unsqueeze": "use graphc.expand_dims(node, axis) or node[..., None]",
+    "expand": "use graphc.broadcast_to(node, shape)",
+    "contiguous": "nodes have no layout, so leave it out",
+    "clone": "nodes never change, so use the node itself",
+    **{name: f"use node.astype({dtype!r})" for name, dtype in (("float", "float32"), ("double", "float64"))},
+    **{name: f"use node.astype({dtype!r})" for name, dtype in (("int", "int32"), ("long", "int64"), ("bool", "bool"))},
+    **{name: f"use graphc.{name}(node)" for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "square")},
+    **{name: f"use graphc.{name}(node, axis=...)" for name in ("softmax", "log_softmax", "logsumexp")},
+    **{name: "use @ or graphc.matmul" for name in ("matmul", "mm", "bmm", "dot")},
+    "pow": "use ** or graphc.pow",
+    "assign": "nodes never change: updates={state: node} in graphc.compile, or state.set(array)",
+}
+
+_INPUT = "an array becomes a node by graphc.constant; what each call gives is a graphc.input, what is trained a graphc.parameter"
+# Names that a module of another framework has, and `graphc` has not.
+OF_MODULE = {
+    **{name: f"it is called graphc.{here}" for name, here in OF_NUMPY.items()},
+    **dict.fromkeys(("tensor", "Tensor", "array", "as_tensor", "from_numpy", "asarray"), _INPUT),
+    **dict.fromkeys(("Variable", "placeholder"), _INPUT),
+    **dict.fromkeys(
+        ("no_grad", "enable_grad", "GradientTape"), "nothing is recorded: gradients are built by graphc.grad alone"
+    ),
+    **dict.fromkeys(("manual_seed", "set_seed"), "it is called graphc.seed"),
+    **dict.fromkeys(("randn", "random"), "use graphc.normal(shape), graphc.uniform(shape) and their kin"),
+    **dict.fromkeys(
+        ("save", "load"),
+        "weights are arrays: numpy.savez(path, **net.state_dict()), net.load_state_dict(numpy.load(path))",
+    ),
+    **dict.fromkeys(("dot", "mm", "bmm"), "use @ or graphc.matmul"),
+    **dict.fromkeys(("jit", "function"), "use graphc.compile(inputs, outputs)"),
+    **dict.fromkeys(("cuda", "device", "set_device"), _DEVICE),
+    **dict.fromkeys(("while_loop", "fori_loop"), "use graphc.scan"),
+    "value_and_grad": "compile both: graphc.compile([x], [loss, graphc.grad(loss, parameters)])",
+    "detach": "it is called graphc.stop_gradient",
+    "cat": "it is called graphc.concat",
+    "view": "it is called graphc.reshape",
+    "permute": "it is called graphc.permute_dims",
+    "unsqueeze": "it is called graphc.expand_dims",
+    "norm": "use graphc.sqrt(graphc.sum(x * x)), or graphc.global_norm",
+    "bool": "the dtype is called graphc.bool_",
+    "int": "the dtypes are called graphc.int32 and graphc.int64",
+}
