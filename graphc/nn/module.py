@@ -58,8 +58,11 @@ class Module:
         try:
             return self.forward(*args, **kwargs)
         except GraphcError as error:
-            operands = [one for one in (*args, *kwargs.values()) if isinstance(one, Node)]
-            locate(error, type(self).__name__, tuple(one.describe() for one in operands))
+            # Of modules inside one another the innermost is named: which layer of many it was.
+            if not getattr(error, "in_module", False):
+                operands = [one for one in (*args, *kwargs.values()) if isinstance(one, Node)]
+                locate(error, type(self).__name__, tuple(one.describe() for one in operands))
+                error.in_module = True  # type: ignore[attr-defined]
             raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

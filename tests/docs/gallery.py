@@ -4,6 +4,7 @@ import ast
 import inspect
 import linecache
 import math
+import re
 import textwrap
 import traceback
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ def mistake(title, error, *words, before=""):
         source = textwrap.dedent(inspect.getsource(function))
         definition = ast.parse(source).body[0]
         body = "".join(source.splitlines(keepends=True)[definition.body[0].lineno - 1 :])
-        MISTAKES.append(Mistake(function.__name__, title, before + textwrap.dedent(body), error, words))
+        # Two empty lines behind a class, as the formatter of the pages has it at the top level.
+        shown = re.sub(r"^( .*\n)\n(?=\S)", r"\1\n\n", textwrap.dedent(body), flags=re.MULTILINE)
+        MISTAKES.append(Mistake(function.__name__, title, before + shown, error, words))
         return function
 
     return add
