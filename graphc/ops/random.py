@@ -42,9 +42,9 @@ _sites = 0
 def seed(number: Any) -> None:
     """Set the seed (0 to 2**32 - 1, 0 at the start) and count sites from 0 again, so that a program repeats draws."""
     global _sites
-    if not isinstance(number, int | np.integer) or not 0 <= number < 2**32:
+    if not hasattr(number, "__index__") or not 0 <= number < 2**32:
         raise DTypeError(f"expected a seed from 0 to 2**32 - 1, got {number}")
-    SEED.set(np.uint32(int(number)))
+    SEED.set(np.uint32(number))
     _sites = 0
 
 
