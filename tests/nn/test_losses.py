@@ -260,9 +260,11 @@ def test_kl_div_of_a_target_of_zero_is_zero():
     x, t = graphc.input("x", ("n",)), graphc.input("t", ("n",))
     loss = nn.kl_div(x, t, reduction="sum")
     feeds = {x: np.array([-2.0, -1.0], "f"), t: np.array([0.0, 1.0], "f")}
-    value, slope = graphc.evaluate([loss, graphc.grad(loss, x)], feeds)
+    value, slope, of_target = graphc.evaluate([loss, *graphc.grad(loss, [x, t])], feeds)
     assert value == 1.0
     np.testing.assert_array_equal(slope, [0, -1])
+    # The slope of t * log(t) at 0, -infinity, is left out; that of -t * x is not.
+    np.testing.assert_array_equal(of_target, [2, 2])
     with pytest.raises(GraphError, match="'batchmean', 'sum' or 'none', got 'batch'"):
         nn.kl_div(x, t, reduction="batch")
     with pytest.raises(ShapeError, match="expected a first axis"):
