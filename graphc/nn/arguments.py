@@ -12,11 +12,12 @@ from graphc.graph.node import Node
 from graphc.graph.types import shape_text
 
 
-def whole(value: Any, what: str, low: int = 0) -> int:
-    """Return a whole number of `low` or more; ShapeError if it is none."""
+def whole(value: Any, what: str, low: int | None = 0) -> int:
+    """Return a whole number of `low` or more (any, for None); ShapeError if it is none."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < low:
-        raise ShapeError(f"{what}: expected a whole number of {low} or more, got {value!r}")
+    if not is_whole or (low is not None and value < low):
+        range = "" if low is None else f" of {low} or more"
+        raise ShapeError(f"{what}: expected a whole number{range}, got {value!r}")
     return int(value)  # pyright: ignore[reportUnknownArgumentType]
 
 

@@ -17,9 +17,14 @@ class _Criterion(Module):
 
     function: ClassVar[Callable[..., Node]]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *unnamed: Any, **options: Any) -> None:
         known = inspect.signature(type(self).function).parameters.values()
         names = [one.name for one in known if one.default is not inspect.Parameter.empty]
+        if unnamed:
+            raise GraphError(
+                f"{type(self).__name__}: expected options by name, as in {type(self).__name__}({names[0]}=...), "
+                f"got {unnamed[0]!r}; predictions and targets are given to the call"
+            )
         if unknown := sorted(options.keys() - set(names)):
             raise GraphError(f"{type(self).__name__}: expected options {', '.join(names)}; got {', '.join(unknown)}")
         for name, value in options.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node, builder, make
-from graphc.nn.arguments import choice, differ, number
+from graphc.nn.arguments import choice, differ, number, whole
 from graphc.nn.reduction import above_zero, demand_same_shape, matched, reduced, weights_of
 from graphc.ops.activation import softplus
 from graphc.ops.arithmetic import maximum
@@ -32,7 +32,7 @@ def cross_entropy(
     target: Any,
     *,
     weight: Any = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Node:
@@ -40,7 +40,7 @@ def cross_entropy(
 
     input: (..., classes), logits, floating. target: (...), integers from 0 to classes - 1, of which others raise
     IndexError when the graph runs; or (..., classes), floating, a probability for each class.
-    weight: (classes,), a factor for each class. ignore_index: a label that costs nothing (of integer targets).
+    weight: (classes,), a factor for each class. ignore_index: an integer label that costs nothing, or None.
     label_smoothing: the part of each target, from 0 to 1, that is spread over all classes.
     reduction: "mean", "sum" or "none". The mean over labels divides by the sum of the weights of those that are not
     ignored, the mean over probabilities by the number of examples, as in PyTorch.
@@ -52,7 +52,7 @@ def cross_entropy(
     weights = None if weight is None else _class_weights(weight, logits)
     classes = size(logits.shape[-1], logits.dtype)
     if labels.dtype.is_float and labels.ndim == logits.ndim:
-        if ignore_index >= 0:
+        if ignore_index is not None and ignore_index >= 0:
             raise GraphError(f"expected integer labels with ignore_index, got probabilities {labels.describe()}")
         demand_same_shape(logits, labels)
         probabilities = cast(labels, logits.dtype)
@@ -76,7 +76,9 @@ def cross_entropy(
 
 
 @builder("nn.nll_loss")
-def nll_loss(input: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Node:
+def nll_loss(
+    input: Any, target: Any, *, weight: Any = None, ignore_index: int | None = -100, reduction: str = "mean"
+) -> Node:
     """Return -input[target], averaged over all examples.
 
     input: (..., classes), logarithms of probabilities, as of `log_softmax`. target: (...), integers from 0 to
@@ -106,7 +108,7 @@ def _class_weights(weight: Any, scores: Node) -> Node:
     return cast(node, scores.dtype)
 
 
-def _picked(scores: Node, labels: Node, ignore_index: int, what: str) -> tuple[Node, Node, Node | None]:
+def _picked(scores: Node, labels: Node, ignore_index: int | None, what: str) -> tuple[Node, Node, Node | None]:
     """Return the score of each label, the labels with 0 for ignored ones, and which are kept (None: all)."""
     if labels.dtype.kind not in "iu":
         raise DTypeError(
@@ -123,7 +125,9 @@ def _picked(scores: Node, labels: Node, ignore_index: int, what: str) -> tuple[N
             "classes are the last axis: graphc.moveaxis(x, 1, -1) brings them there from axis 1"
         )
     limits = np.iinfo(labels.dtype.numpy)
-    kept = labels != ignore_index if limits.min <= ignore_index <= limits.max else None
+    kept: Node | None = None
+    if ignore_index is not None and limits.min <= whole(ignore_index, f"{what}'s ignore_index", None) <= limits.max:
+        kept = labels != ignore_index
     labels = labels if kept is None else where(kept, labels, 0)
     chosen = make(OneHot(scores.shape[-1], site=f"{what}'s target", wraps=False), labels)
     # where, not a product: an infinite score of another class must not become 0 * infinity.
@@ -151,7 +155,7 @@ def binary_cross_entropy(input: Any, target: Any, *, weight: Any = None, reducti
     yes = _limited_log(log, probability, probability)
     no = _limited_log(log1p, -probability, 1.0 - probability)
     losses = -(wanted * yes + (1.0 - wanted) * no)
-    return reduced(losses if weight is None else losses * weights_of(weight, losses), reduction)
+    return reduced(losses if weight is None else losses * weights_of(weight, losses, "weight"), reduction)
 
 
 def _limited_log(function: Any, x: Node, distance: Node) -> Node:
@@ -174,9 +178,9 @@ def binary_cross_entropy_with_logits(
     or "none".
     """
     logits, wanted = matched(input, target)
-    yes = wanted if pos_weight is None else wanted * weights_of(pos_weight, logits)
+    yes = wanted if pos_weight is None else wanted * weights_of(pos_weight, logits, "pos_weight")
     losses = yes * softplus(-logits) + (1.0 - wanted) * softplus(logits)
-    return reduced(losses if weight is None else losses * weights_of(weight, losses), reduction)
+    return reduced(losses if weight is None else losses * weights_of(weight, losses, "weight"), reduction)
 
 
 @builder("nn.kl_div")

@@ -12,6 +12,7 @@ from graphc.errors import GraphcError, GraphError
 from graphc.graph.node import Node, Parameter, State
 from graphc.graph.operators import located
 from graphc.graph.origin import locate, refuse_attribute
+from graphc.graph.structure import leaves
 
 
 class Module:
@@ -32,7 +33,7 @@ class Module:
     @located("setting an attribute")
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(value).__name__
-        held: list[Any] = [*value.values()] if kind == "dict" else [*value] if kind in ("list", "tuple") else []
+        held: list[Any] = leaves(value) if kind in ("dict", "list", "tuple") else []
         known = {id(member) for member in self._members.values()}
         if any(isinstance(one, Parameter | State | Module) and id(one) not in known for one in held):
             raise GraphError(
@@ -136,18 +137,18 @@ class Module:
         Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or
         a shape differs, or an array holds no real numbers.
         """
-        leaves = dict(self._leaves(""))
-        missing, unknown = sorted(leaves.keys() - arrays.keys()), sorted(arrays.keys() - leaves.keys())
+        stored = dict(self._leaves(""))
+        missing, unknown = sorted(stored.keys() - arrays.keys()), sorted(arrays.keys() - stored.keys())
         if strict and (missing or unknown):
             raise GraphError(f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
-        known = {name: np.asarray(array) for name, array in arrays.items() if name in leaves}
+        known = {name: np.asarray(array) for name, array in arrays.items() if name in stored}
         for name, array in known.items():
-            if array.shape != leaves[name].value.shape:
-                raise GraphError(f"{name} has shape {leaves[name].value.shape}, got {array.shape}")
+            if array.shape != stored[name].value.shape:
+                raise GraphError(f"{name} has shape {stored[name].value.shape}, got {array.shape}")
             if array.dtype.kind not in "fiub":
-                raise GraphError(f"{name} is of {leaves[name].dtype}, got {array.dtype}")
+                raise GraphError(f"{name} is of {stored[name].dtype}, got {array.dtype}")
         for name, array in known.items():
-            leaves[name].set(array)
+            stored[name].set(array)
 
     def _leaves(self, prefix: str) -> Iterator[tuple[str, Parameter | State]]:
         seen: set[int] = set()
@@ -217,8 +218,8 @@ def functional_call(module: Module, values: Mapping[str, Any], *args: Any, **kwa
 
     values: {"0.weight": a node or an array of the same type}. The result may be any nesting of nodes.
     """
-    leaves = {**dict(module.named_parameters()), **dict(module.named_states())}
-    unknown = sorted(set(values) - leaves.keys())
+    stored = {**dict(module.named_parameters()), **dict(module.named_states())}
+    unknown = sorted(set(values) - stored.keys())
     if unknown:
-        raise GraphError(f"no parameter or state is called {', '.join(unknown)}; expected some of {', '.join(leaves)}")
-    return substitute(module(*args, **kwargs), {leaves[name]: value for name, value in values.items()})
+        raise GraphError(f"no parameter or state is called {', '.join(unknown)}; expected some of {', '.join(stored)}")
+    return substitute(module(*args, **kwargs), {stored[name]: value for name, value in values.items()})

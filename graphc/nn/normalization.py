@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from graphc.errors import ShapeError
 from graphc.graph.node import Node, Parameter, builder, parameter
-from graphc.nn.arguments import last_axes, number, sizes
+from graphc.graph.types import shape_text
+from graphc.nn.arguments import differ, last_axes, number, sizes
 from graphc.nn.module import Module
 from graphc.ops.exponential import rsqrt
-from graphc.ops.operands import as_optional_dtype, floating
+from graphc.ops.operands import as_node, as_optional_dtype, floating
 from graphc.ops.reduction import mean
 
 
@@ -24,8 +26,8 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     node, axes = _normalized(x, normalized_shape, "layer_norm")
     centred = node - mean(node, axes, keepdims=True)
     scaled = centred * rsqrt(mean(centred * centred, axes, keepdims=True) + eps)
-    scaled = scaled if weight is None else scaled * weight
-    return scaled if bias is None else scaled + bias
+    scaled = scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
+    return scaled if bias is None else scaled + _of_shape(bias, node, axes, "bias")
 
 
 @builder("nn.rms_norm")
@@ -39,7 +41,16 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     node, axes = _normalized(x, normalized_shape, "rms_norm")
     smallest = float(np.finfo(node.dtype.numpy).eps) if eps is None else eps
     scaled = node * rsqrt(mean(node * node, axes, keepdims=True) + smallest)
-    return scaled if weight is None else scaled * weight
+    return scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
+
+
+def _of_shape(value: Any, node: Node, axes: tuple[int, ...], what: str) -> Node:
+    given, wanted = as_node(value), tuple(node.shape[axis] for axis in axes)
+    if given.ndim != len(wanted) or any(map(differ, given.shape, wanted)):
+        raise ShapeError(
+            f"expected a {what} of shape {shape_text(wanted)}, that of the normalised axes, got {given.type}"
+        )
+    return given
 
 
 def _normalized(x: Any, normalized_shape: Any, what: str) -> tuple[Node, tuple[int, ...]]:

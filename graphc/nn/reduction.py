@@ -42,9 +42,13 @@ def matched(*values: Any) -> tuple[Node, ...]:
     return broadcasted(*nodes)
 
 
-def weights_of(weight: Any, like: Node) -> Node:
-    """Return weights in a node's dtype, broadcast to its shape."""
-    return expand(cast(as_node(weight), like.dtype), like.shape)
+def weights_of(weight: Any, like: Node, what: str) -> Node:
+    """Return weights in a node's dtype, broadcast to its shape; ShapeError if that would have to grow."""
+    node = as_node(weight)
+    pairs = zip(reversed(node.shape), reversed(like.shape), strict=False)
+    if node.ndim > like.ndim or any(a != 1 and differ(a, b) for a, b in pairs):
+        raise ShapeError(f"expected {what} of a shape that broadcasts to that of {like.type}, got {node.type}")
+    return expand(cast(node, like.dtype), like.shape)
 
 
 def reduced(losses: Node, reduction: str, total: Node | None = None) -> Node:

@@ -85,6 +85,18 @@ def test_values_and_slopes_stay_finite_far_out(name):
         np.testing.assert_allclose(slope[3:], scale, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in ROWS if "softmax" not in name])
+def test_second_derivatives(name):
+    module, _, define = ROWS[name]
+    data = np.random.default_rng(3).uniform(-5, 5, 40) + 1e-3
+    x = graphc.input("x", ("n",), "float64")
+    second = graphc.grad(graphc.grad(module(x).sum(), x).sum(), x, disconnected="zeros").eval({x: data})
+    step = 1e-4
+    # A function of each element alone: second differences, element by element.
+    expected = (define(data + step) - 2 * define(data) + define(data - step)) / step**2
+    np.testing.assert_allclose(second, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_small_negative_and_large_values_keep_their_digits():
     x = graphc.input("x", ("n",))
     data = np.array([-1e-6, -9.0, -8.0], "f")

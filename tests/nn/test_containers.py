@@ -22,7 +22,13 @@ def test_module_list_registers_what_a_plain_list_would_hide():
     assert len(deep.blocks) == 2
     assert list(deep.blocks)[1] is deep.blocks[1] is deep.blocks[-1]
     assert [*deep.blocks[1:]] == [deep.blocks[1]]
-    for held in ([nn.Linear(2, 2)], {"a": nn.Linear(2, 2)}, (nn.Linear(2, 2),), [graphc.parameter(np.ones(2), "w")]):
+    for held in (
+        [nn.Linear(2, 2)],
+        {"a": nn.Linear(2, 2)},
+        (nn.Linear(2, 2),),
+        [[nn.Linear(2, 2)]],
+        [graphc.parameter(np.ones(2), "w")],
+    ):
         with pytest.raises(GraphError, match=r"neither trained nor saved.*ModuleList"):
             deep.more = held
     deep.again = [deep.blocks]  # registered already, so nothing is hidden

@@ -75,7 +75,14 @@ def test_orthogonal_matrices_are_uniform():
 
 @pytest.mark.parametrize(
     ("mean", "std", "low", "high"),
-    [(0.0, 1.0, -2.0, 2.0), (1.0, 2.0, 0.5, 4.0), (0.0, 1.0, 3.0, 4.0), (0.0, 1.0, -9.0, -8.5), (0.0, 0.02, -2.0, 2.0)],
+    [
+        (0.0, 1.0, -2.0, 2.0),
+        (1.0, 2.0, 0.5, 4.0),
+        (0.0, 1.0, 3.0, 4.0),
+        (0.0, 1.0, -9.0, -8.5),
+        (0.0, 1.0, 8.5, 9.0),
+        (0.0, 0.02, -2.0, 2.0),
+    ],
 )
 def test_truncated_normal(mean, std, low, high):
     values = nn.init.truncated_normal((100_000,), mean, std, low, high, "float64")

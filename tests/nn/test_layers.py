@@ -131,6 +131,12 @@ def test_wrong_shapes_of_norms_and_flatten():
         nn.LayerNorm((2, 4))(x)
     with pytest.raises(ShapeError, match="expected a last axis of 3"):
         nn.RMSNorm(3)(x)
+    with pytest.raises(
+        ShapeError, match=r"expected a weight of shape \[4\], that of the normalised axes, got float32\[3\]"
+    ):
+        nn.rms_norm(x, 4, np.ones(3, "f"))
+    with pytest.raises(ShapeError, match=r"expected a bias of shape \[3, 4\]"):
+        nn.layer_norm(x, (3, 4), None, np.ones(4, "f"))
     with pytest.raises(ShapeError, match=r"normalized_shape: expected a whole number of 0 or more, got 'a'"):
         nn.LayerNorm("a")
     with pytest.raises(graphc.GraphError, match=r"eps: expected a number of 0\.0 or more, got -1"):

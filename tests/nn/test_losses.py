@@ -260,9 +260,11 @@ def test_kl_div_of_a_target_of_zero_is_zero():
     x, t = graphc.input("x", ("n",)), graphc.input("t", ("n",))
     loss = nn.kl_div(x, t, reduction="sum")
     feeds = {x: np.array([-2.0, -1.0], "f"), t: np.array([0.0, 1.0], "f")}
-    value, slope = graphc.evaluate([loss, graphc.grad(loss, x)], feeds)
+    value, slope, of_target = graphc.evaluate([loss, *graphc.grad(loss, [x, t])], feeds)
     assert value == 1.0
     np.testing.assert_array_equal(slope, [0, -1])
+    # The slope of t * log(t) at 0, -infinity, is left out; that of -t * x is not.
+    np.testing.assert_array_equal(of_target, [2, 2])
     with pytest.raises(GraphError, match="'batchmean', 'sum' or 'none', got 'batch'"):
         nn.kl_div(x, t, reduction="batch")
     with pytest.raises(ShapeError, match="expected a first axis"):
@@ -279,6 +281,27 @@ def test_hinge_loss():
     assert np.isnan(nn.hinge_loss(graphc.constant(np.float32(np.nan)), 1.0).eval())
 
 
+def test_weights_must_broadcast_to_the_losses():
+    x = graphc.input("x", ("n", 3))
+    for weight in (np.ones(4, "f"), np.ones((2, 1, 3), "f")):
+        with pytest.raises(
+            ShapeError, match=r"expected pos_weight of a shape that broadcasts to that of float32\[n, 3\]"
+        ):
+            nn.binary_cross_entropy_with_logits(x, x, pos_weight=weight)
+        with pytest.raises(ShapeError, match="expected weight of a shape that broadcasts"):
+            nn.binary_cross_entropy(x, x, weight=weight)
+
+
+def test_no_label_is_ignored_where_none_is_named():
+    x, y = graphc.input("x", ("n", 5), "float64"), graphc.input("y", ("n",), "int32")
+    loss = nn.cross_entropy(x, y, ignore_index=None)
+    np.testing.assert_allclose(loss.eval({x: LOGITS, y: LABELS}), cross_entropy(LOGITS, LABELS))
+    with pytest.raises(graphc.IndexOutOfRangeError):
+        loss.eval({x: LOGITS, y: np.where(LABELS == 1, -100, LABELS)})
+    with pytest.raises(ShapeError, match=r"ignore_index: expected a whole number, got 1\.5"):
+        nn.cross_entropy(x, y, ignore_index=1.5)
+
+
 def test_losses_as_modules_keep_their_options():
     x, y = graphc.input("x", ("n", 5), "float64"), graphc.input("y", ("n",), "int32")
     criterion = nn.CrossEntropyLoss(weight=WEIGHTS, label_smoothing=0.1, reduction="sum")
@@ -288,6 +311,10 @@ def test_losses_as_modules_keep_their_options():
     assert repr(nn.CrossEntropyLoss(reduction="sum")) == "CrossEntropyLoss(reduction='sum')"
     with pytest.raises(GraphError, match=r"BCELoss: expected options weight, reduction; got size_average"):
         nn.BCELoss(size_average=True)
+    with pytest.raises(
+        GraphError, match=r"MSELoss: expected options by name, as in MSELoss\(reduction=\.\.\.\), got 'sum'"
+    ):
+        nn.MSELoss("sum")
     modules = [one for name in nn.__all__ if name.endswith("Loss") for one in [getattr(nn, name)]]
     assert len(modules) == 15
     assert all(repr(one()) == f"{one.__name__}()" for one in modules)

@@ -38,6 +38,7 @@ def test_names_in_order_of_registration_each_once(net):
     assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias", "2.weight"]
     shared = nn.Sequential(net[0], net[0])
     assert [name for name, _ in shared.named_parameters()] == ["0.weight", "0.bias"]
+    assert [name for name, _ in shared.named_modules()] == ["", "0"]
 
 
 def test_attributes_are_registered_replaced_and_deleted():

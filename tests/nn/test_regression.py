@@ -166,5 +166,7 @@ def test_wrong_options():
         nn.pairwise_distance(x, x, 0)
     with pytest.raises(ShapeError, match="expected variances"):
         nn.gaussian_nll_loss(x[..., None], x[..., None], x[0])
+    with pytest.raises(ShapeError, match=r"one shape, got float32\[1\] and float32\[n\]"):
+        nn.gaussian_nll_loss(x, x, np.ones((1, 2), "f"))
     with pytest.raises(GraphError, match="got 'max'"):
         nn.mse_loss(x, x, reduction="max")
