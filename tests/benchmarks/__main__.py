@@ -70,8 +70,8 @@ def main():
     others = [peer for peer in PEERS if peer != "graphc"]
     parser.add_argument("--peers", nargs="*", choices=others, default=others, metavar="PEER", help=", ".join(others))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--block", type=float, default=0.1, help="seconds of a block of steps")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--block", type=float, default=0.05, help="seconds of a block of steps")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/performance.md")
     options = parser.parse_args()
     peers = ["graphc", *options.peers]

@@ -65,12 +65,14 @@ def _line(shape, product, best, flops, peak):
 
 def main():
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.contractions", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.contractions", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "float64"), default=["float32", "float64"])
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="MxNxK")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--block", type=float, default=0.01, help="seconds of a block of calls")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--block", type=float, default=0.003, help="seconds of a block of calls")
     options = parser.parse_args()
     for threads in options.threads:
         for dtype in options.dtypes:
