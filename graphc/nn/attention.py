@@ -28,6 +28,7 @@ from graphc.ops.creation import ones, zeros
 from graphc.ops.custom_vjp import custom_vjp
 from graphc.ops.exponential import exp, log, rsqrt
 from graphc.ops.gradient_control import training as training_phase
+from graphc.ops.iteration import scan
 from graphc.ops.joining import repeat
 from graphc.ops.movement import moveaxis, reshape, swapaxes
 from graphc.ops.operands import as_node, broadcast_shapes, cast, expand, floating, promoted
@@ -36,7 +37,6 @@ from graphc.ops.random import next_site
 from graphc.ops.reduction import max as max_
 from graphc.ops.reduction import softmax
 from graphc.ops.reduction import sum as sum_
-from graphc.ops.scan import scan
 from graphc.ops.slicing import pad
 
 BLOCK = 128

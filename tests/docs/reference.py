@@ -25,7 +25,12 @@ PAGES = {
         {
             "Derivatives": ["graphc.derivatives"],
             "Rules of your own": ["graphc.ops.custom_vjp"],
-            "Control flow": ["graphc.ops.control", "graphc.ops.scan", "graphc.ops.nested"],
+            "Control flow": [
+                "graphc.ops.control",
+                "graphc.ops.iteration",
+                "graphc.ops.while_loop",
+                "graphc.ops.nested",
+            ],
             "Functions of your own": ["graphc.ops.user", "graphc.ops.native", "graphc.ops.callback"],
         },
     ),
