@@ -30,6 +30,9 @@ from graphc.nn.activation import (
     silu,
     softplus,
 )
+from graphc.nn.attention import (
+    scaled_dot_product_attention,
+)
 from graphc.nn.cells import (
     GRUCell,
     LSTMCell,
@@ -198,6 +201,7 @@ __all__ = [
     "quantile_loss",
     "relu",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
