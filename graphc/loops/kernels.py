@@ -70,8 +70,9 @@ class Tile:
 
     `right` does not use the row axis and is contiguous along the lane axis; `left` is so too or does not use that one.
     `shape` is the register tile: rows, vectors. `unrolled` is a summed axis that is walked so many positions, which
-    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand was copied into panels as wide as the
-    tile, and that axis is the panel's number; with `strip`, the left one into strips of as many rows as the tile has.
+    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand was copied
+    into panels as wide as the tile, and that axis is the panel's number; with `strip`, the left one into strips of as
+    many rows as the tile has.
     """
 
     outer: tuple[Axis, ...]
