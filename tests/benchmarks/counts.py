@@ -13,7 +13,7 @@ from graphc.simd.levels import LEVELS
 
 LEVEL = LEVELS["x86-64-v4"]  # whatever machine counts: tiles depend on the registers
 FMA = re.compile(r"\bvfn?m(add|sub)\d+[ps][sd]\b.*%[xyz]mm")
-STACK = r"\(%r[sb]p\b"
+STACK = r"\(%rsp\b"
 ON_STACK = re.compile(rf"\bvmov\S+\s(?=.*%[xyz]mm).*{STACK}")
 RESULT = re.compile(rf"\bvmov\S+\s%[xyz]mm\d+, (?!.*{STACK}).*\(")
 
