@@ -6,16 +6,16 @@ type ::= TensorType(shape, dtype) | TupleType(items)        `float32[batch, 784]
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc import dims
 from graphc.dims import Atom, Dim, DimExpr
 from graphc.dtypes import DType
 from graphc.errors import ShapeError
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class TensorType:
     """The shape and dtype of an array."""
 
@@ -36,7 +36,7 @@ class TensorType:
         return f"{self.dtype}{shape_text(self.shape)}"
 
 
-@dataclass(frozen=True)
+@record
 class TupleType:
     """The types of a node with several results."""
 

@@ -9,7 +9,6 @@ three arrays exchanged, so they need no code of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,12 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, shape_text
 from graphc.ops.operands import broadcast_shapes, promoted
 from graphc.ops.positions import values
+from graphc.records import record
 
 Map = tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Contract(Op):
     """out[out(d)] += left[left(d)] * right[right(d)] for every d in `domain`; 0 where nothing is added.
 

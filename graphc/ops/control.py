@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.chain import batch, forward, reverse
@@ -19,13 +18,14 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import Scan, map, scan
+from graphc.records import record
 
 __all__ = ["Cond", "Item", "Scan", "cond", "item", "map", "scan"]
 
 Several = tuple["Node | None", ...]
 
 
-@dataclass(frozen=True)
+@record
 class Cond(Nested):
     """One of two graphs of the same inputs (operands 1 and on), by operand 0, a boolean scalar."""
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,10 @@ from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.ops.movement import Movement
 from graphc.ops.operands import as_node, normalize_axes, whole
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Slice(Movement):
     """Element i along each axis is element start + i * step of the operand; `size` elements, a step may be negative."""
 
@@ -78,7 +78,7 @@ class Slice(Movement):
         return bodies.compute(out, expr.load(0, tuple(start + i * step for start, i, step in steps), x.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class Pad(Movement):
     """`low` and `high` fill elements around each axis and `interior` between neighbours."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from graphc import dims
 from graphc.dims import Atom, Dim, Symbol
 from graphc.dtypes import DType
 from graphc.errors import CallError, DTypeError, GraphcError, MissingInputError
+from graphc.records import record
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 # A single position, or a tuple, list or dict of structures.
@@ -35,7 +35,7 @@ def address_of(array: Array) -> int:
     return _pointer_at(id(array) + _DATA_FIELD).value if _IS_FIELD_KNOWN else int(array.ctypes.data)
 
 
-@dataclass(frozen=True)
+@record
 class InputSpec:
     """An input: its name, dtype and shape, whose dims may be symbols."""
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from graphc.emit import build
 from graphc.emit.loader import Loader
+from graphc.records import record
 from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
@@ -193,7 +193,7 @@ SOURCES = {"graphc_walk": WALK, "graphc_launch": LAUNCH, "graphc_serve": SERVE}
 _Native = Callable[[int, int, int], None]
 
 
-@dataclass(frozen=True)
+@record
 class Walk:
     """The machine code of the walk: its address, and the two functions that Python calls (they release the GIL)."""
 
@@ -207,7 +207,7 @@ class Walk:
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
     with LOADING:
-        loader = Loader(build.objects(SOURCES, host_level(), {}))
+        loader = Loader(build.objects(SOURCES, host_level(), dict))
         walk, launch, serve = (loader.address(name) for name in SOURCES)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
     return Walk(walk, kind(launch), kind(serve), loader)
