@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from operator import attrgetter
@@ -20,6 +21,23 @@ _MISSING: Any = object()
 class _Keyword:
     def __init__(self, default: Any) -> None:
         self.default = default
+
+
+class _Signature:
+    """What `help` and `inspect.signature` say of a record, made when they ask."""
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        found: list[inspect.Parameter] = []
+        for position, name in enumerate(owner._record_names):
+            kind = _POSITIONAL if position < owner._record_positional else inspect.Parameter.KEYWORD_ONLY
+            default = owner._record_fields[name]
+            found.append(
+                inspect.Parameter(name, kind, default=inspect.Parameter.empty if default is _MISSING else default)
+            )
+        return inspect.Signature(found)
+
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 def keyword(*, default: Any, kw_only: Literal[True] = True) -> Any:
@@ -56,6 +74,7 @@ def record(cls: C) -> C:
         "_record_positional": len(positional),
         "_record_values": staticmethod(_getter(names)),
         "__match_args__": positional,
+        "__signature__": _Signature(),
         "__init__": _init,
         "__setattr__": _refuse,
         "__delattr__": _refuse,
@@ -93,7 +112,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _init(self: Any, /, *values: Any, **named: Any) -> None:
     names = self._record_names
-    if named or len(values) != len(names):
+    if named or len(values) != len(names) or self._record_positional != len(names):
         values = _completed(self, values, named)
     # A frozen value refuses assignment.
     self.__dict__.update(zip(names, values))  # noqa: B905
