@@ -5,7 +5,7 @@ import pytest
 
 import graphc
 from graphc.compiler import plan_of
-from graphc.emit import build
+from graphc.emit import objects
 from graphc.emit.objects import compile_kernel
 from graphc.passes import run_passes
 from graphc.runtime import binding, memory
@@ -140,7 +140,7 @@ def test_one_executable_for_all_batch_sizes(monkeypatch):
         made.append(name)
         return compile_kernel(source, name, *more)
 
-    monkeypatch.setattr(build, "compile_kernel", counted)
+    monkeypatch.setattr(objects, "compile_kernel", counted)
     (x, y), stored, outputs, updates = classifier()
     # Among half a million rows some have two best classes but for rounding, so the best is held to its logit.
     best = outputs.pop("best")
