@@ -19,7 +19,7 @@ from graphc.ops import random
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
 
 
@@ -162,6 +162,8 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))
+            case Leave():
+                return step
             case Branch():
                 return replace(
                     step,

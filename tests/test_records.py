@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import pytest
 
+import graphc
+from graphc.graph.op import Op
 from graphc.records import keyword, names_of, record, replace
 
 
@@ -102,3 +104,17 @@ def test_replace_copy_pickle_and_match():
     match point:
         case Named(x, y, label):
             assert (x, y, label) == (1, 5, "none")
+
+
+def test_every_op_with_fields_is_a_record():
+    assert graphc.__all__  # with it every op is defined
+    pending, seen = [Op], 0
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        seen += 1
+        assert "__dataclass_fields__" not in vars(kind), f"{kind.__name__}: @record, not @dataclass"
+        own = [name for name, type in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in type]
+        if kind.__module__.startswith("graphc."):
+            assert set(own) <= set(kind._record_names), f"{kind.__name__} is not marked @record"
+    assert seen > 100

@@ -230,7 +230,7 @@ def _refuse_assignment(leaf: Stored, name: str) -> NoReturn:
     )
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Constant(Op):
     """A fixed array; equal bytes make equal constants."""
 
