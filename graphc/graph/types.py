@@ -91,7 +91,10 @@ def resize(value: Any, sizes: dict[Atom, Dim]) -> Any:
                 tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items)
             )
         case tuple():
-            new = tuple(resize(item, sizes) for item in value)  # pyright: ignore[reportUnknownVariableType]
-            return new if any(a is not b for a, b in zip(new, value, strict=True)) else value  # pyright: ignore
+            new = [resize(item, sizes) for item in value]  # pyright: ignore[reportUnknownVariableType]
+            if all(a is b for a, b in zip(new, value, strict=True)):  # pyright: ignore[reportUnknownArgumentType]
+                return value  # pyright: ignore[reportUnknownVariableType]
+            # A named tuple stays one.
+            return type(value)(*new) if hasattr(value, "_fields") else tuple(new)  # pyright: ignore
         case _:
             return value
