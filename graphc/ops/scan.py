@@ -242,6 +242,16 @@ class Scan(Nested):
         )
         return (*finals, *stacked)
 
+    def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
+        wanted = {result}
+        while True:  # until no further carry turns out to be read on the way
+            reached = used(self.step.inputs, [self.step.outputs[k] for k in wanted])
+            more = {k for k in range(self.carries) if reached[k]} - wanted
+            if not more:
+                break
+            wanted |= more
+        return tuple(x for k, x in enumerate(node.inputs) if reached[k] or (k < self.carries and k in wanted))
+
     def lower(self, out: Any, *inputs: TensorType) -> bodies.Body:
         return bodies.Loop(self.step, self.length, self.carries, self.slices, self.reverse)
 

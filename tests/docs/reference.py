@@ -77,6 +77,8 @@ PAGES = {
         {
             "Modules": ["graphc.nn.module", "graphc.nn.containers", "graphc.nn.shape"],
             "Layers": ["graphc.nn.linear", "graphc.nn.embedding", "graphc.nn.normalization", "graphc.nn.stochastic"],
+            "Recurrent layers": ["graphc.nn.recurrent", "graphc.nn.cells"],
+            "Attention": ["graphc.nn.attention"],
             "Activations": ["graphc.nn.activation"],
             "Losses": ["graphc.nn.loss", "graphc.nn.regression", "graphc.nn.similarity", "graphc.nn.criterion"],
             "Initial values (`nn.init`)": ["graphc.nn.init"],
