@@ -150,7 +150,7 @@ def _max_pool(
     _demand_half(windows, around, name)
     # What lies outside must lose against every element, so x is extended by the least number there is.
     low = [0 - w.offset for w in windows]
-    ends = [w.index(w.count - 1, w.size - 1) + 1 for w in windows]
+    ends = [w.at(w.places - 1, w.size - 1) + 1 for w in windows]
     high = [dims.maximum(end - extent, 0) for end, extent in zip(ends, node.shape[1:-1], strict=True)]
     if any(amount != 0 for amount in (*low, *high)):
         zeros = (0,) * node.ndim
@@ -183,7 +183,7 @@ def _avg_pool(
         if not ceil_mode and (count_include_pad or before == after == 0):
             lengths.append(window.size)
             continue
-        first = window.index(_at(window.count), 0)
+        first = window.at(_at(window.places), 0)
         last = dims.minimum(first + window.size, extent + after if count_include_pad else extent)
         lengths.append(last - (first if count_include_pad else dims.maximum(first, 0)))
     return _divided(total, windows, lengths)
@@ -226,7 +226,7 @@ def _adaptive(node: Node, output_size: Any, rank: int, name: str) -> tuple[tuple
             step = divisor = 1
         window = Window(count, 1, step, 0, divisor)
         i = _at(count)
-        length = dims.floordiv((i + 1) * step + divisor - 1, divisor) - window.index(i, 0)
+        length = dims.floordiv((i + 1) * step + divisor - 1, divisor) - window.at(i, 0)
         longest: Dim = step if divisor == 1 else dims.floordiv(step + divisor - 1, divisor) + 1
         if isinstance(longest, int) and isinstance(count, int):
             longest = max(dims.evaluate(length, {"i0": i}) for i in range(count)) if divisor != 1 else longest
@@ -242,8 +242,8 @@ def _inside(windows: tuple[Window, ...], lengths: list[Dim]) -> Node | None:
     for k, (window, length) in enumerate(zip(windows, lengths, strict=True)):
         if length == window.size:
             continue
-        shape = tuple(window.count if a == k else 1 for a in range(rank))
-        long = reshape(make(Positions((window.count,), length)), (*shape, *(1,) * rank, 1))
+        shape = tuple(window.places if a == k else 1 for a in range(rank))
+        long = reshape(make(Positions((window.places,), length)), (*shape, *(1,) * rank, 1))
         element = reshape(arange(window.size), (*(window.size if a == k else 1 for a in range(rank)), 1))
         here = element < long
         result = here if result is None else result & here
@@ -257,8 +257,8 @@ def _divided(total: Node, windows: tuple[Window, ...], lengths: list[Dim]) -> No
         if not dims.axes(length):
             known = known * length
             continue
-        shape = (*(window.count if a == k else 1 for a in range(len(windows))), 1)
-        total = total / cast(reshape(make(Positions((window.count,), length)), shape), total.dtype)
+        shape = (*(window.places if a == k else 1 for a in range(len(windows))), 1)
+        total = total / cast(reshape(make(Positions((window.places,), length)), shape), total.dtype)
     return total if known == 1 else total / size(known, total.dtype)
 
 

@@ -43,14 +43,14 @@ def interpolate(
     targets = _targets(node, size, scale_factor, rank)
     if mode == "nearest":
         windows = tuple(Window(count, 1, step, 0, divisor) for count, step, divisor in targets)
-        return reshape(make(Unfold(1, windows), node), (node.shape[0], *(w.count for w in windows), node.shape[-1]))
+        return reshape(make(Unfold(1, windows), node), (node.shape[0], *(w.places for w in windows), node.shape[-1]))
     node = floating(node)
     windows = tuple(
         _between(extent, *target, align_corners) for extent, target in zip(node.shape[1:-1], targets, strict=True)
     )
     result = make(Unfold(1, windows), node)
     for k, (window, extent) in enumerate(zip(windows, node.shape[1:-1], strict=True)):
-        here, near = (tuple(n if a == k else 1 for a in range(rank)) for n in (window.count, 2))
+        here, near = (tuple(n if a == k else 1 for a in range(rank)) for n in (window.places, 2))
         result = result * reshape(_weights(window, extent, node), (*here, *near, 1))
     return make(Sum(tuple(range(1 + rank, 1 + 2 * rank))), result)
 
@@ -105,10 +105,10 @@ def _spread(numerator: Dim, denominator: Dim) -> tuple[Dim, Dim, Dim]:
 
 def _weights(window: Window, extent: Dim, node: Node) -> Node:
     """Return the weights (count, 2) of the two elements: 1 less the distance, which stops at the ends of x."""
-    i, k = DimExpr.of(Axis("i0", window.count)), DimExpr.of(Axis("i1", 2))
+    i, k = DimExpr.of(Axis("i0", window.places)), DimExpr.of(Axis("i1", 2))
     last = window.divisor * (extent - 1)
     at = dims.minimum(dims.maximum(i * window.step + window.offset, 0), last)
-    gap = at - window.divisor * window.index(i, k)
+    gap = at - window.divisor * window.at(i, k)
     part = dims.maximum(window.divisor - dims.maximum(gap, 0 - gap), 0)
-    weights = cast(make(Positions((window.count, 2), part)), node.dtype)
+    weights = cast(make(Positions((window.places, 2), part)), node.dtype)
     return weights / cast(make(Positions((), window.divisor)), node.dtype)

@@ -33,20 +33,21 @@ from graphc.ops.spatial import Margins, each, image, margins, places, reaches
 class Window(NamedTuple):
     """The windows along one axis: how many, of how many elements, and where they lie."""
 
-    count: Dim
+    places: Dim
     size: Dim
     step: Dim = 1
     offset: Dim = 0
     divisor: Dim = 1
     dilation: int = 1
 
-    def index(self, place: Dim, element: Dim) -> Dim:
+    def at(self, place: Dim, element: Dim) -> Dim:
         """Return where an element of a window lies."""
         return dims.floordiv(place * self.step + self.offset, self.divisor) + element * self.dilation
 
     def indices(self, extent: int) -> tuple[Any, Any]:
         """Return the indices (count, size) into an axis of this extent when all is known, and which of them exist."""
-        count, size, step, offset, divisor, dilation = self
+        numbers: Any = self
+        count, size, step, offset, divisor, dilation = numbers
         rows: Any = np.arange(count)[:, None] * step + offset
         columns: Any = np.arange(size)[None, :] * dilation
         found = rows // divisor + columns
@@ -62,7 +63,7 @@ class Window(NamedTuple):
             later, more = _walked(name + "p", _ceildiv(divisor, step))
             start = _ceildiv(divisor * (position - dilation * element) - offset, step)
             place = start + later
-            guard = _equal(self.index(place, element), position)
+            guard = _equal(self.at(place, element), position)
             return axes + more, place, element, expr.both(guard, expr.within(place, 0, count))
         # Of a window's elements only every apart-th can lie here: fewer windows than elements are read.
         apart, inverse, shared = step, 1, 1
@@ -91,7 +92,7 @@ class _Windowed(Movement):
     @property
     def extents(self) -> tuple[Dim, ...]:
         """The dimensions that the axes become: places, then elements."""
-        return (*(w.count for w in self.windows), *(w.size for w in self.windows))
+        return (*(w.places for w in self.windows), *(w.size for w in self.windows))
 
     def demand_windows(self, x: TensorType) -> None:
         """Raise, or require, that there are windows and that they have elements."""
@@ -137,7 +138,7 @@ class Unfold(_Windowed):
         index: list[Dim] = []
         for k, window in enumerate(self.windows):
             # There is one place only where a pool is global: without the axis it is seen to read everything in order.
-            found = window.index(0 if window.count == 1 else at[k], elements[k])
+            found = window.at(0 if window.places == 1 else at[k], elements[k])
             guard = expr.both(guard, expr.within(found, 0, x.shape[self.first + k]))
             index.append(found)
         return bodies.compute(out, expr.load(0, (*before, *index, *after), x.dtype, guard))
@@ -167,8 +168,9 @@ class Fold(_Windowed):
         for element in np.ndindex(*sizes):
             used = [np.nonzero(exist[:, e])[0] for (_, exist), e in zip(found, element, strict=True)]
             to = [index[rows, e] for (index, _), rows, e in zip(found, used, element, strict=True)]
+            where: Any = (*lead, *np.ix_(*to))
             part = x[(*lead, *np.ix_(*used))][(*lead, *(slice(None),) * rank, *element)]
-            np.add.at(result, (*lead, *np.ix_(*to)), part)
+            np.add.at(result, where, part)
         return result
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node]:
@@ -246,9 +248,9 @@ def fold(x: Any, output_size: Any, stride: Any = 1, padding: Any = 0, dilation: 
     whole = TensorType((node.shape[0], *space, node.shape[-1]), node.dtype)
     windows, _ = windows_of(whole, node.shape[1 + rank : -1], stride, padding, dilation, "fold")
     for k, window in enumerate(windows):
-        if isinstance(node.shape[1 + k] - window.count, int) and node.shape[1 + k] != window.count:
+        if isinstance(node.shape[1 + k] - window.places, int) and node.shape[1 + k] != window.places:
             raise ShapeError(
-                f"fold: expected {window.count} windows along axis {1 + k} to cover {space[k]} elements, got {node.type}"
+                f"fold: expected {window.places} windows along axis {1 + k} to cover {space[k]} elements, got {node.type}"
             )
     return make(Fold(1, windows, space), node)
 

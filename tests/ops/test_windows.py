@@ -19,7 +19,8 @@ def test_the_first_of_equal_elements_has_the_gradient_of_its_pool(stride):
     for n, i, j, c in np.ndindex(weights.shape):
         places = [(i * stride - 1 + k, j * stride - 1 + m) for k in range(3) for m in range(3)]
         inside = [at for at in places if 0 <= at[0] < 6 and 0 <= at[1] < 7]
-        first = max(inside, key=lambda at: image[n, at[0], at[1], c])  # noqa: B023 - max takes the first of equals
+        # Of equals max takes the first.
+        first = max(inside, key=lambda at: image[n, at[0], at[1], c])
         wanted[n, first[0], first[1], c] += weights[n, i, j, c]
     slope = graphc.grad((y * weights).sum(), x)
     np.testing.assert_allclose(slope.eval({x: image}), wanted, rtol=1e-6, atol=1e-6)
