@@ -82,11 +82,20 @@ from graphc.nn.module import (
     Module,
     functional_call,
 )
+from graphc.nn.multihead import (
+    MultiheadAttention,
+)
 from graphc.nn.normalization import (
     LayerNorm,
     RMSNorm,
     layer_norm,
     rms_norm,
+)
+from graphc.nn.positional import (
+    PositionEmbedding,
+    SinePositionEncoding,
+    rotary_embedding,
+    sinusoidal_positions,
 )
 from graphc.nn.recurrent import (
     GRU,
@@ -114,6 +123,11 @@ from graphc.nn.similarity import (
 from graphc.nn.stochastic import (
     Dropout,
     dropout,
+)
+from graphc.nn.transformer import (
+    SwiGLU,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
 )
 from graphc.ops.activation import relu, sigmoid
 from graphc.ops.reduction import log_softmax, softmax
@@ -155,8 +169,10 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PositionEmbedding",
     "QuantileLoss",
     "RMSNorm",
     "RNNCell",
@@ -164,10 +180,14 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinePositionEncoding",
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "SwiGLU",
     "Tanh",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "bilinear",
     "binary_cross_entropy",
@@ -201,10 +221,12 @@ __all__ = [
     "quantile_loss",
     "relu",
     "rms_norm",
+    "rotary_embedding",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "sinusoidal_positions",
     "smooth_l1_loss",
     "softmax",
     "softplus",

@@ -23,11 +23,11 @@ from graphc.nn.linear import linear
 from graphc.nn.module import Module
 from graphc.nn.stochastic import dropout
 from graphc.ops.comparison import where
+from graphc.ops.iteration import scan
 from graphc.ops.joining import concat, stack
 from graphc.ops.movement import swapaxes
 from graphc.ops.operands import as_node, expand, floating
 from graphc.ops.positions import arange
-from graphc.ops.scan import scan
 
 
 class _Recurrent(Module):

@@ -25,7 +25,12 @@ PAGES = {
         {
             "Derivatives": ["graphc.derivatives"],
             "Rules of your own": ["graphc.ops.custom_vjp"],
-            "Control flow": ["graphc.ops.control", "graphc.ops.scan", "graphc.ops.nested"],
+            "Control flow": [
+                "graphc.ops.control",
+                "graphc.ops.iteration",
+                "graphc.ops.while_loop",
+                "graphc.ops.nested",
+            ],
             "Functions of your own": ["graphc.ops.user", "graphc.ops.native", "graphc.ops.callback"],
         },
     ),
@@ -78,7 +83,12 @@ PAGES = {
             "Modules": ["graphc.nn.module", "graphc.nn.containers", "graphc.nn.shape"],
             "Layers": ["graphc.nn.linear", "graphc.nn.embedding", "graphc.nn.normalization", "graphc.nn.stochastic"],
             "Recurrent layers": ["graphc.nn.recurrent", "graphc.nn.cells"],
-            "Attention": ["graphc.nn.attention"],
+            "Attention": [
+                "graphc.nn.attention",
+                "graphc.nn.multihead",
+                "graphc.nn.transformer",
+                "graphc.nn.positional",
+            ],
             "Activations": ["graphc.nn.activation"],
             "Losses": ["graphc.nn.loss", "graphc.nn.regression", "graphc.nn.similarity", "graphc.nn.criterion"],
             "Initial values (`nn.init`)": ["graphc.nn.init"],
