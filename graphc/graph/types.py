@@ -91,7 +91,11 @@ def resize(value: Any, sizes: dict[Atom, Dim]) -> Any:
                 tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items)
             )
         case tuple():
-            new = tuple(resize(item, sizes) for item in value)  # pyright: ignore[reportUnknownVariableType]
-            return new if any(a is not b for a, b in zip(new, value, strict=True)) else value  # pyright: ignore
+            items: tuple[Any, ...] = value  # pyright: ignore[reportUnknownVariableType]
+            new = [resize(item, sizes) for item in items]
+            if all(a is b for a, b in zip(new, items, strict=True)):
+                return items
+            # A named tuple stays one.
+            return type(items)(*new) if hasattr(items, "_fields") else tuple(new)
         case _:
             return value

@@ -57,6 +57,8 @@ class Contract(Op):
                     # An axis that stands alone walks its dimension to the end: sizes that are shared must be equal.
                     require(extent, "==", axis.extent, reason)
                     continue
+                for axis in sorted(dims.axes(index), key=str):
+                    require(axis.extent, ">=", 1, reason)  # windows of which none fits
                 low, high = bounds(index)
                 require(low, ">=", 0, reason)
                 require(extent - 1, ">=", high, reason)
