@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from graphc.loops.expr import Expr
 from graphc.ops.movement import Movement
 from graphc.ops.operands import as_node, demand
 from graphc.ops.spatial import Margins, each, image, margins, places, reaches
+from graphc.records import record
 
 
 class Window(NamedTuple):
@@ -82,7 +82,7 @@ class Window(NamedTuple):
         return axes, place, element, expr.both(guard, expr.within(place, 0, count))
 
 
-@dataclass(frozen=True)
+@record
 class _Windowed(Movement):
     """What both directions share: the windows along the axes from `first` on."""
 
@@ -101,7 +101,7 @@ class _Windowed(Movement):
             require(number, ">=", 1, f"windows over {x}")
 
 
-@dataclass(frozen=True)
+@record
 class Unfold(_Windowed):
     """Windows over axes `first`, ...: x (*before, *space, *after) -> (*before, *places, *elements, *after)."""
 
@@ -144,7 +144,7 @@ class Unfold(_Windowed):
         return bodies.compute(out, expr.load(0, (*before, *index, *after), x.dtype, guard))
 
 
-@dataclass(frozen=True)
+@record
 class Fold(_Windowed):
     """Windows added up where they lie, in axes of these `space` sizes: the adjoint of `Unfold`."""
 
