@@ -14,17 +14,17 @@ import ast
 import keyword
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
 
-@dataclass(frozen=True)
+@record
 class Atom:
     """What a polynomial is made of."""
 
@@ -45,7 +45,7 @@ class Atom:
         raise KeyError(str(self))
 
 
-@dataclass(frozen=True)
+@record
 class Symbol(Atom):
     """A named size, 0 or more."""
 
@@ -58,7 +58,7 @@ class Symbol(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class Axis(Atom):
     """A loop variable, from 0 to extent - 1."""
 
@@ -75,7 +75,7 @@ class Axis(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class _Pair(Atom):
     left: Dim
     right: Dim
@@ -204,7 +204,7 @@ class DimExpr:
     __repr__ = __str__
 
 
-@dataclass(frozen=True)
+@record
 class Requirement:
     """What the sizes of a call must satisfy: `left` RELATION `right`, with RELATION one of "==", ">=", "divides".
 
