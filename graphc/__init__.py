@@ -88,7 +88,7 @@ from graphc.ops.comparison import (
     where,
 )
 from graphc.ops.contraction import matmul
-from graphc.ops.control import cond, item, map, scan
+from graphc.ops.control import cond, fori_loop, item, map, scan
 from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv2d
 from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
@@ -134,6 +134,7 @@ from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, median, searchsorted, sort, topk
 from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
 from graphc.ops.user import elementwise
+from graphc.ops.while_loop import while_loop
 from graphc.train import History, fit
 
 __all__ = [
@@ -231,6 +232,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fori_loop",
     "full",
     "full_like",
     "gather",
@@ -351,6 +353,7 @@ __all__ = [
     "vjp",
     "vmap",
     "where",
+    "while_loop",
     "with_update",
     "zeros",
     "zeros_like",

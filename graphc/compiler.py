@@ -23,7 +23,7 @@ from graphc.runtime.arguments import Structure
 from graphc.schedule import leaves as leaves_of
 from graphc.schedule import schedule
 from graphc.schedule.natives import natives
-from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
 
 
@@ -151,6 +151,8 @@ def plan_of(graph: Graph, level: Level) -> Plan:
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))
+            case Leave():
+                return step
             case Branch():
                 return replace(
                     step,

@@ -44,7 +44,8 @@ def reverse(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Seq
             shares = node.op.vjp(node, cotangent)
         for operand, share in zip(node.inputs, shares, strict=True):
             if share is not None and operand in active:
-                arrived.setdefault(operand, []).append(share)
+                with made_at(node.origin):
+                    arrived.setdefault(operand, []).append(_shaped_as(share, operand))
     results = [found.get(node) for node in wrt]
     assert not any(isinstance(result, tuple) for result in results)
     return results  # pyright: ignore[reportReturnType]
@@ -54,6 +55,13 @@ def is_differentiable(node: Node) -> bool:
     """Whether gradients can flow through a node: it is floating, or a tuple with an item that is."""
     items = (node.type,) if isinstance(node.type, TensorType) else node.type.items
     return any(item.dtype.is_float for item in items)
+
+
+def _shaped_as(share: Cotangent, operand: Node) -> Cotangent:
+    """Return a cotangent in its operand's own shape: a rule may write 3 for a size n that is required to be 3."""
+    if isinstance(share, tuple) or share.shape == operand.shape:
+        return share
+    return call("broadcast_to", share, operand.shape)
 
 
 def _total(terms: list[Cotangent]) -> Cotangent | None:

@@ -1,10 +1,11 @@
-"""How one op computes: the closed grammar of six that `Op.lower` returns and the scheduler matches on.
+"""How one op computes: the closed grammar of seven that `Op.lower` returns and the scheduler matches on.
 
 body ::= Compute(axes, value)               the value at one index; loads name operands by position
        | Contract(domain, left, right, out) out[out(d)] += left[left(d)] * right[right(d)] for d in domain
        | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
        | Loop(step, length, ...)            a graph run once for each position of the leading axis
        | Branch(then, otherwise)            one of two graphs, by a scalar
+       | While(test, step)                  a graph run as long as another one says so
        | Native(function, scratch, views)   a function over whole arrays: a user's, a library's
 """
 
@@ -83,6 +84,17 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class While:
+    """`step` maps (carries..., shared...) to new carries, as long as `test` of the same holds.
+
+    The outputs are the carries.
+    """
+
+    test: Graph
+    step: Graph
+
+
+@dataclass(frozen=True)
 class Native:
     """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
 
@@ -96,7 +108,7 @@ class Native:
     reports: bool = False
 
 
-Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native
+Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | While | Native
 
 
 def output_axes(out: TensorType) -> tuple[DimExpr, ...]:

@@ -30,6 +30,14 @@ from graphc.nn.activation import (
     silu,
     softplus,
 )
+from graphc.nn.attention import (
+    scaled_dot_product_attention,
+)
+from graphc.nn.cells import (
+    GRUCell,
+    LSTMCell,
+    RNNCell,
+)
 from graphc.nn.containers import (
     ModuleDict,
     ModuleList,
@@ -80,6 +88,11 @@ from graphc.nn.normalization import (
     layer_norm,
     rms_norm,
 )
+from graphc.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+)
 from graphc.nn.regression import (
     gaussian_nll_loss,
     huber_loss,
@@ -109,6 +122,9 @@ from graphc.ops.trigonometric import tanh
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -118,6 +134,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianNLLLoss",
     "Hardsigmoid",
     "Hardswish",
@@ -127,6 +144,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -141,6 +159,7 @@ __all__ = [
     "PReLU",
     "QuantileLoss",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -182,6 +201,7 @@ __all__ = [
     "quantile_loss",
     "relu",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

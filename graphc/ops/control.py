@@ -1,4 +1,4 @@
-"""Control flow: cond, and scan, map and item by name."""
+"""Control flow: cond; and scan, map, fori_loop and item by name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from graphc.graph.op import inherit
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
+from graphc.ops.iteration import fori_loop, map, scan
 from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
 from graphc.ops.operands import as_node, expand
-from graphc.ops.scan import Scan, map, scan
+from graphc.ops.scan import Scan
 
-__all__ = ["Cond", "Item", "Scan", "cond", "item", "map", "scan"]
+__all__ = ["Cond", "Item", "Scan", "cond", "fori_loop", "item", "map", "scan"]
 
 Several = tuple["Node | None", ...]
 

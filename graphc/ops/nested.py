@@ -6,7 +6,7 @@ operands of the op and placeholders of the inner graph. Constants, and views (fr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -34,6 +34,10 @@ class Nested(Op):
         old = dict(subgraphs(new))
         changed = {name: resized for name, graph in old.items() if (resized := resize_graph(graph, sizes)) is not graph}
         return replace(new, **changed) if changed else new
+
+    def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
+        """Return the operands of a node of this op that one of its results may depend on."""
+        return node.inputs
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,23 @@ def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
     """Return, for each input, whether the outputs need it."""
     needed = set(walk.topological(outputs))
     return [node in needed for node in inputs]
+
+
+def depend(outputs: Sequence[Node], sources: Set[Node]) -> bool:
+    """Whether a value among the outputs depends on a source; results that nobody reads do not count."""
+    seen: set[Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node in sources:
+            return True
+        if node in seen:
+            continue
+        seen.add(node)
+        several = node.inputs[0] if isinstance(node.op, Item) else node
+        inner = isinstance(node.op, Item) and isinstance(several.op, Nested)
+        stack.extend(several.op.operands_of(several, node.op.index) if inner else node.inputs)  # pyright: ignore
+    return False
 
 
 def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[tuple[Node, Node]]:

@@ -114,10 +114,18 @@ class RandomBits(Op):
 
 
 @builder("random_bits")
-def random_bits(shape: object) -> Node:
-    """Return random uint32 words, new ones at each run and at each step of a loop."""
+def random_bits(shape: object, site: int | None = None) -> Node:
+    """Return random uint32 words, new ones at each run and at each step of a loop.
+
+    site: that of an earlier draw (see `next_site`), to draw the same again; a new one unless given.
+    """
     index = loop_index()
-    return make(RandomBits(next_site(), as_shape(shape)), SEED, STEP, *(() if index is None else (index,)))
+    return make(
+        RandomBits(next_site() if site is None else site, as_shape(shape)),
+        SEED,
+        STEP,
+        *(() if index is None else (index,)),
+    )
 
 
 @builder("uniform")
@@ -193,12 +201,12 @@ def floating_dtype(dtype: object) -> DType:
     return wanted
 
 
-def fraction(shape: object, dtype: DType, is_open: bool = False) -> Node:
-    """Return new uniform draws in [0, 1), or in (0, 1): the middles of as many equal parts.
+def fraction(shape: object, dtype: DType, is_open: bool = False, site: int | None = None) -> Node:
+    """Return uniform draws in [0, 1), or in (0, 1): the middles of as many equal parts.
 
     float32 has as many parts as it tells apart at both ends, 2**24 or 2**23; float64 has 2**32.
     """
-    return as_fraction(random_bits(shape), dtype, is_open)
+    return as_fraction(random_bits(shape, site), dtype, is_open)
 
 
 def as_fraction(words: Node, dtype: DType, is_open: bool) -> Node:

@@ -1,7 +1,7 @@
 """What the scheduler hands to the runtime: plain data, printable, and JSON in the cache.
 
     plan ::= buffers, steps, kernels, constants, requirements
-    step ::= KernelCall | Repeat(count, steps) | Branch(predicate, steps, steps)
+    step ::= KernelCall | Repeat(count, steps) | Branch(predicate, steps, steps) | Leave(predicate)
 
 A kernel is called as `kernel(args, thread, threads)`: word 0 of args is the address of the status block, the words after
 it are those of its `KernelCall`: addresses of buffers and values of dims.
@@ -88,7 +88,17 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-Step: TypeAlias = KernelCall | Repeat | Branch
+@dataclass(frozen=True)
+class Leave:
+    """Ends the Repeat whose step it is if the bool scalar in buffer `predicate` is false."""
+
+    predicate: int
+
+
+# The count of a Repeat that only a Leave ends.
+ENDLESS = 2**40
+
+Step: TypeAlias = KernelCall | Repeat | Branch | Leave
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,8 @@ def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:
             case Branch():
                 yield from calls(step.then)
                 yield from calls(step.otherwise)
+            case Leave():
+                pass
 
 
 def _step_to_json(step: Step) -> list[Any]:
@@ -180,6 +192,8 @@ def _step_to_json(step: Step) -> list[Any]:
                 [_step_to_json(s) for s in step.then],
                 [_step_to_json(s) for s in step.otherwise],
             ]
+        case Leave():
+            return ["leave", step.predicate]
 
 
 def _step_from_json(data: list[Any]) -> Step:
@@ -193,5 +207,7 @@ def _step_from_json(data: list[Any]) -> Step:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)
             )
+        case ["leave", predicate]:
+            return Leave(predicate)
         case _:
             raise ValueError(f"not a step of a plan: {data!r}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.graph import bodies
-from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native
+from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native, While
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
 from graphc.graph.text import function_name
@@ -389,6 +389,8 @@ class Region:
                 self._loop(node, body, inputs)
             case Branch():
                 self._branch(node, body, inputs)
+            case While():
+                self._while(node, body, inputs)
             case _:
                 pass
 
@@ -421,6 +423,27 @@ class Region:
             return [*begin, plan.Repeat(body.length, tuple(repeated), (*slices, *result_slices), body.reverse)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+
+    def _while(self, node: Node, body: While, inputs: list[int]) -> None:
+        assert isinstance(node.type, TupleType)
+        items = node.type.items
+        carries = [self.places[node, k] for k in range(len(items))]
+        starts, shared = inputs[: len(items)], inputs[len(items) :]
+
+        def steps() -> list[plan.Step]:
+            bound = dict(zip(body.step.inputs, [*carries, *shared], strict=True))
+            going = self.draft.temporary("going", body.test.outputs[0].tensor)
+            leaves = self.draft.leaves_of
+            test = Region(self.draft, body.test, bound | leaves(body.test), [(body.test.outputs[0], going)], ())
+            updates = list(zip(body.step.outputs, carries, strict=True))
+            inner = Region(self.draft, body.step, bound | leaves(body.step), (), updates)
+            begin: list[plan.Step] = []
+            for start, carry, item in zip(starts, carries, items, strict=True):
+                begin += self.draft.steps_of(whole_copy(start, carry, item))
+            repeated = (*test.steps(), plan.Leave(going), *inner.steps())
+            return [*begin, plan.Repeat(plan.ENDLESS, repeated, ())]
+
+        self.units.append(Unit(set(inputs), set(carries), steps=steps, nodes=[node]))
 
     def _branch(self, node: Node, body: Branch, inputs: list[int]) -> None:
         items = node.type.items if isinstance(node.type, TupleType) else (node.type,)

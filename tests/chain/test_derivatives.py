@@ -197,3 +197,26 @@ def test_substitute():
     assert graphc.grad(inner["y"].sum(), W) is not None
     with pytest.raises(ShapeError, match="to stand for"):
         graphc.substitute(y, {W: X})
+
+
+def test_a_cotangent_has_its_operands_shape_where_a_symbolic_size_must_be_a_number():
+    """`y + w` requires n == 3 and is [3, 3]; what flows back to y must still be [n, 3], or no loop could take it."""
+    rng = np.random.default_rng(0)
+    y = graphc.input("y", ("n", 3), "float64")
+    w = graphc.constant(rng.normal(size=(3, 3)))
+
+    def step(h, x):
+        h = graphc.tanh(h + x)
+        return h, h
+
+    last, history = graphc.scan(step, w[0], y)
+    loss = ((history + w) * y).sum() + (y @ (w @ y)).sum() + last.sum()
+    gradient = graphc.grad(loss, y)
+    assert gradient.shape == y.shape
+    at = rng.normal(size=(3, 3))
+    found = graphc.evaluate(gradient, {y: at})
+    for place in np.ndindex(3, 3):
+        moved = np.zeros((3, 3))
+        moved[place] = 1e-6
+        slope = (graphc.evaluate(loss, {y: at + moved}) - graphc.evaluate(loss, {y: at - moved})) / 2e-6
+        np.testing.assert_allclose(found[place], slope, rtol=1e-6, atol=1e-8)

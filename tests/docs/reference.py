@@ -25,7 +25,12 @@ PAGES = {
         {
             "Derivatives": ["graphc.derivatives"],
             "Rules of your own": ["graphc.ops.custom_vjp"],
-            "Control flow": ["graphc.ops.control", "graphc.ops.scan", "graphc.ops.nested"],
+            "Control flow": [
+                "graphc.ops.control",
+                "graphc.ops.iteration",
+                "graphc.ops.while_loop",
+                "graphc.ops.nested",
+            ],
             "Functions of your own": ["graphc.ops.user", "graphc.ops.native", "graphc.ops.callback"],
         },
     ),
@@ -68,6 +73,8 @@ PAGES = {
         {
             "Modules": ["graphc.nn.module", "graphc.nn.containers", "graphc.nn.shape"],
             "Layers": ["graphc.nn.linear", "graphc.nn.embedding", "graphc.nn.normalization", "graphc.nn.stochastic"],
+            "Recurrent layers": ["graphc.nn.recurrent", "graphc.nn.cells"],
+            "Attention": ["graphc.nn.attention"],
             "Activations": ["graphc.nn.activation"],
             "Losses": ["graphc.nn.loss", "graphc.nn.regression", "graphc.nn.similarity", "graphc.nn.criterion"],
             "Initial values (`nn.init`)": ["graphc.nn.init"],

@@ -284,16 +284,17 @@ def random_graph(seed):
     outputs = grown.grow(14).outputs(4)
     length = grown.feeds[grown.y].shape[0]
 
-    def fits(graph):
-        return all(requirement.holds({"n": length}) for requirement in graph.requirements)
+    def fits(graph, size):
+        return all(requirement.holds({"n": size}) for requirement in graph.requirements)
 
     # A size that must be 2 and 3 at once has no gradient to build.
-    if not fits(graphc.Graph((grown.x, grown.y), tuple(outputs))):
+    plain = graphc.Graph((grown.x, grown.y), tuple(outputs))
+    if not any(fits(plain, size) for size in range(1, 13)):
         return None
     if seed % 2:
         outputs.append(graphc.grad(grown.scalar(), grown.w, disconnected="zeros"))
     graph = graphc.Graph((grown.x, grown.y), tuple(outputs))
-    return (graph, grown.feeds, training) if fits(graph) else None
+    return (graph, grown.feeds, training) if fits(graph, length) else None
 
 
 def failure(seed):
