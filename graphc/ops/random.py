@@ -139,7 +139,7 @@ def uniform(shape: object, low: Any = 0.0, high: Any = 1.0, dtype: object = None
     unit = fraction(shape, wanted)
     if _both(low, high, 0.0, 1.0):
         return unit
-    if _are_numbers(low, high) and not 0 <= high - low <= np.finfo(wanted.numpy).max:
+    if _are_numbers(low, high) and not 0 <= high - low <= float(np.finfo(wanted.numpy).max):
         raise GraphError(f"uniform: expected finite bounds, low <= high; got {low} and {high} for {wanted}")
     first, last = (distributed(bound, unit, "uniform") for bound in (low, high))
     span = last - first
