@@ -68,9 +68,11 @@ class Rows:
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
-    `left` does not use the lane axis; `right` does not use the row axis and is contiguous along the lane axis.
-    `shape` is the register tile: rows, vectors. With `panel`, the right operand was copied into panels as wide as the
-    tile, and that axis is the panel's number; with `strip`, the left one into strips of as many rows as the tile has.
+    `right` does not use the row axis and is contiguous along the lane axis; `left` is so too or does not use that one.
+    `shape` is the register tile: rows, vectors. `unrolled` is a summed axis that is walked so many positions, which
+    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand was copied
+    into panels as wide as the tile, and that axis is the panel's number; with `strip`, the left one into strips of as
+    many rows as the tile has.
     """
 
     outer: tuple[Axis, ...]
@@ -81,6 +83,7 @@ class Tile:
     right: Load
     stores: tuple[Store, ...]
     shape: tuple[int, int]
+    unrolled: tuple[Axis, int] | None = None
     panel: Axis | None = None
     strip: Axis | None = None
 
@@ -181,7 +184,7 @@ def of_any_length(kernel: Map) -> tuple[Map, dict[str, Dim]]:
     lane = kernel.lane
     if kernel.rows or kernel.ordered or lane is None or not isinstance(lane.extent, int):
         return kernel, {}
-    if any(LENGTH in dims.symbols(d) for d in _dims_of(expressions(kernel))):
+    if any(LENGTH in dims.symbols(d) for d in index_dims_of(expressions(kernel))):
         return kernel, {}
     extent, length = lane.extent, dims.symbol(LENGTH)
 
@@ -213,7 +216,7 @@ def _collapse_one(reduction: Reduce) -> Reduce:
     position = len(axes) - 1
     while position > 0:
         outer, inner = axes[position - 1], axes[position]
-        if inner.extent == 1 or outer.extent == 1 or _dims_walk_as_one(_dims_of([value]), outer, inner):
+        if inner.extent == 1 or outer.extent == 1 or walk_as_one(index_dims_of([value]), outer, inner):
             joint = Axis(inner.name, outer.extent * inner.extent)
             dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)
             value = rewrite(value, {dropped: 0, kept: DimExpr.of(joint)})
@@ -224,7 +227,8 @@ def _collapse_one(reduction: Reduce) -> Reduce:
     return Reduce.of(reduction.dtype, reduction.combiner, tuple(axes), value)
 
 
-def _dims_of(roots: Sequence[Expr]) -> list[Dim]:
+def index_dims_of(roots: Sequence[Expr]) -> list[Dim]:
+    """Return the index expressions, and the extents of reductions, below these expressions."""
     found: list[Dim] = []
     for expr in walk(*roots):
         found += index_dims(expr)
@@ -234,10 +238,11 @@ def _dims_of(roots: Sequence[Expr]) -> list[Dim]:
 
 
 def _walk_as_one(kernel: Map, outer: Axis, inner: Axis) -> bool:
-    return _dims_walk_as_one(_dims_of(expressions(kernel)) + [s.offset for s in kernel.stores], outer, inner)
+    return walk_as_one(index_dims_of(expressions(kernel)) + [s.offset for s in kernel.stores], outer, inner)
 
 
-def _dims_walk_as_one(found: Sequence[Dim], outer: Axis, inner: Axis) -> bool:
+def walk_as_one(found: Sequence[Dim], outer: Axis, inner: Axis) -> bool:
+    """Whether each index walks the two axes as it would walk one of outer.extent * inner.extent."""
     for dim in found:
         outer_slope, rest = dims.linear(dim, outer)
         inner_slope, rest = dims.linear(rest, inner)

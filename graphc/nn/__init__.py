@@ -48,6 +48,7 @@ from graphc.nn.criterion import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HingeLoss,
@@ -59,6 +60,9 @@ from graphc.nn.criterion import (
     QuantileLoss,
     SmoothL1Loss,
     TripletMarginLoss,
+)
+from graphc.nn.ctc import (
+    ctc_loss,
 )
 from graphc.nn.embedding import (
     Embedding,
@@ -82,11 +86,20 @@ from graphc.nn.module import (
     Module,
     functional_call,
 )
+from graphc.nn.multihead import (
+    MultiheadAttention,
+)
 from graphc.nn.normalization import (
     LayerNorm,
     RMSNorm,
     layer_norm,
     rms_norm,
+)
+from graphc.nn.positional import (
+    PositionEmbedding,
+    SinePositionEncoding,
+    rotary_embedding,
+    sinusoidal_positions,
 )
 from graphc.nn.recurrent import (
     GRU,
@@ -115,6 +128,11 @@ from graphc.nn.stochastic import (
     Dropout,
     dropout,
 )
+from graphc.nn.transformer import (
+    SwiGLU,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 from graphc.ops.activation import relu, sigmoid
 from graphc.ops.reduction import log_softmax, softmax
 from graphc.ops.trigonometric import tanh
@@ -129,6 +147,7 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "Bilinear",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -155,8 +174,10 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PositionEmbedding",
     "QuantileLoss",
     "RMSNorm",
     "RNNCell",
@@ -164,16 +185,21 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinePositionEncoding",
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "SwiGLU",
     "Tanh",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "embedding",
@@ -201,10 +227,12 @@ __all__ = [
     "quantile_loss",
     "relu",
     "rms_norm",
+    "rotary_embedding",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "sinusoidal_positions",
     "smooth_l1_loss",
     "softmax",
     "softplus",
