@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
 
-@dataclass(frozen=True)
+@record
 class Atom:
     """What a polynomial is made of."""
 
@@ -43,7 +43,7 @@ class Atom:
         raise KeyError(str(self))
 
 
-@dataclass(frozen=True)
+@record
 class Symbol(Atom):
     """A named size, 0 or more."""
 
@@ -56,7 +56,7 @@ class Symbol(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class Axis(Atom):
     """A loop variable, from 0 to extent - 1."""
 
@@ -73,7 +73,7 @@ class Axis(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class _Pair(Atom):
     left: Dim
     right: Dim
@@ -202,7 +202,7 @@ class DimExpr:
     __repr__ = __str__
 
 
-@dataclass(frozen=True)
+@record
 class Requirement:
     """What the sizes of a call must satisfy: `left` RELATION `right`, with RELATION one of "==", ">=", "divides".
 

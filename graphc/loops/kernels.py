@@ -12,19 +12,19 @@ Inside a kernel every load and store has one flat offset, in elements, into a nu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
 from graphc.loops.expr import Expr, Load, Reduce, Rewriter, children, index_dims, load, rewrite, walk
+from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 LENGTH = "_length"
 
 
-@dataclass(frozen=True)
+@record
 class Store:
     """buffer[offset] = value."""
 
@@ -33,7 +33,7 @@ class Store:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Map:
     """The stores at every position of rows x lane; one whose offset does not use `lane` is made once a row.
 
@@ -47,7 +47,7 @@ class Map:
     ordered: tuple[str, Axis, bool] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Rows:
     """Maps over the same rows, made one after another for each row; a later one may read what an earlier one stored there."""
 
@@ -64,7 +64,7 @@ class Rows:
         return tuple(s for stage in self.maps for s in stage.stores)
 
 
-@dataclass(frozen=True)
+@record
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
@@ -88,7 +88,7 @@ class Tile:
     strip: Axis | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Scatter:
     """out[index[j], :] += updates[j, :] for j < count in order; out has `size` rows of `width`, first set to zero."""
 
@@ -104,7 +104,7 @@ class Scatter:
     wraps: bool
 
 
-@dataclass(frozen=True)
+@record
 class Call:
     """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each; first the status block if it `reports`."""
 

@@ -8,7 +8,6 @@ Giles, An extended collection of matrix derivative results for forward and rever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,10 @@ from graphc.ops.joining import concat
 from graphc.ops.movement import expand_dims, matrix_transpose
 from graphc.ops.positions import eye, tril
 from graphc.ops.solving import inv, solve, triangular_solve
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Cholesky(Factorization):
     """The lower triangular root of a positive definite matrix.
 
@@ -72,7 +72,7 @@ class Cholesky(Factorization):
         return node @ _lower_half(triangular_solve(node, matrix_transpose(left), upper=False))
 
 
-@dataclass(frozen=True)
+@record
 class QR(Factorization):
     """q with orthonormal columns and an upper triangular r, of matrices at least as high as wide.
 
@@ -119,7 +119,7 @@ class QR(Factorization):
         return change - q @ (inner - turn), (inner - turn) @ r
 
 
-@dataclass(frozen=True)
+@record
 class SLogDet(Factorization):
     """The sign of the determinant, and the logarithm of its absolute value. Giles 2008, section 2.2.4."""
 
@@ -149,7 +149,7 @@ class SLogDet(Factorization):
         return None, einsum("...ii->...", solve(node.inputs[1], tangents[1]))
 
 
-@dataclass(frozen=True)
+@record
 class EigH(Factorization):
     """Eigenvalues, rising, and orthonormal eigenvectors of a symmetric matrix. Giles 2008, section 3.1."""
 
@@ -188,7 +188,7 @@ class EigH(Factorization):
         return einsum("...ii->...i", inner), vectors @ (inner * _inverse_gaps(values))
 
 
-@dataclass(frozen=True)
+@record
 class SVD(Factorization):
     """Left singular vectors, singular values, falling, and right singular vectors as rows.
 

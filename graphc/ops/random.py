@@ -11,7 +11,6 @@ they shall differ. Inside scan and map each step draws anew.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from graphc.ops.comparison import where
 from graphc.ops.nested import loop_index
 from graphc.ops.operands import as_node, as_optional_dtype, cast, expand, floating
 from graphc.ops.quantile import NormalQuantile, quantile
+from graphc.records import record
 
 SEED = state(np.uint32(0), "seed")
 """The seed that `graphc.seed` sets."""
@@ -80,7 +80,7 @@ def bits(shape: tuple[int, ...], seed: int, site: int, step: int = 0, loop: int 
     return np.stack(np.broadcast_arrays(*words), axis=-1).reshape(-1)[:count].reshape(shape)
 
 
-@dataclass(frozen=True)
+@record
 class RandomBits(Op):
     """uint32 words of one draw. Inputs: the seed, the step and, inside a loop, its index (uint32)."""
 

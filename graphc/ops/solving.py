@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,10 @@ from graphc.ops.factorization import (
 from graphc.ops.movement import expand_dims, matrix_transpose
 from graphc.ops.operands import broadcast_shapes, expand, floating, promoted
 from graphc.ops.positions import eye, tril, triu
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Solve(Factorization):
     """x with a @ x = b."""
 
@@ -64,7 +64,7 @@ class Solve(Factorization):
         return solve(node.inputs[1], plus(change, db))
 
 
-@dataclass(frozen=True)
+@record
 class TriangularSolve(Factorization):
     """x with a @ x = b, of which one triangle of a is read; with `unit` its diagonal counts as ones."""
 

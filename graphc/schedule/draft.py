@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from graphc.loops.kernels import (
     loads,
     of_any_length,
 )
+from graphc.records import replace
 from graphc.schedule.inline import weight
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place

@@ -8,10 +8,10 @@ target elsewhere (a transposed parameter), or where units wait for each other in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from graphc.graph.types import TensorType
 from graphc.loops.kernels import Map, Store
+from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.units import Unit, in_order, joint, map_unit, reads_in_place, whole_copy
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -21,6 +21,7 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
