@@ -157,8 +157,8 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
-                source, own = made[int(step.kernel)], draft.kernels[int(step.kernel)].symbols
-                words = tuple(Address(w) if isinstance(w, int) else own.get(w, dims.symbol(w)) for w in source.words)
+                source = made[int(step.kernel)]
+                words = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))
