@@ -12,10 +12,10 @@ from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
+from graphc.origin import refuse_attribute
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure

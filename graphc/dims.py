@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.origin import here
 from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
@@ -195,7 +196,8 @@ class DimExpr:
     def __index__(self) -> int:
         raise NodeUseError(
             f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
-            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)\n"
+            f"  at {here()}"
         )
 
     def __str__(self) -> str:

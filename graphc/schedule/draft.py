@@ -15,7 +15,6 @@ from graphc.dims import Axis, Dim, Requirement, Symbol
 from graphc.dtypes import as_dtype
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.graph.origin import Origin
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
@@ -33,6 +32,7 @@ from graphc.loops.kernels import (
     free_axes,
     loads,
 )
+from graphc.origin import Origin
 from graphc.records import replace
 from graphc.schedule.inline import weight
 from graphc.schedule.order import NOMINAL
