@@ -1,15 +1,16 @@
 """The arena beside its lower bound: the most bytes that are alive at any one step."""
 
-import itertools
 import random
 
 import numpy as np
 import pytest
 
 import graphc
-from graphc import dims, dtypes, nn, optim
+from graphc import dims, dtypes, optim
 from graphc.runtime.binding import assign_memory
 from graphc.schedule.plan import Buffer, KernelCall, Plan
+from tests.benchmarks.models.graphc import MODELS
+from tests.benchmarks.rows import ROWS
 from tests.digits import digits_step
 
 
@@ -32,37 +33,14 @@ def lower_bound(plan, sizes):
     )
 
 
-def mlp(widths, activation):
-    x, y = graphc.input("x", ("batch", widths[0])), graphc.input("y", ("batch",), "int64")
-    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), activation())][:-1]
-    return [x, y], nn.cross_entropy(nn.Sequential(*layers)(x), y)
-
-
-def deep_mlp():
-    x, y = graphc.input("x", ("batch", 128)), graphc.input("y", ("batch",), "int64")
-    h = x
-    for _ in range(20):
-        h = h + nn.GELU()(nn.Linear(128, 128)(nn.LayerNorm(128)(h)))
-    return [x, y], nn.cross_entropy(nn.Linear(128, 10)(h), y)
-
-
-ROWS = {
-    "mlp_tiny": (lambda: mlp([2, 32, 32, 2], nn.Tanh), 32),
-    "mlp": (lambda: mlp([784, 256, 128, 10], nn.ReLU), 128),
-    "mlp_big": (lambda: mlp([784, 1024, 1024, 10], nn.ReLU), 256),
-    "deep_mlp": (deep_mlp, 64),
-}
-
-
 def plan_of(row):
     if row == "digits":
         return digits_step()[0].plan, {"batch": 50}
-    make, batch = ROWS[row]
-    inputs, loss = make()
-    return graphc.compile(inputs, loss, updates=optim.Adam().minimize(loss)).plan, {"batch": batch}
+    x, y, loss = MODELS[row]()
+    return graphc.compile([x, y], loss, updates=optim.Adam().minimize(loss)).plan, ROWS[row].sizes
 
 
-@pytest.mark.parametrize("row", [*ROWS, "digits"])
+@pytest.mark.parametrize("row", ["mlp_tiny", "mlp", "mlp_big", "deep_mlp", "digits"])
 def test_the_arena_of_every_benchmark_is_close_to_the_lower_bound(row):
     plan, sizes = plan_of(row)
     bound = lower_bound(plan, sizes)
