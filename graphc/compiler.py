@@ -12,10 +12,10 @@ from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
+from graphc.origin import refuse_attribute
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
@@ -157,8 +157,8 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
-                source, own = made[int(step.kernel)], draft.kernels[int(step.kernel)].symbols
-                words = tuple(Address(w) if isinstance(w, int) else own.get(w, dims.symbol(w)) for w in source.words)
+                source = made[int(step.kernel)]
+                words = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))

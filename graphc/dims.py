@@ -11,11 +11,14 @@ expressions that compare equal are equal for all sizes; what cannot be decided b
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.origin import here
 from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
@@ -193,7 +196,8 @@ class DimExpr:
     def __index__(self) -> int:
         raise NodeUseError(
             f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
-            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)\n"
+            f"  at {here()}"
         )
 
     def __str__(self) -> str:
@@ -386,7 +390,7 @@ def parse(text: str) -> Dim:
             case ast.Constant(value=int(number)):
                 return number
             case ast.Name(id=name):
-                return symbol(name)
+                return symbol(name.removeprefix(_KEYWORD))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return 0 - read(operand)
             case ast.Call(func=ast.Name(id="min" | "max" as which), args=[left, right]):
@@ -396,6 +400,7 @@ def parse(text: str) -> Dim:
             case _:
                 raise ValueError(f"not a dimension: {text!r}")
 
+    text = re.sub(r"[^\W\d]\w*", lambda word: _KEYWORD * keyword.iskeyword(word[0]) + word[0], text)
     return read(ast.parse(text, mode="eval").body)
 
 
@@ -413,13 +418,11 @@ def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
     return text
 
 
+_KEYWORD = "_keyword_"  # stands before symbols called like Python's keywords, which its parser takes for no names
 _OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: floordiv,
-    ast.Mod: remainder,
-}
+    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: floordiv, ast.Mod: remainder,
+}  # fmt: skip
 
 
 def _factor(atom: Atom, name_of: Callable[[Atom], str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors", "records", "reentry"}
+BASE = {"dtypes", "dims", "errors", "origin", "records", "reentry"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
@@ -18,7 +18,8 @@ ALLOWED = {
     "reentry": set(),
     "dtypes": {"errors"},
     "records": set(),
-    "dims": {"errors", "records"},
+    "origin": {"errors", "records"},
+    "dims": {"errors", "origin", "records"},
     "simd": set(),
     "loops": BASE,
     "graph": BASE | {"loops"},
