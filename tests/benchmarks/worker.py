@@ -49,16 +49,17 @@ def main():
 
 
 def _growth(make, row, threads):
-    """Return by how many bytes a row's model and three steps raise the most that is in memory, libraries left out.
+    """Return how much of memory a row's model, optimizer and three steps take at most, libraries left out.
 
-    So a small model is trained before, which loads what is loaded late.
+    So a small model is trained before, which loads what is loaded late; and what only drawing the first weights took is
+    not counted.
     """
     make("mlp_tiny", threads).first()
     gc.collect()
     before = resident("VmRSS")
+    steps = make(row, threads)
     with open("/proc/self/clear_refs", "w") as most:
         most.write("5")  # the most in memory is what is there now
-    steps = make(row, threads)
     for _ in range(3):
         steps.first()
     return resident("VmHWM") - before

@@ -57,9 +57,9 @@ class Steps:
         return float(self.step(*self.arrays))
 
     def about(self):
-        """Return what is known at binding: bytes of temporaries, results and parameters, and those a step touches."""
+        """Return what is known at binding: bytes of temporaries, results, parameters, arguments; and those a step touches."""
         self.bound = self.step.bind(*self.arrays)
-        stored = sum(leaf.value.nbytes for leaf in self.step.updates)
+        stored = sum(one.nbytes for one in (*self.arrays, *(leaf.value for leaf in self.step.updates)))
         return {
             "known": self.step.peak_bytes(**self.sizes) + stored,
             "footprint": footprint(self.step.plan, self.sizes),

@@ -59,7 +59,7 @@ class Steps:
 
     def first(self):
         """Make the first step, to the value of its loss."""
-        return float(self._step())
+        return self._step().item()
 
     def eager(self, count):
         for _ in range(count):
