@@ -1,7 +1,8 @@
 """Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
 
 The left operand is read one element at a time and spread, at any strides; the right one by vectors along the lanes. Rows
-that do not fill a tile are computed on the last row again and not stored; lanes likewise are masked.
+that do not fill a tile are a smaller one, or made one by one where their number is not known; lanes that do not fill a
+vector are masked.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from graphc.emit.writer import Block, Writer, factor
 from graphc.loops.expr import load
 from graphc.loops.kernels import ACCUMULATOR, Tile
 
+# Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
+PRODUCTS = 48
+
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write a Tile kernel: threads share the blocks of rows.
+    """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
     The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
     """
@@ -23,22 +27,27 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     extent = writer.dim(kernel.row.extent, block)
     block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
-    span = writer.split(total, block)
     stop = writer.dim(lane.extent, block)
     if isinstance(lane.extent, int):
         whole, rest = str(lane.extent - lane.extent % width), lane.extent % width != 0
     else:
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
+    if kernel.by_lanes:
+        block.add(f"pieces = {total}")
+        total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
+    span = writer.split(total, block)
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
-        _write_rows(kernel, writer, inner, span, kernel.shape[1])
+        share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
+        _write_rows(kernel, writer, inner, share, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_rows(kernel, writer, inner, span, 1)
+        column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
+        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
 
 
@@ -47,6 +56,16 @@ def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Blo
     if kernel.panel:
         inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
     return inner
+
+
+def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], column: str) -> tuple[str, str]:
+    """Write which pieces of a block of lanes, the `column`-th, are this thread's; return the names of their bounds."""
+    if not kernel.by_lanes:
+        return span
+    first, last = writer.fresh("first"), writer.fresh("last")
+    block.add(f"{first} = max({span[0]} - pieces * {factor(column)}, 0)")
+    block.add(f"{last} = min({span[1]} - pieces * {factor(column)}, pieces)")
+    return first, last
 
 
 def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:
@@ -68,47 +87,71 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         inner.add(f"{axis.name} = {flat} % {size}")
         flat = f"{flat} // {size}"
     if isinstance(row.extent, int) and row.extent % rows == 0:
-        _write_one(kernel, writer, inner, vectors, full=True)
+        _write_one(kernel, writer, inner, rows, vectors)
     else:
         side = inner.inner()
-        _write_one(kernel, writer, side, vectors, full=True)
+        _write_one(kernel, writer, side, rows, vectors)
         inner.close(side, f"if {row.name} + {rows} <= {extent}:")
         side = inner.inner()
-        for t in range(rows):
-            side.add(f"row{t} = min({row.name} + {t}, {extent} - 1)")
-        _write_one(kernel, writer, side, vectors, full=False)
+        if isinstance(row.extent, int):
+            _write_one(kernel, writer, side, row.extent % rows, vectors)
+        else:
+            single = side.inner()
+            _write_one(kernel, writer, single, 1, vectors)
+            side.close(single, f"for {row.name} in range({row.name}, {extent}):")
         inner.close(side, "else:")
     block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
 
 
-def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
-    rows, lanes = kernel.shape[0], writer.lanes
-    kind, size = kernel.left.dtype.short, kernel.left.dtype.itemsize
-    mask = f", {block.mask}" if block.mask else ""
+def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    kind = kernel.left.dtype.short
     for t in range(rows):
         for v in range(vectors):
-            block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
-    inner = block
+            block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
     chain: list[tuple[Block, str]] = []
-    for axis in kernel.reduced:
+    inner = block
+    for axis in kernel.reduced[:-1]:
         chain.append((inner, f"for {axis.name} in range({writer.dim(axis.extent, inner)}):"))
         inner = inner.inner(axis)
-    for v in range(vectors):
-        at = _shifted(kernel.right.index[0], kernel.lane, v * lanes)
-        inner.add(f"b{v} = load_{kind}x{lanes}({writer.address(kernel.right.source, at, size, inner)}{mask})")
-    for t in range(rows):
-        at = _row(kernel.left.index[0], kernel.row, t, full=full)
-        inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
-        for v in range(vectors):
-            inner.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
+    last = kernel.reduced[-1]
+    stop, turn = writer.dim(last.extent, inner), max(1, PRODUCTS // (rows * vectors))
+    whole = stop
+    if turn > 1:
+        whole = str(last.extent - last.extent % turn) if isinstance(last.extent, int) else writer.fresh("turns")
+        if not isinstance(last.extent, int):
+            inner.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
+    if whole != "0":
+        step = inner.inner(last)
+        for number in range(turn):
+            _write_products(kernel, writer, step, rows, vectors, DimExpr.of(last) + number)
+        inner.close(step, f"for {last.name} in range({f'0, {whole}, {turn}' if turn > 1 else stop}):")
+    if whole != stop:
+        step = inner.inner(last)
+        _write_products(kernel, writer, step, rows, vectors, DimExpr.of(last))
+        inner.close(step, f"for {last.name} in range({whole}, {stop}):")
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
     for v in range(vectors):
-        _write_epilogue(kernel, writer, block, v, full=full)
+        _write_epilogue(kernel, writer, block, rows, v)
 
 
-def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
+def _write_products(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Dim) -> None:
+    """Write one step of the innermost sum, at this position of its axis."""
+    kind, size, lanes = kernel.left.dtype.short, kernel.left.dtype.itemsize, writer.lanes
+    mask = f", {block.mask}" if block.mask else ""
+    left, right = (dims.substitute(x.index[0], {kernel.reduced[-1]: at}) for x in (kernel.left, kernel.right))
+    for v in range(vectors):
+        place = _shifted(right, kernel.lane, v * lanes)
+        block.add(f"b{v} = load_{kind}x{lanes}({writer.address(kernel.right.source, place, size, block)}{mask})")
+    for t in range(rows):
+        place = _shifted(left, kernel.row, t)
+        block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, place, size, block)}))")
+        for v in range(vectors):
+            block.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
+
+
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
     writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
@@ -119,24 +162,16 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full:
     column = Block(top, block.bound, block.depth, block.vector, block.mask)
     column.axis_names = {axis: axis.name for axis in kernel.outer}
     column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
-    for t in range(kernel.shape[0]):
-        guarded = not full and t > 0
-        cell = column.inner(kernel.row, depth=int(guarded))
-        name = kernel.row.name if not t else f"({kernel.row.name} + {t})" if full else f"row{t}"
-        cell.axis_names = {kernel.row: name}
+    for t in range(rows):
+        cell = column.inner(kernel.row, depth=0)
+        cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
         cell.names[accumulator] = f"c{t}_{v}"
         values = [writer.vector(s.value, cell) for s in kernel.stores]
         for store, value in zip(kernel.stores, values, strict=True):
             writer.store(store, value, cell)
-        column.close(cell, f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:" if guarded else None)
+        column.close(cell)
     block.close(column)
 
 
-def _shifted(offset: Dim, lane: Axis, by: int) -> Dim:
-    return dims.substitute(offset, {lane: DimExpr.of(lane) + by})
-
-
-def _row(offset: Dim, row: Axis, t: int, *, full: bool) -> Dim:
-    if full:
-        return dims.substitute(offset, {row: DimExpr.of(row) + t})
-    return dims.substitute(offset, {row: DimExpr.of(Axis(f"row{t}", 1))})
+def _shifted(offset: Dim, axis: Axis, by: int) -> Dim:
+    return dims.substitute(offset, {axis: DimExpr.of(axis) + by})

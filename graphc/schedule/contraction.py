@@ -24,8 +24,10 @@ from graphc.simd.levels import Level
 FAR, DEEP, MANY_ROWS = 512, 64, 64
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
-# What a step of a tile costs besides its products, in products of one row: vectors of the other operand are read.
-STEP = 1
+# Cycles: what a load was measured to add, and from a product to the next one that adds to it.
+LOAD, LATENCY = 0.13, 4
+# What a size that is not known counts as.
+MANY = 256
 
 
 @dataclass(frozen=True)
@@ -106,18 +108,32 @@ def _is_scattered(vector: Sequence[Dim], shape: Sequence[Dim], lane: Axis, row: 
 
 
 def tile_shape(level: Level, rows: Dim, lanes: Dim, vector: int) -> tuple[int, int]:
-    """Return rows and logical vectors of the register tile: accumulators, vector operand and broadcast must fit the registers."""
+    """Return rows and logical vectors of the register tile that takes the least time.
+
+    Accumulators, vector operand and broadcast must fit the registers. A step of the sum takes as long as its products, two
+    a cycle, or the latency of one, and some of its loads' time. Rows that do not fill a tile are a smaller one, or one by one if their number
+    is not known; vectors that do not are made one by one.
+    """
     parts = max(1, 512 // level.register_bits)
-    budget = level.registers // parts - 1
-    vectors = 2 if parts == 1 and not (isinstance(lanes, int) and lanes <= vector) else 1
-    most = max(1, min(14 if vectors == 2 else 24, (budget - vectors) // vectors))
-    if not isinstance(rows, int):
-        return min(8, most), vectors
-    if rows <= most:
-        return max(rows, 1), vectors
-    # Few idle rows and large tiles win; 12 rows of 2 vectors spill where 14 do not.
-    candidates = [m for m in range(max(1, min(6, most)), most + 1) if (m, vectors) != (12, 2)]
-    return min(candidates, key=lambda m: (-(-rows // m) * (m + STEP), -m)), vectors
+    extent = rows if isinstance(rows, int) else MANY
+    width = lanes if isinstance(lanes, int) else MANY
+
+    def time(rows: int, vectors: int) -> float:
+        return max(rows * vectors * parts / 2, LATENCY) + LOAD * (rows + vectors * parts) if rows else 0
+
+    def total(shape: tuple[int, int]) -> float:
+        count, vectors = shape
+        whole, rest = divmod(width, vectors * vector)
+        wide = {m: whole * time(m, vectors) + -(-rest // vector) * time(m, 1) for m in (count, extent % count, 1)}
+        few = wide[extent % count] if isinstance(rows, int) else wide[1] * (extent % count)
+        return extent // count * wide[count] + few
+
+    shapes: list[tuple[int, int]] = []
+    for vectors in (1, 2, 4) if parts == 1 else (1,):
+        most = min(24 if isinstance(rows, int) else 8, (level.registers // parts - 1 - vectors) // vectors)
+        if vectors == 1 or width > (vectors - 1) * vector:
+            shapes += [(m, vectors) for m in range(1, min(max(most, 1), max(extent, 1)) + 1)]
+    return min(shapes, key=total)
 
 
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
