@@ -1,14 +1,16 @@
 """Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
 
-The left operand is read one element at a time and spread, at any strides; the right one by vectors along the lanes. Rows
-that do not fill a tile are a smaller one, or made one by one where their number is not known; lanes that do not fill a
-vector are masked.
+The left operand is read one element at a time and spread, at any strides, unless it varies along the lanes, too; the
+right one by vectors along the lanes. Rows that do not fill a tile are a smaller one, or made one by one where their number
+is not known; lanes that do not fill a vector are masked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.writer import Block, Writer, factor
 from graphc.loops.expr import load
 from graphc.loops.kernels import ACCUMULATOR, Tile
@@ -86,7 +88,7 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         size = factor(writer.dim(axis.extent, inner))
         inner.add(f"{axis.name} = {flat} % {size}")
         flat = f"{flat} // {size}"
-    if isinstance(row.extent, int) and row.extent % rows == 0:
+    if dims.remainder(row.extent, rows) == 0:
         _write_one(kernel, writer, inner, rows, vectors)
     else:
         side = inner.inner()
@@ -104,31 +106,25 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
 
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write a register tile of so many rows and vectors."""
     kind = kernel.left.dtype.short
     for t in range(rows):
         for v in range(vectors):
             block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
-    chain: list[tuple[Block, str]] = []
+    unrolled, count = kernel.unrolled or (None, 1)
+    at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
+    loops = [axis for axis in kernel.reduced if axis not in at]
+    turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
     inner = block
-    for axis in kernel.reduced[:-1]:
-        chain.append((inner, f"for {axis.name} in range({writer.dim(axis.extent, inner)}):"))
+    chain: list[tuple[Block, str]] = []
+    for axis in loops if turn == 1 else loops[:-1]:
+        extent = writer.dim(axis.extent, inner)
+        chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
         inner = inner.inner(axis)
-    last = kernel.reduced[-1]
-    stop, turn = writer.dim(last.extent, inner), max(1, PRODUCTS // (rows * vectors))
-    whole = stop
-    if turn > 1:
-        whole = str(last.extent - last.extent % turn) if isinstance(last.extent, int) else writer.fresh("turns")
-        if not isinstance(last.extent, int):
-            inner.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
-    if whole != "0":
-        step = inner.inner(last)
-        for number in range(turn):
-            _write_products(kernel, writer, step, rows, vectors, DimExpr.of(last) + number)
-        inner.close(step, f"for {last.name} in range({f'0, {whole}, {turn}' if turn > 1 else stop}):")
-    if whole != stop:
-        step = inner.inner(last)
-        _write_products(kernel, writer, step, rows, vectors, DimExpr.of(last))
-        inner.close(step, f"for {last.name} in range({whole}, {stop}):")
+    if turn == 1:
+        _write_products(kernel, writer, inner, rows, vectors, at)
+    else:
+        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn))
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
@@ -136,19 +132,57 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
         _write_epilogue(kernel, writer, block, rows, v)
 
 
-def _write_products(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Dim) -> None:
-    """Write one step of the innermost sum, at this position of its axis."""
+def _write_turns(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: dict[Atom, Dim], by: tuple[Axis, int]
+) -> None:
+    """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
+    axis, turn = by
+    stop = writer.dim(axis.extent, block)
+    whole = str(axis.extent - axis.extent % turn) if isinstance(axis.extent, int) else writer.fresh("turns")
+    if not isinstance(axis.extent, int):
+        block.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
+    if whole != "0":
+        step = block.inner(axis)
+        for number in range(turn):
+            _write_products(kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number})
+        block.close(step, f"for {axis.name} in range(0, {whole}, {turn}):")
+    if whole != stop:
+        step = block.inner(axis)
+        _write_products(kernel, writer, step, rows, vectors, at)
+        block.close(step, f"for {axis.name} in range({whole}, {stop}):")
+
+
+def _write_products(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
+) -> None:
+    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
     kind, size, lanes = kernel.left.dtype.short, kernel.left.dtype.itemsize, writer.lanes
     mask = f", {block.mask}" if block.mask else ""
-    left, right = (dims.substitute(x.index[0], {kernel.reduced[-1]: at}) for x in (kernel.left, kernel.right))
-    for v in range(vectors):
-        place = _shifted(right, kernel.lane, v * lanes)
-        block.add(f"b{v} = load_{kind}x{lanes}({writer.address(kernel.right.source, place, size, block)}{mask})")
-    for t in range(rows):
-        place = _shifted(left, kernel.row, t)
-        block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, place, size, block)}))")
+    unrolled, count = kernel.unrolled or (None, 1)
+    places: list[dict[Atom, Dim]] = [dict(at)]
+    if unrolled is not None:
+        places = [{**at, unrolled: at.get(unrolled, DimExpr.of(unrolled)) + u} for u in range(count)]
+    for u, place in enumerate(places):
         for v in range(vectors):
-            block.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
+            offset = _shifted(dims.substitute(kernel.right.index[0], place), kernel.lane, v * lanes)
+            address = writer.address(kernel.right.source, offset, size, block)
+            block.add(f"b{u}_{v} = load_{kind}x{lanes}({address}{mask})")
+    both = kernel.lane in dims.axes(kernel.left.index[0])
+    # An element of the left operand may serve several rows: the windows of a convolution overlap.
+    users: dict[Dim, list[tuple[int, int]]] = {}
+    for t in range(rows):
+        for u, place in enumerate(places):
+            offset = _shifted(dims.substitute(kernel.left.index[0], place), kernel.row, t)
+            users.setdefault(offset, []).append((t, u))
+    for offset, using in users.items():
+        if not both:
+            block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, offset, size, block)}))")
+        for v in range(vectors):
+            if both:
+                address = writer.address(kernel.left.source, _shifted(offset, kernel.lane, v * lanes), size, block)
+                block.add(f"a = load_{kind}x{lanes}({address}{mask})")
+            for t, u in using:
+                block.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
 
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:

@@ -1,28 +1,29 @@
-"""How one op computes: the closed grammar of six that `Op.lower` returns and the scheduler matches on.
+"""How one op computes: the closed grammar of seven that `Op.lower` returns and the scheduler matches on.
 
 body ::= Compute(axes, value)               the value at one index; loads name operands by position
        | Contract(domain, left, right, out) out[out(d)] += left[left(d)] * right[right(d)] for d in domain
        | Scatter()                          out[index[j], ...] += updates[j, ...], in the order of j
        | Loop(step, length, ...)            a graph run once for each position of the leading axis
        | Branch(then, otherwise)            one of two graphs, by a scalar
+       | While(test, step)                  a graph run as long as another one says so
        | Native(function, scratch, views)   a function over whole arrays: a user's, a library's
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Expr
+from graphc.records import record
 
 if TYPE_CHECKING:
     from graphc.graph.graph import Graph
     from graphc.graph.types import TensorType
 
 
-@dataclass(frozen=True)
+@record
 class Compute:
     """The value at the output index `axes`.
 
@@ -37,7 +38,7 @@ class Compute:
     ordered: tuple[str, int, bool] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Contract:
     """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes."""
 
@@ -47,7 +48,7 @@ class Contract:
     out: tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Scatter:
     """Rows added at places read from data.
 
@@ -59,7 +60,7 @@ class Scatter:
     wraps: bool
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """`step` maps (carries..., slices..., shared...) to (new carries..., results...).
 
@@ -74,7 +75,7 @@ class Loop:
     reverse: bool
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """Operand 0 is a bool scalar; the others are the inputs of both graphs."""
 
@@ -82,7 +83,18 @@ class Branch:
     otherwise: Graph
 
 
-@dataclass(frozen=True)
+@record
+class While:
+    """`step` maps (carries..., shared...) to new carries, as long as `test` of the same holds.
+
+    The outputs are the carries.
+    """
+
+    test: Graph
+    step: Graph
+
+
+@record
 class Native:
     """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
 
@@ -96,7 +108,7 @@ class Native:
     reports: bool = False
 
 
-Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | Native
+Body: TypeAlias = Compute | Contract | Scatter | Loop | Branch | While | Native
 
 
 def output_axes(out: TensorType) -> tuple[DimExpr, ...]:

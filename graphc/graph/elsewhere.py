@@ -59,7 +59,6 @@ OF_MODULE = {
     **dict.fromkeys(("dot", "mm", "bmm"), "use @ or graphc.matmul"),
     **dict.fromkeys(("jit", "function"), "use graphc.compile(inputs, outputs)"),
     **dict.fromkeys(("cuda", "device", "set_device"), _DEVICE),
-    **dict.fromkeys(("while_loop", "fori_loop"), "use graphc.scan"),
     "value_and_grad": "compile both: graphc.compile([x], [loss, graphc.grad(loss, parameters)])",
     "detach": "it is called graphc.stop_gradient",
     "cat": "it is called graphc.concat",

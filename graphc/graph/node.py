@@ -22,6 +22,7 @@ from graphc.graph.operators import BUILDERS, Operators, builder, call, located
 from graphc.graph.origin import Origin, here, locate, made_at
 from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.loops import expr
+from graphc.records import record
 
 __all__ = [
     "BUILDERS",
@@ -125,7 +126,7 @@ class Node(Operators):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True)
+@record
 class Leaf(Op):
     """Something that a graph starts from: kind is "input", "parameter", "state", "placeholder" or "training"."""
 
@@ -229,7 +230,7 @@ def _refuse_assignment(leaf: Stored, name: str) -> NoReturn:
     )
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Constant(Op):
     """A fixed array; equal bytes make equal constants."""
 

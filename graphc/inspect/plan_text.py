@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Dim
-from graphc.schedule.plan import Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.schedule.plan import ENDLESS, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 
 
 def plan_text(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
@@ -35,13 +35,18 @@ def plan_text(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
                 case Repeat():
                     direction = "backward" if step.reverse else "forward"
                     walked = ", ".join(plan.buffers[b].name for b in step.slices)
-                    lines.append(f"{indent}repeat {dim(step.count)} times {direction} along {walked}:")
+                    how = (
+                        f"{dim(step.count)} times {direction} along {walked}" if step.count != ENDLESS else "on and on"
+                    )
+                    lines.append(f"{indent}repeat {how}:")
                     walk(step.steps, indent + "  ")
                 case Branch():
                     lines.append(f"{indent}if {plan.buffers[step.predicate].name}:")
                     walk(step.then, indent + "  ")
                     lines.append(f"{indent}else:")
                     walk(step.otherwise, indent + "  ")
+                case Leave():
+                    lines.append(f"{indent}leave unless {plan.buffers[step.predicate].name}")
 
     lines.append("steps:")
     walk(plan.steps, "  ")

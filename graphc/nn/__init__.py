@@ -30,6 +30,14 @@ from graphc.nn.activation import (
     silu,
     softplus,
 )
+from graphc.nn.attention import (
+    scaled_dot_product_attention,
+)
+from graphc.nn.cells import (
+    GRUCell,
+    LSTMCell,
+    RNNCell,
+)
 from graphc.nn.containers import (
     ModuleDict,
     ModuleList,
@@ -40,6 +48,7 @@ from graphc.nn.criterion import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HingeLoss,
@@ -51,6 +60,9 @@ from graphc.nn.criterion import (
     QuantileLoss,
     SmoothL1Loss,
     TripletMarginLoss,
+)
+from graphc.nn.ctc import (
+    ctc_loss,
 )
 from graphc.nn.embedding import (
     Embedding,
@@ -74,11 +86,25 @@ from graphc.nn.module import (
     Module,
     functional_call,
 )
+from graphc.nn.multihead import (
+    MultiheadAttention,
+)
 from graphc.nn.normalization import (
     LayerNorm,
     RMSNorm,
     layer_norm,
     rms_norm,
+)
+from graphc.nn.positional import (
+    PositionEmbedding,
+    SinePositionEncoding,
+    rotary_embedding,
+    sinusoidal_positions,
+)
+from graphc.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
 )
 from graphc.nn.regression import (
     gaussian_nll_loss,
@@ -102,6 +128,11 @@ from graphc.nn.stochastic import (
     Dropout,
     dropout,
 )
+from graphc.nn.transformer import (
+    SwiGLU,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 from graphc.ops.activation import relu, sigmoid
 from graphc.ops.reduction import log_softmax, softmax
 from graphc.ops.trigonometric import tanh
@@ -109,15 +140,20 @@ from graphc.ops.trigonometric import tanh
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "BCELoss",
     "BCEWithLogitsLoss",
     "Bilinear",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianNLLLoss",
     "Hardsigmoid",
     "Hardswish",
@@ -127,6 +163,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -137,24 +174,32 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PositionEmbedding",
     "QuantileLoss",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinePositionEncoding",
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "SwiGLU",
     "Tanh",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "embedding",
@@ -182,9 +227,12 @@ __all__ = [
     "quantile_loss",
     "relu",
     "rms_norm",
+    "rotary_embedding",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "sinusoidal_positions",
     "smooth_l1_loss",
     "softmax",
     "softplus",

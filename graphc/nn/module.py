@@ -77,15 +77,24 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module (named by the prefix) and those inside it, each once."""
         seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
+        for name, module in self._modules(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def _modules(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        """Yield this module and those inside it, by every name but those that lead in a circle."""
+        stack: list[tuple[str, Module, tuple[Module, ...]]] = [(prefix, self, ())]
         while stack:
-            name, module = stack.pop()
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
+            name, module, around = stack.pop()
             yield name, module
+            around = (*around, module)
             inner = [(key, value) for key, value in module._members.items() if isinstance(value, Module)]
-            stack.extend((f"{name}.{key}" if name else key, value) for key, value in reversed(inner))
+            stack.extend(
+                (f"{name}.{key}" if name else key, value, around)
+                for key, value in reversed(inner)
+                if value not in around
+            )
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield names such as "0.weight" with parameters, each once."""
@@ -127,8 +136,8 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of every parameter and state as an array, by name."""
-        return {name: leaf.value.copy() for name, leaf in self._leaves("")}
+        """Return a copy of every parameter and state as an array, by name; what is shared has all its names."""
+        return {name: leaf.value.copy() for name, leaf in self._named("")}
 
     @located("load_state_dict")
     def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> None:
@@ -137,7 +146,7 @@ class Module:
         Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or
         a shape differs, or an array holds no real numbers.
         """
-        stored = dict(self._leaves(""))
+        stored = dict(self._named(""))
         missing, unknown = sorted(stored.keys() - arrays.keys()), sorted(arrays.keys() - stored.keys())
         if strict and (missing or unknown):
             raise GraphError(f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
@@ -151,13 +160,19 @@ class Module:
             stored[name].set(array)
 
     def _leaves(self, prefix: str) -> Iterator[tuple[str, Parameter | State]]:
+        """Yield the parameters and states under their first names, each once."""
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix):
+        for name, leaf in self._named(prefix):
+            if id(leaf) not in seen:
+                seen.add(id(leaf))
+                yield name, leaf
+
+    def _named(self, prefix: str) -> Iterator[tuple[str, Parameter | State]]:
+        """Yield the parameters and states by every name: tied weights have several."""
+        for path, module in self._modules(prefix):
             for name, value in module._members.items():
-                if isinstance(value, Module) or id(value) in seen:
-                    continue
-                seen.add(id(value))
-                yield (f"{path}.{name}" if path else name), value
+                if not isinstance(value, Module):
+                    yield (f"{path}.{name}" if path else name), value
 
     def __repr__(self) -> str:
         return self._form(counted=False)

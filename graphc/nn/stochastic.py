@@ -10,7 +10,7 @@ from graphc.nn.module import Module
 from graphc.ops.comparison import where
 from graphc.ops.gradient_control import training as training_phase
 from graphc.ops.operands import as_node, expand, floating
-from graphc.ops.random import uniform
+from graphc.ops.random import fraction
 
 
 @builder("nn.dropout")
@@ -24,12 +24,14 @@ def dropout(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node
     number(p, "dropout's probability p", 0.0, 1.0)
     if training is False or p == 0.0:
         return node
-    kept = uniform(node.shape, dtype=node.dtype) >= p
-    dropped = where(kept, node * (1.0 / (1.0 - p) if p < 1.0 else 0.0), 0.0)
-    if training is True:
-        return dropped
-    phase = training_phase() if training is None else as_node(training)
-    return where(expand(phase, node.shape), dropped, node)
+    return thinned(node, p, training_phase() if training is None else training)
+
+
+def thinned(x: Node, p: float, training: bool | Node, site: int | None = None) -> Node:
+    """Return x after dropout; `site`: that of an earlier draw, to zero the same elements again."""
+    kept = fraction(x.shape, x.dtype, site=site) >= p
+    dropped = where(kept, x * (1.0 / (1.0 - p) if p < 1.0 else 0.0), 0.0)
+    return dropped if training is True else where(expand(as_node(training), x.shape), dropped, x)
 
 
 class Dropout(Module):

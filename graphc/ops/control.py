@@ -1,9 +1,8 @@
-"""Control flow: cond, and scan, map and item by name."""
+"""Control flow: cond; and scan, map, fori_loop and item by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.chain import batch, forward, reverse
@@ -16,16 +15,18 @@ from graphc.graph.op import inherit
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
+from graphc.ops.iteration import fori_loop, map, scan
 from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
 from graphc.ops.operands import as_node, expand
-from graphc.ops.scan import Scan, map, scan
+from graphc.ops.scan import Scan
+from graphc.records import record
 
-__all__ = ["Cond", "Item", "Scan", "cond", "item", "map", "scan"]
+__all__ = ["Cond", "Item", "Scan", "cond", "fori_loop", "item", "map", "scan"]
 
 Several = tuple["Node | None", ...]
 
 
-@dataclass(frozen=True)
+@record
 class Cond(Nested):
     """One of two graphs of the same inputs (operands 1 and on), by operand 0, a boolean scalar."""
 

@@ -8,25 +8,24 @@ what the rule makes can be differentiated again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from graphc.chain import batch, reverse
 from graphc.errors import DTypeError, GraphError, ShapeError
-from graphc.graph import walk
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node, builder, located, make, placeholder
 from graphc.graph.structure import leaves, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm
-from graphc.ops.nested import Nested, capture, enclose, item, trace_start, zeros
+from graphc.ops.nested import Nested, capture, depend, enclose, item, trace_start, zeros
 from graphc.ops.operands import as_node, expand
+from graphc.records import record, replace
 
 Rule = Callable[[tuple[Node, ...], Any, Any], Any]
 
 
-@dataclass(frozen=True)
+@record
 class CustomVjp(Nested):
     """The first `results` operands unchanged; their cotangents go to the arguments after them, by a rule.
 
@@ -62,13 +61,15 @@ class CustomVjp(Nested):
         seeds = [placeholder(x.type) for x in node.inputs[: self.results]]
         along = [tangents[self.results + place] for place in self.places]
         found = reverse(self._shares(node, seeds), along, seeds)
-        made = set(walk.topological(one for one in found if one is not None))
-        if any(seed in made for seed in seeds):
+        if depend([one for one in found if one is not None], set(seeds)):
             raise GraphError(
                 "forward derivatives (jvp, hvp, hessian) need a custom_vjp whose rule is linear in the cotangent; "
                 "use grad of grad instead"
             )
-        return tuple(found)
+        # Results of a scan that nobody reads may still be made from the seeds.
+        tangents = enclose([one for one in found if one is not None], {seed: zeros(seed.tensor) for seed in seeds})
+        rest = iter(tangents)
+        return tuple(None if one is None else next(rest) for one in found)
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> tuple[Node, ...]:
         size = next(operand.shape[0] for operand in batched if operand is not None)
@@ -89,7 +90,7 @@ class CustomVjp(Nested):
         return enclose(self.backward.outputs, dict(zip(self.backward.inputs, operands, strict=True)))
 
 
-@dataclass(frozen=True)
+@record
 class ClipGradient(CustomVjp):
     """The identity whose rule, clipping, is not linear; forward derivatives are those of the identity."""
 

@@ -6,10 +6,9 @@ operands of the op and placeholders of the inner graph. Constants, and views (fr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from graphc.dims import Atom, Dim
@@ -21,11 +20,12 @@ from graphc.graph.node import Input, Leaf, Node, Stored, builder, constant, make
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, TupleType, resize
 from graphc.ops.operands import expand
+from graphc.records import record, replace
 
 VIEWS = frozenset({"broadcast_to", "reshape", "permute_dims", "expand_dims", "squeeze", "slice"})
 
 
-@dataclass(frozen=True)
+@record
 class Nested(Op):
     """An op that holds graphs: their sizes are its own."""
 
@@ -35,8 +35,12 @@ class Nested(Op):
         changed = {name: resized for name, graph in old.items() if (resized := resize_graph(graph, sizes)) is not graph}
         return replace(new, **changed) if changed else new
 
+    def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
+        """Return the operands of a node of this op that one of its results may depend on."""
+        return node.inputs
 
-@dataclass(frozen=True)
+
+@record
 class Item(Op):
     """One result of an op with several."""
 
@@ -136,6 +140,23 @@ def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
     """Return, for each input, whether the outputs need it."""
     needed = set(walk.topological(outputs))
     return [node in needed for node in inputs]
+
+
+def depend(outputs: Sequence[Node], sources: Set[Node]) -> bool:
+    """Whether a value among the outputs depends on a source; results that nobody reads do not count."""
+    seen: set[Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node in sources:
+            return True
+        if node in seen:
+            continue
+        seen.add(node)
+        several = node.inputs[0] if isinstance(node.op, Item) else node
+        inner = isinstance(node.op, Item) and isinstance(several.op, Nested)
+        stack.extend(several.op.operands_of(several, node.op.index) if inner else node.inputs)  # pyright: ignore
+    return False
 
 
 def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[tuple[Node, Node]]:

@@ -1,4 +1,4 @@
-"""Scan: a step graph run along an axis, and `map` built on it.
+"""Scan: a step graph run along an axis.
 
 A scan's derivatives are scans. They reuse the placeholders of the step, so a pass can unite what they have in common
 with the scan they come from. The reverse one walks time backwards, is fed the history of the carries (the value that
@@ -7,8 +7,7 @@ entered each step) as a slice, and recomputes the rest of the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, ClassVar
 
@@ -16,34 +15,21 @@ import numpy as np
 
 from graphc.chain import batch, forward, reverse
 from graphc.dims import Dim
-from graphc.dtypes import uint32
-from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, builder, call, make, placeholder
+from graphc.graph.node import Node, call, make, placeholder
 from graphc.graph.op import inherit, require
 from graphc.graph.reference import run
-from graphc.graph.structure import leaves, match, paths, rebuild
-from graphc.graph.types import TensorType, TupleType, as_dim
-from graphc.ops.nested import (
-    Nested,
-    adopt,
-    capture,
-    enclose,
-    inside_loop,
-    item,
-    loop_index,
-    needed,
-    trace_start,
-    used,
-    zeros,
-)
-from graphc.ops.operands import as_node, expand
+from graphc.graph.types import TensorType, TupleType
+from graphc.ops.nested import Nested, adopt, item, needed, used, zeros
+from graphc.ops.operands import expand
+from graphc.records import record, replace
 
 Several = tuple["Node | None", ...]
 
 
-@dataclass(frozen=True)
+@record
 class Carry:
     """One carry of a scan that is being assembled; `keep` says whether its history is among the results."""
 
@@ -53,7 +39,7 @@ class Carry:
     keep: bool = True
 
 
-@dataclass(frozen=True)
+@record
 class Parts:
     """A scan node taken apart: the placeholders of its step, their operands, and what the step returns."""
 
@@ -67,15 +53,19 @@ class Parts:
     results: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Scan(Nested):
-    """`step`, run `length` times on its own carries; see `bodies.Loop` for the order of operands and results."""
+    """`step`, run `length` times on its own carries; see `bodies.Loop` for the order of operands and results.
+
+    `lean`: passes must not store more of each step than is asked for (see `checkpoint` of the builder).
+    """
 
     step: Graph
     length: Dim
     carries: int
     slices: int
     reverse: bool = False
+    lean: bool = False
     name: ClassVar[str] = "scan"
 
     def infer(self, *inputs: TensorType) -> TupleType:
@@ -159,6 +149,7 @@ class Scan(Nested):
             list(to_slices.values()),
             self.length,
             not self.reverse,
+            self.lean,
         )
         taken = (item(backward, k) for k in count())
         found = {k: next(taken) for k in flowing}
@@ -194,6 +185,7 @@ class Scan(Nested):
             [*part.results, *(flow for flow in flows[first:] if flow is not None)],
             self.length,
             self.reverse,
+            self.lean,
         )
         found = {k: item(both, first + place) for place, k in enumerate(moving)}
         found |= {k: item(both, len(carries) + len(part.results) + place) for place, k in enumerate(stacked)}
@@ -233,7 +225,7 @@ class Scan(Nested):
             for outer, operand, given in zip(part.shared, part.operands, batched[last:], strict=True)
         ]
         results = [old if new is None else new for old, new in zip(part.results, outputs[first:], strict=True)]
-        many = assemble(carries, slices, shared, results, self.length, self.reverse)
+        many = assemble(carries, slices, shared, results, self.length, self.reverse, self.lean)
         # What is equal for all examples is repeated: the results of this node itself still need one example's operands.
         finals = (item(many, k) if c in inner else repeat(item(many, k), size) for k, c in enumerate(part.carries))
         stacked = (
@@ -241,6 +233,16 @@ class Scan(Nested):
             for k, new in enumerate(outputs[first:])
         )
         return (*finals, *stacked)
+
+    def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
+        wanted = {result}
+        while True:  # until no further carry turns out to be read on the way
+            reached = used(self.step.inputs, [self.step.outputs[k] for k in wanted])
+            more = {k for k in range(self.carries) if reached[k]} - wanted
+            if not more:
+                break
+            wanted |= more
+        return tuple(x for k, x in enumerate(node.inputs) if reached[k] or (k < self.carries and k in wanted))
 
     def lower(self, out: Any, *inputs: TensorType) -> bodies.Body:
         return bodies.Loop(self.step, self.length, self.carries, self.slices, self.reverse)
@@ -253,6 +255,7 @@ def assemble(
     results: Sequence[Node],
     length: Dim,
     reverse: bool,
+    lean: bool = False,
 ) -> Node:
     """Return a scan of these parts: final carries, results, then the histories that are kept and not among the results.
 
@@ -264,7 +267,7 @@ def assemble(
     outputs, brought = adopt(outputs)
     slices, shared = needed(slices, outputs), needed([*shared, *brought], outputs)
     inputs = (*(carry.placeholder for carry in carries), *(inner for inner, _ in (*slices, *shared)))
-    op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse)
+    op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse, lean)
     return make(op, *(carry.initial for carry in carries), *(operand for _, operand in (*slices, *shared)))
 
 
@@ -295,78 +298,3 @@ def repeat(node: Node, size: Dim) -> Node:
 def swap_leading(node: Node) -> Node:
     """Exchange the first two axes: batch and time."""
     return call("permute_dims", node, (1, 0, *range(2, node.ndim)))
-
-
-@builder("scan")
-def scan(
-    step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: Any = None, reverse: bool = False
-) -> tuple[Any, Any]:
-    """Run `step` along the leading axis of `xs`, handing a carry on; return the last carry and the stacked results.
-
-    step: (carry, x) -> (new carry, result), each any nesting of tuples, lists and dicts of nodes. It is traced once; it
-    may read nodes from outside. The carry keeps the shapes and dtypes of `init`.
-    xs: arrays of one leading size, or None with `length` (an integer, a symbol's name or a dim).
-    reverse: walk from the last position to the first; result t still stands at position t.
-    Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.
-    """
-    if not callable(step):
-        raise GraphError(f"scan: expected a step, a function of a carry and an element, got {step!r}")
-    initial = [as_node(value) for value in leaves(init)]
-    arrays = [as_node(value) for value in leaves(xs)]
-    for path, array in zip((path for path, _ in paths(xs)), arrays, strict=True):
-        if not array.shape:
-            raise ShapeError(f"scan: expected arrays to walk in xs, got a scalar at xs{path}: {array.describe()}")
-    if length is None and not arrays:
-        raise GraphError("scan: expected xs or length, got neither")
-    steps = arrays[0].shape[0] if length is None else as_dim(length)
-
-    carries = [placeholder(node.type) for node in initial]
-    slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
-    start, index = trace_start(), placeholder(TensorType((), uint32))
-    with inside_loop(index):
-        returned = step(rebuild(init, carries), rebuild(xs, slices))
-    if not _is_pair(returned):
-        raise GraphError(f"scan: expected the step to return (carry, result), got {type(returned).__name__}")
-    new = match(init, returned[0], "scan: the carry that the step returns")
-    new = [as_node(value, carry.dtype) for value, carry in zip(new, carries, strict=True)]
-    for (path, _), carry, after in zip(paths(init), carries, new, strict=True):
-        if carry.type != after.type:
-            kind = ShapeError if carry.shape != after.shape else DTypeError
-            raise kind(f"scan: carry{path} enters the step as {carry.type} and leaves it as {after.describe()}")
-    results = [as_node(value) for value in leaves(returned[1])]
-
-    own = dict.fromkeys((*carries, *slices, index))
-    outside, inner = capture([*new, *results], own, start, hoist=True)
-    closed = enclose([*new, *results], dict(zip(outside, inner, strict=True)))
-    pairs = list(zip(slices, arrays, strict=True))
-    if used([index], closed)[0]:
-        pairs.append((index, _numbers(steps)))
-    made = assemble(
-        [Carry(*carry) for carry in zip(carries, initial, closed, strict=False)],
-        pairs,
-        list(zip(inner, outside, strict=True)),
-        closed[len(carries) :],
-        steps,
-        reverse,
-    )
-    items = [item(made, k) for k in range(len(carries) + len(results))]
-    return rebuild(init, items[: len(carries)]), rebuild(returned[1], items[len(carries) :])
-
-
-@builder("map")
-def map(function: Callable[[Any], Any], xs: Any) -> Any:
-    """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results."""
-    if not callable(function):
-        raise GraphError(f"map: expected a function of one element, got {function!r}")
-    return scan(lambda _, x: (None, function(x)), None, xs)[1]
-
-
-def _is_pair(returned: Any) -> bool:
-    return isinstance(returned, tuple) and len(returned) == 2  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _numbers(length: Dim) -> Node:
-    """Return the loop index at each step: distinct over all steps of the enclosing loops too, below 2**32 of them."""
-    outer = loop_index()
-    numbers = call("arange", length, dtype="uint32")
-    return numbers if outer is None else outer * call("size", length, dtype="uint32") + numbers

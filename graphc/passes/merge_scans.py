@@ -80,7 +80,7 @@ def _fit(first: Node, second: Node) -> bool:
     a, b = first.op, second.op
     assert isinstance(a, Scan)
     assert isinstance(b, Scan)
-    if a.length != b.length or a.reverse != b.reverse:
+    if (a.length, a.reverse, a.lean) != (b.length, b.reverse, b.lean):
         return False
     roles, others = _roles(first), _roles(second)
     return all(others.get(inner, role) == role for inner, role in roles.items())
@@ -142,6 +142,7 @@ def _united(group: list[Node], done: dict[Node, Node]) -> tuple[Node, list[list[
         list(results),
         first.length,
         first.reverse,
+        first.lean,
     )
     at = {inner: k for k, inner in enumerate(carries)}
     stacked = {result: len(carries) + k for k, result in enumerate(results)}

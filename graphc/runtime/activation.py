@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from struct import Struct
 from typing import Any, cast
@@ -20,7 +21,7 @@ from graphc.runtime.locks import LOCK
 from graphc.runtime.walk import FAILED, LAUNCH_WORDS, LINE, native
 
 # Below this, the system is not asked how much memory it has.
-_SURELY_AVAILABLE = 1 << 28
+SURELY_AVAILABLE = 1 << 28
 _OUTCOME, _RAN = 8, 11
 
 
@@ -61,7 +62,7 @@ def give_back(arena: Arena) -> None:
 
 def check_memory(nbytes: int) -> None:
     """Raise PlanMemoryError if so many bytes are surely not to be had."""
-    if nbytes >= _SURELY_AVAILABLE and (available := available_memory()) is not None and nbytes > available:
+    if nbytes >= SURELY_AVAILABLE and (available := available_memory()) is not None and nbytes > available:
         raise PlanMemoryError(_too_large(nbytes, available))
 
 
@@ -120,16 +121,16 @@ class Activation:
         walk = native()
         words[:LAUNCH_WORDS] = (
             *(base + LINE, address_of(binding.table), address_of(self._frames), 8 * stride, base + 2 * LINE),
-            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0),
+            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads),
         )
         self._words = words
         self._launch = walk.launch
-        self._block = base
+        self._block = ctypes.c_int64(base)
         self._outcome = ctypes.c_int64.from_address(base + 8 * _OUTCOME)
         count = binding.entries - binding.inputs_at
-        self._pack = Struct(f"{count}q").pack_into
-        self._late_bytes = memoryview(cast(Any, self._externals[self._late :])).cast("B") if count else bytearray()
-        self._arena: Arena | None = None
+        late = memoryview(cast(Any, self._externals[self._late :])).cast("B") if count else bytearray()
+        # Called with the addresses of inputs and outputs, before each run for which they may have changed.
+        self.set_addresses = partial(Struct(f"{count}q").pack_into, late, 0)
         self._arena_address = -1
         self._pool: threads.Pool | None = None
 
@@ -139,10 +140,6 @@ class Activation:
             self._externals[0] = self._arena_address = arena_address
             word, entry, offset = self.binding.fixed.T
             self._frames[:, word] = self._externals[entry] + offset
-
-    def set_addresses(self, addresses: Sequence[int]) -> None:
-        """Set the addresses of inputs and outputs."""
-        self._pack(self._late_bytes, 0, *addresses)
 
     def set_time_slice(self, nanoseconds: int) -> None:
         """Pause after this time, at the first point where the binding allows it."""
@@ -157,9 +154,8 @@ class Activation:
             raise CallError(
                 "a function called by py_callback must not run an executable: the run it belongs to waits for it"
             )
-        count = self.binding.threads
-        if count > 1:
-            self._prepare_pool(count)
+        if self.binding.threads > 1:
+            self._prepare_pool(self.binding.threads)
         if writes:
             if LOCK.patient:
                 LOCK.give_way()
@@ -168,7 +164,7 @@ class Activation:
                     LOCK.writer = self
                     if LOCK.readers:
                         LOCK.enter_writing(self)
-                    self._launch(self._block, 0, count)
+                    self._launch(self._block)
                 finally:
                     LOCK.writer = None
         else:
@@ -176,7 +172,7 @@ class Activation:
                 LOCK.readers.add(self)
                 if LOCK.writer is not None:
                     LOCK.enter_reading(self)
-                self._launch(self._block, 0, count)
+                self._launch(self._block)
             finally:
                 LOCK.readers.discard(self)
         outcome = self._outcome.value

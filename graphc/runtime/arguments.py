@@ -7,8 +7,8 @@ kind of numbers is converted; what would lose more than precision is an error.
 from __future__ import annotations
 
 import ctypes
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from graphc import dims
 from graphc.dims import Atom, Dim, Symbol
 from graphc.dtypes import DType
 from graphc.errors import CallError, DTypeError, GraphcError, MissingInputError
+from graphc.records import record
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 # A single position, or a tuple, list or dict of structures.
@@ -30,12 +31,32 @@ _IS_FIELD_KNOWN = ctypes.c_int64.from_address(id(_probe) + _DATA_FIELD).value ==
 _pointer_at = ctypes.c_int64.from_address
 
 
+# Bits of `array.flags.num`, as NumPy's C interface defines them: one lookup answers what would take several.
+OWNS_DATA = 0x4
+USABLE = 0x1 | 0x100  # C-contiguous, aligned
+WRITEABLE = USABLE | 0x400
+
+
 def address_of(array: Array) -> int:
     """Return the address of an array's first element."""
     return _pointer_at(id(array) + _DATA_FIELD).value if _IS_FIELD_KNOWN else int(array.ctypes.data)
 
 
-@dataclass(frozen=True)
+class Spans:
+    """The memory of some arrays that do not overlap, to be asked often whether others share it."""
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        spans = sorted((address_of(array), address_of(array) + array.nbytes) for array in arrays if array.nbytes)
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
+
+    def meet(self, address: int, nbytes: int) -> bool:
+        """Whether any of these bytes belong to one of the arrays."""
+        place = bisect_left(self._starts, address + nbytes)
+        return place > 0 and nbytes > 0 and self._ends[place - 1] > address
+
+
+@record
 class InputSpec:
     """An input: its name, dtype and shape, whose dims may be symbols."""
 
@@ -192,64 +213,66 @@ def _advice(spec: InputSpec, shape: tuple[int, ...]) -> str:
     return ""
 
 
-def check_outputs(
-    given: Sequence[object], expected: Sequence[tuple[DType, tuple[int, ...]]], others: Sequence[tuple[str, Array]]
+def fitting(
+    given: Sequence[object],
+    expected: Sequence[tuple[tuple[int, ...], np.dtype[Any]]],
+    specs: Sequence[InputSpec],
+    inputs: Sequence[Array],
+    leaves: Spans,
 ) -> list[Array]:
-    """Return the arrays to write into: those given, if they fit and do not overlap `others`, and new ones for None."""
+    """Return the arrays to write into: those given, if they fit and lie apart from all others, and new ones for None."""
     arrays: list[Array] = []
-    seen = list(others)
-    for n, (value, (dtype, shape)) in enumerate(zip(given, expected, strict=True)):
+    taken = [(address_of(array), array.nbytes) for array in inputs]
+    for n, (value, (shape, dtype)) in enumerate(zip(given, expected, strict=True)):
         if value is None:
-            arrays.append(np.empty(shape, dtype.numpy))
+            arrays.append(np.empty(shape, dtype))
             continue
         if not isinstance(value, np.ndarray):
             raise CallError(f"out: expected an array for output {n}, got a {type(value).__name__}")
         array = cast(Array, value)
-        if array.dtype != dtype.numpy or array.shape != shape:
-            raise CallError(
-                f"out: output {n} is {dtype} {shape_text(shape)}, got {array.dtype} {shape_text(array.shape)}"
-            )
-        if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+        if array.dtype != dtype or array.shape != shape:
+            got = f"{array.dtype} {shape_text(array.shape)}"
+            raise CallError(f"out: output {n} is {dtype} {shape_text(shape)}, got {got}")
+        if array.flags.num & WRITEABLE != WRITEABLE:
             raise CallError(f"out: the array for output {n} must be C-contiguous, aligned and writeable")
-        for name, other in seen:
-            if overlaps(array, other):
-                raise CallError(
-                    f"out: the array for output {n} shares memory with {name}; pass another array or a copy"
-                )
-        seen.append((f"the array for output {n}", array))
+        low, nbytes = address_of(array), array.nbytes
+        for place, (start, size) in enumerate(taken):
+            if low < start + size and start < low + nbytes and nbytes and size:
+                other = f"input {specs[place].name!r}" if place < len(specs) else "the array for another output"
+                raise CallError(_SHARED.format(n, other))
+        if leaves.meet(low, nbytes):
+            raise CallError(_SHARED.format(n, "a parameter or state"))
+        taken.append((low, nbytes))
         arrays.append(array)
     return arrays
 
 
-def overlaps(a: Array, b: Array) -> bool:
-    """Whether two contiguous arrays share a byte."""
-    low, high = address_of(a), address_of(b)
-    return low < high + b.nbytes and high < low + a.nbytes and a.nbytes > 0 and b.nbytes > 0
+_SHARED = "out: the array for output {} shares memory with {}; pass another array or a copy"
 
 
 def flatten(structure: Structure, value: object, count: int) -> list[object]:
     """Return what `value`, of the same structure, holds for each output position (None where nothing)."""
     flat: list[object] = [None] * count
-
-    def visit(structure: Structure, value: Any, path: str) -> None:
-        if value is None:
-            return
-        if isinstance(structure, int):
-            flat[structure] = value
-        elif isinstance(structure, dict):
-            if not isinstance(value, dict) or any(key not in structure for key in cast(dict[Any, Any], value)):
-                raise CallError(f"out{path}: expected a dict with the keys {list(structure)}")
-            for key, part in structure.items():
-                visit(part, cast(dict[Any, Any], value).get(key), f"{path}[{key!r}]")
-        else:
-            items = list(cast(Sequence[Any], value)) if isinstance(value, tuple | list) else []
-            if len(items) != len(structure) or not isinstance(value, tuple | list):
-                raise CallError(f"out{path}: expected {len(structure)} arrays in a {type(structure).__name__}")
-            for n, (part, item) in enumerate(zip(structure, items, strict=True)):
-                visit(part, item, f"{path}[{n}]")
-
-    visit(structure, value, "")
+    _place(structure, value, "", flat)
     return flat
+
+
+def _place(structure: Structure, value: Any, path: str, flat: list[object]) -> None:
+    if value is None:
+        return
+    if isinstance(structure, int):
+        flat[structure] = value
+    elif isinstance(structure, dict):
+        if not isinstance(value, dict) or any(key not in structure for key in cast(dict[Any, Any], value)):
+            raise CallError(f"out{path}: expected a dict with the keys {list(structure)}")
+        for key, part in structure.items():
+            _place(part, cast(dict[Any, Any], value).get(key), f"{path}[{key!r}]", flat)
+    else:
+        items = list(cast(Sequence[Any], value)) if isinstance(value, tuple | list) else []
+        if len(items) != len(structure) or not isinstance(value, tuple | list):
+            raise CallError(f"out{path}: expected {len(structure)} arrays in a {type(structure).__name__}")
+        for n, (part, item) in enumerate(zip(structure, items, strict=True)):
+            _place(part, item, f"{path}[{n}]", flat)
 
 
 def build(structure: Structure, values: Sequence[Any]) -> Any:

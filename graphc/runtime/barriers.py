@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from graphc.errors import VerificationError
 from graphc.runtime.memory import Access, Call, Fork, Layout, Loop, Node, points
+from graphc.schedule.plan import Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,13 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
             leave = visit(node.body, entry)
             again = entry | {_crossing(a, node) for a in leave} if node.count > 1 else entry
             if again == entry and len(barriers) == before:
-                return leave
+                return leave | left(node, entry)
             entry = again
+
+    def left(node: Loop, entry: set[_Open]) -> set[_Open]:
+        """Return what may be open where the loop is left before its end."""
+        ends = [n for n, inner in enumerate(node.body) if isinstance(inner, Fork) and isinstance(inner.step, Leave)]
+        return set[_Open]().union(*(visit(node.body[: n + 1], entry) for n in ends))
 
     visit(layout.nodes, set())
     return barriers

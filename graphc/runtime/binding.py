@@ -22,7 +22,7 @@ from graphc.errors import CallError
 from graphc.runtime import barriers, memory
 from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
-from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 
 # Work of a plan below which sleeping threads are left alone: about 200 us, at eight scalar operations a nanosecond.
 WAKE_WORK = 1_600_000
@@ -102,6 +102,8 @@ def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
                 total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)
             case Branch():
                 total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))
+            case Leave():
+                pass
     return total
 
 
@@ -150,6 +152,7 @@ class _Writer:
         self.late: list[tuple[int, int, int]] = []
         self.slice_words: dict[int, list[int]] = {}
         self.registers: dict[int, int] = {}
+        self.leaving: list[int] = []
         counts = {kind: sum(b.kind == kind for b in self.buffers) for kind in ("leaf", "constant", "input", "output")}
         self.entry_of = {"leaf": _FIRST, "constant": _FIRST + counts["leaf"]}
         self.entry_of["input"] = self.entry_of["constant"] + counts["constant"]
@@ -248,6 +251,9 @@ class _Writer:
                 case Fork():
                     self.separate(node)
                     branch = code.emit(Opcode.BRANCH, 8 * node.word, 0)
+                    if isinstance(node.step, Leave):
+                        self.leaving.append(branch)
+                        continue
                     self.write(node.then)
                     jump = code.emit(Opcode.JUMP, 0)
                     code.aim(branch)
@@ -282,9 +288,13 @@ class _Writer:
         if pauses:
             code.emit(Opcode.SLICE)
             code.aim(jump)
+        outside, self.leaving = self.leaving, []
         self.write(node.body)
         for word, stride in steps:
             if stride:
                 code.emit(Opcode.ADD, 8 * word, stride)
         code.emit(Opcode.END, 8 * node.counter, body)
         code.aim(loop)
+        for branch in self.leaving:
+            code.aim(branch)
+        self.leaving = outside

@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import VerificationError
-from graphc.schedule.plan import Branch, Buffer, KernelCall, Plan, Repeat, Step
+from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 
 ALIGNMENT = 64
 # Below this many scalar operations a kernel runs on one thread: handing it out costs more than it saves.
@@ -72,9 +72,9 @@ class Loop:
 
 @dataclass(slots=True, eq=False)
 class Fork:
-    """A branch; its predicate is read at its time, by all threads if there is more than one."""
+    """A branch, or a way out of the loop around; its predicate is read at its time, by all threads if there are more."""
 
-    step: Branch
+    step: Branch | Leave
     time: int
     accesses: tuple[Access, ...]
     then: list[Node]
@@ -155,6 +155,9 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
                     time += 1
                     fork.then, fork.otherwise = visit(step.then), visit(step.otherwise)
                     nodes.append(fork)
+                case Leave():
+                    nodes.append(Fork(step, time, (access(step.predicate, False),), [], []))
+                    time += 1
             committed = commits
         return nodes
 

@@ -4,7 +4,7 @@
 and the workers that are awake, `graphc_serve` is what a worker runs. What they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
-                   deadline, outcome, address of the walk, pool, threads that ran
+                   deadline, outcome, address of the walk, pool, threads that ran, threads that may run
     pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch
     block
 
@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from graphc.emit import build
 from graphc.emit.loader import Loader
+from graphc.records import record
 from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
 LINE = 128
-LAUNCH_WORDS = 12
+LAUNCH_WORDS = 13
 DONE, PAUSED, FAILED = 0, 1, 2
 FREE, ASLEEP, GIVEN, CLAIMED = 0, 1, 2, 3
 
@@ -116,10 +116,12 @@ def graphc_walk(args, thread, threads):
 """
 
 LAUNCH = """
-def graphc_launch(args, thread, threads):
+def graphc_launch(args, thread, unused):
+    # All it is told stands in the block, for Python takes twice as long to pass three numbers as to pass one.
     walk = word(args, 9)
     pool = word(args, 10)
     budget = word(args, 6)
+    threads = word(args, 12)
     if budget > 0:
         store(nanoseconds() + budget, args + 56)
     running = 1
@@ -190,16 +192,17 @@ def graphc_serve(args, thread, threads):
 """
 
 SOURCES = {"graphc_walk": WALK, "graphc_launch": LAUNCH, "graphc_serve": SERVE}
-_Native = Callable[[int, int, int], None]
+_Launch = Callable[[ctypes.c_int64], None]
+_Serve = Callable[[int, int, int], None]
 
 
-@dataclass(frozen=True)
+@record
 class Walk:
     """The machine code of the walk: its address, and the two functions that Python calls (they release the GIL)."""
 
     address: int
-    launch: _Native
-    serve: _Native
+    launch: _Launch
+    serve: _Serve
     loader: Loader
 
 
@@ -207,7 +210,7 @@ class Walk:
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
     with LOADING:
-        loader = Loader(build.objects(SOURCES, host_level(), {}))
+        loader = Loader(build.objects(SOURCES, host_level(), dict))
         walk, launch, serve = (loader.address(name) for name in SOURCES)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    return Walk(walk, kind(launch), kind(serve), loader)
+    word = ctypes.c_int64
+    return Walk(walk, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve), loader)

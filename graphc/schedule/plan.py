@@ -1,7 +1,7 @@
 """What the scheduler hands to the runtime: plain data, printable, and JSON in the cache.
 
     plan ::= buffers, steps, kernels, constants, requirements
-    step ::= KernelCall | Repeat(count, steps) | Branch(predicate, steps, steps)
+    step ::= KernelCall | Repeat(count, steps) | Branch(predicate, steps, steps) | Leave(predicate)
 
 A kernel is called as `kernel(args, thread, threads)`: word 0 of args is the address of the status block, the words after
 it are those of its `KernelCall`: addresses of buffers and values of dims.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,9 +19,10 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DTYPES, DType
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """One storage slot.
 
@@ -45,14 +45,14 @@ class Buffer:
         return self.dtype.itemsize * dims.product(self.shape)
 
 
-@dataclass(frozen=True)
+@record
 class Address:
     """A kernel argument: the address of a buffer."""
 
     buffer: int
 
 
-@dataclass(frozen=True)
+@record
 class KernelCall:
     """One kernel on its buffers.
 
@@ -69,7 +69,7 @@ class KernelCall:
     commit: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Repeat:
     """Steps run `count` times; the named slices move one position each time, from the end if `reverse`."""
 
@@ -79,7 +79,7 @@ class Repeat:
     reverse: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """`then` if the bool scalar in buffer `predicate` is true, else `otherwise`."""
 
@@ -88,10 +88,20 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-Step: TypeAlias = KernelCall | Repeat | Branch
+@record
+class Leave:
+    """Ends the Repeat whose step it is if the bool scalar in buffer `predicate` is false."""
+
+    predicate: int
 
 
-@dataclass(frozen=True)
+# The count of a Repeat that only a Leave ends.
+ENDLESS = 2**40
+
+Step: TypeAlias = KernelCall | Repeat | Branch | Leave
+
+
+@record
 class Plan:
     """All that a run needs but the machine code: kernels by name (their source), steps, buffers.
 
@@ -164,6 +174,8 @@ def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:
             case Branch():
                 yield from calls(step.then)
                 yield from calls(step.otherwise)
+            case Leave():
+                pass
 
 
 def _step_to_json(step: Step) -> list[Any]:
@@ -180,6 +192,8 @@ def _step_to_json(step: Step) -> list[Any]:
                 [_step_to_json(s) for s in step.then],
                 [_step_to_json(s) for s in step.otherwise],
             ]
+        case Leave():
+            return ["leave", step.predicate]
 
 
 def _step_from_json(data: list[Any]) -> Step:
@@ -193,5 +207,7 @@ def _step_from_json(data: list[Any]) -> Step:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)
             )
+        case ["leave", predicate]:
+            return Leave(predicate)
         case _:
             raise ValueError(f"not a step of a plan: {data!r}")

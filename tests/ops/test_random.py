@@ -181,7 +181,7 @@ def test_permutations_are_equally_probable():
 @pytest.mark.parametrize(("low", "high"), [(100.0, 101.0), (-1.0, 1e-12), (2.0, 2.0), (0.0, 1.0)])
 def test_uniform_never_reaches_its_upper_bound(monkeypatch, dtype, low, high):
     ends = np.array([0, 2**32 - 1], np.uint32)
-    monkeypatch.setattr(draws, "random_bits", lambda shape: graphc.graph.node.constant(ends))
+    monkeypatch.setattr(draws, "random_bits", lambda shape, site=None: graphc.graph.node.constant(ends))
     first, last = graphc.compile([], graphc.uniform((2,), low, high, dtype))()
     assert first == np.asarray(low, dtype)
     assert low <= last
@@ -191,7 +191,7 @@ def test_uniform_never_reaches_its_upper_bound(monkeypatch, dtype, low, high):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_truncated_normals_stay_inside(monkeypatch, dtype):
     ends = np.array([0, 2**32 - 1], np.uint32)
-    monkeypatch.setattr(draws, "random_bits", lambda shape: graphc.graph.node.constant(ends))
+    monkeypatch.setattr(draws, "random_bits", lambda shape, site=None: graphc.graph.node.constant(ends))
     for low, high in ((-2, 2), (5, 6), (-9, -8.5), (0, 1e-3), (30, 31)):
         values = graphc.compile([], graphc.truncated_normal((2,), low, high, dtype=dtype))()
         assert np.all((values >= np.asarray(low, dtype)) & (values <= np.asarray(high, dtype))), (low, high, values)

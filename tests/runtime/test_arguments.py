@@ -279,4 +279,4 @@ def test_many_shapes_are_remembered_and_the_oldest_forgotten():
     run = doubler()
     for n in [*range(100), 5, 99]:
         np.testing.assert_array_equal(run(np.ones(n)), np.full(n, 2))
-    assert len(run._bounds) == 64
+    assert len(run._caller.bounds) == 64

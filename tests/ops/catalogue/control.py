@@ -9,7 +9,22 @@ import numpy as np
 
 import graphc
 from graphc.ops import control, custom_vjp, gradient_control
-from tests.ops.catalogue.row import Row, f, ints, misread, node
+from tests.ops.catalogue.row import NAN, Row, f, ints, misread, node
+
+
+def _second(_: Any, carry: Any) -> Any:
+    return carry
+
+
+def _is_small(carry: Any) -> graphc.Node:
+    return graphc.sum(carry) < 9.0
+
+
+def _grown(x: np.ndarray) -> np.ndarray:
+    grown = x
+    while (grown * grown).sum() < 90.0:
+        grown = grown * 1.5 + x
+    return grown
 
 
 def _recurrent(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -111,6 +126,7 @@ ROWS = (
         _steps,
         (f(3, 1, 5), f(4, 1, low=0.5)),
         lambda x, w: np.tanh(x / w),
+        spoils=(1e-42, NAN),  # an infinity is never halved to the end
         raises=(
             *misread("elementwise", lambda x: graphc.elementwise(lambda a: a, x)),
             (lambda: graphc.elementwise(3, node(2)), graphc.GraphError, r"a Python function \(def or lambda\), got 3"),
@@ -250,7 +266,7 @@ ROWS = (
             (lambda: graphc.scan(_pair, node()), graphc.GraphError, r"xs or length, got neither(.|\n)*in scan at"),
             (lambda: graphc.scan(_pair, node(), length=-1), graphc.ShapeError, "a dimension of 0 or more, got -1"),
             (lambda: graphc.scan(lambda c, v: c, node(), node(3)), graphc.GraphError, r"\(carry, result\), got Input"),
-            (lambda: graphc.scan(_pair, node(), [node(3), node(4)]), graphc.ShapeError, "expected 4 == 3"),
+            (lambda: graphc.scan(_pair, node(), [node(3), node(4)]), graphc.ShapeError, r"got 4 at xs\[1\]"),
             (
                 lambda: graphc.scan(lambda c, v: (c + v, c), node(), node(3, 2)),
                 graphc.ShapeError,
@@ -285,10 +301,34 @@ ROWS = (
         ),
     ),
     Row(
+        "fori_loop",
+        lambda x: graphc.fori_loop(1, 4, lambda i, c: graphc.tanh(c) * i + x, x),
+        (f(3),),
+        lambda x: np.tanh(np.tanh(np.tanh(x) * 1 + x) * 2 + x) * 3 + x,
+        raises=(
+            (lambda: graphc.fori_loop(0, 3, 4, node()), graphc.GraphError, "a function of the index .*, got 4"),
+            (lambda: graphc.fori_loop(0, node(), _second, node()), graphc.GraphError, "upper must be known before"),
+            (lambda: graphc.fori_loop(0, 2.5, _second, node()), graphc.ShapeError, r"2.5(.|\n)*in fori_loop at"),
+        ),
+    ),
+    Row(
+        "while_loop",
+        lambda x: graphc.while_loop(lambda c: (c * c).sum() < 90.0, lambda c: c * 1.5 + x, x),
+        (f(3, low=0.5),),
+        _grown,
+        raises=(
+            (lambda: graphc.while_loop(_is_small, graphc.exp, "text"), graphc.DTypeError, "got a str"),
+            (lambda: graphc.while_loop(3, graphc.exp, node()), graphc.GraphError, "two functions of the carry, got 3"),
+            (lambda: graphc.while_loop(graphc.exp, graphc.exp, node()), graphc.DTypeError, "a boolean scalar"),
+            (lambda: graphc.while_loop(_is_small, graphc.sum, node(2)), graphc.ShapeError, r"carry enters the body"),
+        ),
+        derivable=False,
+    ),
+    Row(
         "cond",
         lambda x: control.cond(x.sum() > -99, lambda v: v * v, lambda v: v, x),
         (f(3),),
-        lambda x: x * x,
+        lambda x: x * x if x.sum() > -99 else x,
         raises=(
             *misread("cond", lambda condition: graphc.cond(condition, graphc.exp, graphc.tanh, node(2))),
             (lambda: graphc.cond(True, 3, graphc.exp, node(2)), graphc.GraphError, "two functions, as in cond"),

@@ -1,0 +1,208 @@
+"""truncate and checkpoint of scan, fori_loop and while_loop, against loops unrolled in Python and plain numbers."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.graph.structure import leaves
+
+RNG = np.random.default_rng(3)
+W = graphc.parameter(RNG.normal(size=(3, 3)) * 0.5, "W")
+H0 = graphc.parameter(RNG.normal(size=3) * 0.5, "H0")
+C0 = graphc.parameter(RNG.normal(size=3) * 0.5, "C0")
+INIT = {"h": H0, "c": C0, "count": graphc.constant(np.int64(0))}
+
+
+def step(carry, x):
+    gate = graphc.sigmoid(carry["h"] @ W + x)
+    cell = gate * carry["c"] + (1.0 - gate) * x
+    return {"h": graphc.tanh(cell) * gate, "c": cell, "count": carry["count"] + 1}, (gate, cell * x)
+
+
+def unrolled(xs, length, reverse, cut):
+    """The loop as the textbook has it: the carry that enters steps cut, 2 cut, ... is a constant to the gradient."""
+    carry, results = INIT, [None] * length
+    for n, t in enumerate(reversed(range(length)) if reverse else range(length)):
+        if cut and n and n % cut == 0:
+            carry = {k: graphc.stop_gradient(v) if v.dtype.is_float else v for k, v in carry.items()}
+        carry, results[t] = step(carry, xs[t])
+    return carry, [graphc.stack(list(column)) for column in zip(*results, strict=True)]
+
+
+def scalar(outputs):
+    rng = np.random.default_rng(1)
+    floats = [o for o in leaves(outputs) if o.dtype.is_float]
+    terms = [(graphc.tanh(o) * rng.normal(size=o.shape[-1])).sum() for o in floats]
+    return sum(terms[1:], terms[0])
+
+
+def to_second_order(loss, xs):
+    wrt = [W, H0, C0, xs]
+    first = graphc.grad(loss, wrt)
+    return [loss, *first, *graphc.grad(sum((g * g).sum() for g in first), wrt)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cut", [1, 2, 3, 9])
+def test_truncated_gradients_are_those_of_an_unrolled_graph_with_stop_gradient(cut, reverse):
+    xs = graphc.input("xs", (7, 3), "float64")
+    feeds = {xs: np.random.default_rng(cut).normal(size=(7, 3))}
+    got = to_second_order(scalar(graphc.scan(step, INIT, xs, reverse=reverse, truncate=cut)), xs)
+    expected = to_second_order(scalar(unrolled(xs, 7, reverse, cut)), xs)
+    for a, b in zip(graphc.evaluate(got, feeds), graphc.evaluate(expected, feeds), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("k", [1, 2, 3, 9])
+def test_recomputed_states_change_nothing(k, reverse):
+    xs = graphc.input("xs", (7, 3), "float64")
+    feeds = {xs: np.random.default_rng(k).normal(size=(7, 3))}
+    stored = graphc.scan(step, INIT, xs, reverse=reverse, checkpoint=None)
+    again = graphc.scan(step, INIT, xs, reverse=reverse, checkpoint=k)
+    for a, b in zip(graphc.evaluate(leaves(again), feeds), graphc.evaluate(leaves(stored), feeds), strict=True):
+        np.testing.assert_array_equal(a, b)
+    got, expected = (to_second_order(scalar(made), xs) for made in (again, stored))
+    for a, b in zip(graphc.evaluate(got, feeds), graphc.evaluate(expected, feeds), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_checkpoint_and_truncate_serve_every_length():
+    xs = graphc.input("xs", ("time", 3), "float64")
+    made = graphc.scan(step, INIT, xs, checkpoint=3, truncate=2)
+    for length in (0, 1, 3, 5):
+        whole = graphc.input("xs", (length, 3), "float64")
+        feed = np.random.default_rng(length).normal(size=(length, 3))
+        got = graphc.evaluate(graphc.grad(scalar(made), [W, H0]), {xs: feed})
+        expected = graphc.scan(step, INIT, whole, checkpoint=None, truncate=2)
+        for a, b in zip(got, graphc.evaluate(graphc.grad(scalar(expected), [W, H0]), {whole: feed}), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_auto_recomputes_only_where_states_are_large():
+    def depth(length):
+        start = graphc.zeros((1024, 128), "float32")
+        last, _ = graphc.scan(lambda h, _: (graphc.tanh(h), None), start, length=length)
+        return last.inputs[0].op.length
+
+    assert depth(64) == 64  # 64 states of 512 KiB: 32 MiB, still stored
+    assert depth(81) == 9
+
+
+def test_checkpointed_kernels_give_the_same_bits():
+    xs = graphc.input("xs", (7, 5, 3), "float32")
+    w = graphc.parameter(RNG.normal(size=(3, 3)).astype("float32") * 0.5, "w")
+
+    def gradients(k):
+        def one(h, x):
+            h = graphc.tanh(h @ w + x)
+            return h, h
+
+        last, rows = graphc.scan(one, graphc.zeros((5, 3)), xs, checkpoint=k)
+        return [last, rows, graphc.grad((last * last).sum() + (rows * xs).sum(), xs)]
+
+    feed = RNG.normal(size=(7, 5, 3)).astype("float32")
+    run = graphc.compile([xs], [*gradients(None), *gradients(3)])
+    results = run(feed)
+    for a, b in zip(results[:3], results[3:], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_fori_loop_hands_the_index_on():
+    x = graphc.input("x", (), "float64")
+    product = graphc.fori_loop(2, 6, lambda i, total: total * i.astype("float64") + x, graphc.constant(1.0, "float64"))
+    total = 1.0
+    for i in range(2, 6):
+        total = total * i + 0.5
+    assert graphc.evaluate(product, {x: 0.5}) == total
+    # The derivative of ((((1*2 + x)*3 + x)*4 + x)*5 + x) by x is 60 + 20 + 5 + 1.
+    assert graphc.evaluate(graphc.grad(product, x), {x: 0.5}) == 86
+    for lower, upper in ((3, 3), (4, 2)):
+        assert graphc.evaluate(graphc.fori_loop(lower, upper, lambda i, c: c * 0.0, x), {x: 0.5}) == 0.5
+
+
+def test_fori_loop_over_a_symbolic_range():
+    x = graphc.input("x", ("n",), "float64")
+    total = graphc.fori_loop(1, x.shape[0], lambda i, c: c + i, graphc.constant(0))
+    assert graphc.evaluate(total, {x: np.zeros(7)}) == sum(range(1, 7))
+
+
+def collatz(n, **options):
+    return graphc.while_loop(
+        lambda c: c[0] != 1,
+        lambda c: (graphc.where(c[0] % 2 == 0, c[0] // 2, 3 * c[0] + 1), c[1] + 1),
+        (n, graphc.constant(0)),
+        **options,
+    )[1]
+
+
+def root(a, **options):
+    """Newton's method for the square root: its derivative at the fixed point is 1 / (2 sqrt a)."""
+    return graphc.while_loop(lambda s: abs(s * s - a) > 1e-9 * a, lambda s: 0.5 * (s + a / s), a + 0.0, **options)
+
+
+def test_while_loop_runs_as_long_as_its_condition_holds():
+    n = graphc.input("n", (), "int64")
+    outputs = [collatz(n), collatz(n, max_steps=200), collatz(n, max_steps=5)]
+    run = graphc.compile([n], outputs)
+    for start, steps in ((1, 0), (2, 1), (27, 111)):
+        expected = [steps, steps, min(steps, 5)]
+        assert [int(v) for v in run(start)] == expected
+        assert [int(v) for v in graphc.evaluate(outputs, {n: start})] == expected
+
+
+def test_while_loop_and_its_derivatives():
+    a = graphc.input("a", (), "float64")
+    tangent = graphc.ones((), "float64")
+    outputs = [
+        graphc.grad(root(a, max_steps=40), a),
+        graphc.grad(graphc.grad(root(a, max_steps=40), a), a),
+        graphc.jvp(root(a), [a], [tangent]),
+    ]
+    first, second, forward = graphc.evaluate(outputs, {a: 3.0})
+    assert first == pytest.approx(0.5 * 3**-0.5)
+    assert second == pytest.approx(-0.25 * 3**-1.5)
+    assert forward == pytest.approx(0.5 * 3**-0.5)
+
+
+def test_vmap_of_a_while_loop_ends_each_example_at_its_own_step():
+    n = graphc.input("n", (4,), "int64")
+    run = graphc.compile([n], graphc.vmap(collatz)(n))
+    assert run(np.array([1, 27, 2, 7])).tolist() == [0, 111, 1, 16]
+
+
+def test_reverse_mode_without_a_bound_names_the_loop():
+    a = graphc.input("a", (), "float64")
+    with pytest.raises(GraphError, match=r"while_loop at .*test_iteration\.py:\d+ needs .* max_steps"):
+        graphc.grad(root(a), a)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True])
+def test_truncate_and_checkpoint_below_one(value):
+    xs = graphc.input("xs", (4, 3), "float64")
+    with pytest.raises(GraphError, match=r"truncate must be a number of steps from 1 on"):
+        graphc.scan(step, INIT, xs, truncate=value)
+    with pytest.raises(GraphError, match=r"checkpoint must be"):
+        graphc.scan(step, INIT, xs, checkpoint=value)
+
+
+def test_unequal_leading_lengths_are_told_by_place():
+    a, b = graphc.input("a", (4, 3)), graphc.input("b", (5, 3))
+    with pytest.raises(ShapeError, match=r"(?s)that of xs\['a'\]: .*'a'.*got 5 at xs\['b'\]: .*'b'.*test_iteration"):
+        graphc.scan(lambda c, x: (c, None), H0, {"a": a, "b": b})
+    with pytest.raises(ShapeError, match=r"expected length = 3"):
+        graphc.scan(lambda c, x: (c, None), H0, a, length=3)
+
+
+def test_bad_bodies_and_bounds():
+    with pytest.raises(ShapeError, match=r"carry\['h'\] enters the body as float64\[3\] and leaves it as float64\[\]"):
+        graphc.while_loop(lambda c: c["h"].sum() > 0, lambda c: {"h": c["h"].sum()}, {"h": H0})
+    with pytest.raises(DTypeError, match="boolean scalar"):
+        graphc.while_loop(lambda c: c.sum(), lambda c: c, H0)
+    with pytest.raises(ShapeError, match="boolean scalar"):
+        graphc.while_loop(lambda c: c > 0, lambda c: c, H0, max_steps=3)
+    with pytest.raises(GraphError, match="max_steps of 0 or more"):
+        graphc.while_loop(lambda c: c.sum() > 0, lambda c: c, H0, max_steps=-1)
+    with pytest.raises(GraphError, match=r"upper must be known .* graphc\.while_loop"):
+        graphc.fori_loop(0, graphc.constant(3), lambda i, c: c, H0)
