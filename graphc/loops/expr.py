@@ -29,9 +29,15 @@ E = TypeVar("E", bound="Expr")
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Expr:
-    """An interned scalar expression with a dtype. Make one with its class's `of`."""
+    """An interned scalar expression with a dtype. Make one with its class's `of`.
+
+    `operands` are the expressions directly inside, those in index expressions too; `free` the axes that it uses and does not
+    bind.
+    """
 
     dtype: DType
+    operands: tuple[Expr, ...] = field(init=False, repr=False)
+    free: frozenset[Axis] = field(init=False, repr=False)
     _table: ClassVar[WeakValueDictionary[tuple[Any, ...], Any]] = WeakValueDictionary()
 
     @classmethod
@@ -42,6 +48,10 @@ class Expr:
         found = cls._table.get(key)
         if found is None:
             found = cls(*values)
+            # Kept with the expression, for what walks expressions asks for them again and again.
+            operands = tuple(_operands(found))
+            object.__setattr__(found, "operands", operands)
+            object.__setattr__(found, "free", _free(found, operands))
             cls._table[key] = found
         return found
 
@@ -178,8 +188,7 @@ def within(at: Dim, low: Dim, high: Dim) -> Expr | None:
     return guard
 
 
-def children(expr: Expr) -> Iterator[Expr]:
-    """Yield the expressions directly inside, those in index expressions too."""
+def _operands(expr: Expr) -> Iterator[Expr]:
     match expr:
         case Index(_, dim):
             yield from _loaded(dim)
@@ -199,6 +208,14 @@ def children(expr: Expr) -> Iterator[Expr]:
             yield value
         case _:
             pass
+
+
+def _free(expr: Expr, operands: tuple[Expr, ...]) -> frozenset[Axis]:
+    used = frozenset(axis for dim in index_dims(expr) for axis in dims.axes(dim))
+    for operand in operands:
+        if not operand.free <= used:
+            used = used | operand.free if used else operand.free
+    return used - frozenset(expr.axes) if isinstance(expr, Reduce) else used
 
 
 def index_dims(expr: Expr) -> tuple[Dim, ...]:
@@ -293,7 +310,7 @@ def walk(*roots: Expr) -> Iterator[Expr]:
         elif id(expr) not in seen:
             seen.add(id(expr))
             stack.append((expr, True))
-            stack.extend((child, False) for child in children(expr))
+            stack.extend([(operand, False) for operand in expr.operands])
 
 
 def _loaded(dim: Dim) -> Iterator[Expr]:
