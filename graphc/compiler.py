@@ -148,11 +148,12 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
 
     Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given.
     """
-    from graphc.emit.source import emit
+    from graphc.emit.source import Emitter
     from graphc.schedule.scheduling import schedule
 
     draft = schedule(graph, level, stored)
-    made = [emit(k.kernel, lambda n: _remark(draft.buffers[n]), k.comments) for k in draft.kernels]
+    write = Emitter(lambda n: _remark(draft.buffers[n]))
+    made = [write(k.kernel, k.comments) for k in draft.kernels]
 
     def finished(step: Step) -> Step:
         match step:

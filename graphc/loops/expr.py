@@ -235,13 +235,13 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
 class Rewriter:
     """Replaces atoms (axes above all) in expressions; equal parts are rewritten once.
 
-    `on_load` maps loads after their indices were rewritten; `prefix` goes before the names of axes that reductions bind;
+    `on_load` maps loads after their indices were rewritten; `rename` gives new names to the axes that reductions bind;
     with `guard`, every index check is made only where that guard holds too.
     """
 
     axes: Mapping[Atom, Dim] | Mapping[Axis, Dim]
     on_load: Callable[[Load], Expr] | None = None
-    prefix: str = ""
+    rename: Callable[[str], str] = str
     guard: Expr | None = None
     memo: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
 
@@ -275,11 +275,11 @@ class Rewriter:
                 joint = both(self.guard, None if guard is None else self(guard))
                 return Check.of(dtype, self(value), self.dim(size), site, wraps, joint)
             case Reduce(dtype, combiner, over, value):
-                bound = {a: Axis(self.prefix + a.name, self.dim(a.extent)) for a in over}
+                bound = {a: Axis(self.rename(a.name), self.dim(a.extent)) for a in over}
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())
                 inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
-                again = Rewriter(inner_axes, self.on_load, self.prefix, self.guard)
+                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard)
                 return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
             case _:
                 return expr
