@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from graphc import dims
 from graphc.emit import build, cache
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
+from graphc.origin import refuse_attribute
+from graphc.parsing import parse
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
@@ -158,8 +158,8 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
-                source, own = made[int(step.kernel)], draft.kernels[int(step.kernel)].symbols
-                words = tuple(Address(w) if isinstance(w, int) else own.get(w, dims.symbol(w)) for w in source.words)
+                source = made[int(step.kernel)]
+                words = tuple(Address(w) if isinstance(w, int) else parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))

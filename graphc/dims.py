@@ -10,12 +10,12 @@ expressions that compare equal are equal for all sizes; what cannot be decided b
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.origin import here
 from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
@@ -219,7 +219,8 @@ class DimExpr:
     def __index__(self) -> int:
         raise NodeUseError(
             f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
-            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)\n"
+            f"  at {here()}"
         )
 
     def __str__(self) -> str:
@@ -400,27 +401,6 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     return total
 
 
-def parse(text: str) -> Dim:
-    """Return the dim that `str` wrote: symbols, integers, + - * // % min max."""
-
-    def read(node: ast.expr) -> Dim:
-        match node:
-            case ast.Constant(value=int(number)):
-                return number
-            case ast.Name(id=name):
-                return symbol(name)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return 0 - read(operand)
-            case ast.Call(func=ast.Name(id="min" | "max" as which), args=[left, right]):
-                return (minimum if which == "min" else maximum)(read(left), read(right))
-            case ast.BinOp(left=left, op=operator, right=right):
-                return _OPERATORS[type(operator)](read(left), read(right))
-            case _:
-                raise ValueError(f"not a dimension: {text!r}")
-
-    return read(ast.parse(text, mode="eval").body)
-
-
 def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
     """Return Python source for the dim, with atoms named by `name_of`."""
     if isinstance(dim, int):
@@ -433,15 +413,6 @@ def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
         sign = ("-" if count < 0 else "") if not text else (" - " if count < 0 else " + ")
         text += sign + " * ".join(factors)
     return text
-
-
-_OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: floordiv,
-    ast.Mod: remainder,
-}
 
 
 def _factor(atom: Atom, name_of: Callable[[Atom], str]) -> str:

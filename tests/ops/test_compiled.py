@@ -86,6 +86,16 @@ def test_compiled_kernels_on_guarded_buffers(row, floating, level):
     stored = [leaf.value for leaf in passed.stored]
     interpreter = Interpreter(plan, arrays, stored, {}, compiled(loader))
     compare(row, interpreter.result("output"), wanted, floating)
+    for spoiled in row.spoiled(floating):
+        interpreter = Interpreter(plan, spoiled, stored, {}, compiled(loader))
+        feeds = dict(zip(graph.inputs, spoiled, strict=True))
+        try:
+            wanted = run(graph.outputs[:1], feeds)
+        except graphc.IndexOutOfRangeError:
+            assert interpreter.error[0]
+        else:
+            assert not interpreter.error[0]
+            compare(row, interpreter.result("output")[:1], wanted, floating)
 
 
 @pytest.mark.parametrize(("row", "floating"), cases(row for row in ROWS if row.hard))

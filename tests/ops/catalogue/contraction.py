@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 import graphc
-from tests.ops.catalogue.row import Row, f, ints, misread, node
+from tests.ops.catalogue.row import FINITE, NAN, SPOILS, Row, f, ints, misread, node
+
+
+def _einsum(text: str, *shapes: tuple[int, ...], spoils: tuple[float, ...] = SPOILS) -> Row:
+    return Row(
+        f"einsum {text} {' '.join(str(shape) for shape in shapes)}",
+        lambda *x: graphc.einsum(text, *x),
+        tuple(f(*shape) for shape in shapes),
+        lambda *x: np.einsum(text, *x),
+        spoils=spoils,
+    )
+
 
 ROWS = (
     *(
@@ -38,12 +49,7 @@ ROWS = (
         ),
     ),
     *(
-        Row(
-            f"einsum {text} {' '.join(str(shape) for shape in shapes)}",
-            lambda *x, text=text: graphc.einsum(text, *x),
-            tuple(f(*shape) for shape in shapes),
-            lambda *x, text=text: np.einsum(text, *x),
-        )
+        _einsum(text, *shapes)
         for text, *shapes in (
             ("bij,kj->kbi", (2, 3, 4), (5, 4)),
             ("ii,j->i", (3, 3), (4,)),
@@ -53,11 +59,17 @@ ROWS = (
             ("...ii->...i", (2, 3, 3)),
             ("iij,jkk->ik", (2, 2, 3), (3, 4, 4)),
             ("a...,...b->b...a", (2, 3, 4), (1, 4, 5)),
-            ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
             ("ai,bi,ci,i->abc", (2, 3), (3, 3), (2, 3), (3,)),
+            ("ij,jk", (2, 0), (0, 3)),
+        )
+    ),
+    # What is summed before it meets an infinity decides its sign, where the sum of all products has both.
+    *(
+        _einsum(text, *shapes, spoils=(*FINITE, NAN))
+        for text, *shapes in (
+            ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
             ("ij,kl->", (2, 3), (4, 2)),
             ("ij,jk", (2, 1), (3, 4)),
-            ("ij,jk", (2, 0), (0, 3)),
         )
     ),
     Row(

@@ -30,11 +30,11 @@ def walk(
 
 def convolution(stride: Sequence[int], pads: Pairs, dilation: Sequence[int], groups: int = 1) -> Callable[..., Any]:
     def define(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        space, sizes = x.shape[1:-1], w.shape[:-2]
-        each = zip(space, sizes, stride, pads, dilation, strict=True)
-        counts = [(n + a + b - (k - 1) * d - 1) // s + 1 for n, k, s, (a, b), d in each]
+        x = np.pad(x, ((0, 0), *pads, (0, 0)))  # with zeros, that a NaN in w makes NaN of
+        space, sizes, none = x.shape[1:-1], w.shape[:-2], [(0, 0)] * len(pads)
+        counts = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(space, sizes, stride, dilation, strict=True)]
         out = np.zeros((x.shape[0], *counts, w.shape[-1]), x.dtype)
-        for read, at, tap, channel, c, o in walk(space, counts, w, stride, dilation, pads, groups):
+        for read, at, tap, channel, c, o in walk(space, counts, w, stride, dilation, none, groups):
             out[(slice(None), *at, o)] += x[(slice(None), *read, channel)] * w[(*tap, c, o)]
         return out
 
