@@ -34,6 +34,7 @@ from graphc.loops.kernels import (
 from graphc.origin import Origin
 from graphc.records import replace
 from graphc.schedule.inline import weight
+from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
 from graphc.simd.levels import Level
@@ -80,6 +81,12 @@ class Draft:
         self.constants.append(value)
         item = TensorType(value.shape, as_dtype(value.dtype))
         return self.buffer(f"constant_{len(self.constants) - 1}", item, "constant", len(self.constants) - 1)
+
+    def nominal(self) -> dict[int, int]:
+        """Return about how many bytes each temporary takes."""
+        known = {b.number: b.nbytes for b in self.buffers if b.kind == "temporary"}
+        sizes = dict.fromkeys((name for size in known.values() for name in dims.symbols(size)), NOMINAL)
+        return {number: dims.evaluate(size, sizes) for number, size in known.items()}
 
     def slice(self, parent: int) -> int:
         """Add the slice of a buffer that a loop walks along its leading axis."""
