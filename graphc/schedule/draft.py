@@ -29,7 +29,6 @@ from graphc.loops.kernels import (
     Store,
     Tile,
     expressions,
-    free_axes,
     loads,
 )
 from graphc.origin import Origin
@@ -205,11 +204,8 @@ def _work(kernel: Kernel) -> Dim:
             ]
             total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
             counts: dict[frozenset[Axis], int] = {}
-            memo: dict[Expr, frozenset[Axis]] = {}
-            for root in expressions(kernel):
-                free_axes(root, memo)
-            for inner, used in memo.items():
-                bound = used | frozenset(inner.axes) if isinstance(inner, Reduce) else used
+            for inner in expr.walk(*expressions(kernel)):
+                bound = inner.free | frozenset(inner.axes) if isinstance(inner, Reduce) else inner.free
                 cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
                 counts[bound] = counts.get(bound, 0) + int(cost)
             for used, count in counts.items():
