@@ -21,6 +21,7 @@ from graphc.dtypes import (
 )
 from graphc.emit import cache
 from graphc.errors import (
+    AssignmentError,
     CallError,
     CompileError,
     DTypeError,
@@ -41,7 +42,6 @@ from graphc.flat import FlatFunction, flat_function
 from graphc.graph.elsewhere import OF_MODULE
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
@@ -147,9 +147,11 @@ from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atan
 from graphc.ops.user import elementwise
 from graphc.ops.while_loop import while_loop
 from graphc.ops.windows import fold, unfold
+from graphc.origin import refuse_attribute
 from graphc.train import History, fit
 
 __all__ = [
+    "AssignmentError",
     "CallError",
     "CompileError",
     "DType",

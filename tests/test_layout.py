@@ -8,7 +8,7 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors", "records", "reentry"}
+BASE = {"dtypes", "dims", "errors", "origin", "parsing", "records", "reentry"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
@@ -18,7 +18,9 @@ ALLOWED = {
     "reentry": set(),
     "dtypes": {"errors"},
     "records": set(),
-    "dims": {"errors", "records"},
+    "origin": {"errors", "records"},
+    "parsing": {"dims"},
+    "dims": {"errors", "origin", "records"},
     "simd": set(),
     "loops": BASE,
     "graph": BASE | {"loops"},

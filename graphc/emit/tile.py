@@ -187,7 +187,7 @@ def _write_products(
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
-    writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
+    writer.accumulated = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
     # lane axis names the first vector, so nothing that uses it may be placed there.
     top = block

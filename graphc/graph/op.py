@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from graphc import dims
 from graphc.dims import Atom, Dim, Requirement, Symbol
 from graphc.errors import GraphError, ShapeError
-from graphc.graph.origin import here
 from graphc.graph.types import resize
+from graphc.origin import here
 from graphc.records import names_of, record, replace
 
 if TYPE_CHECKING:

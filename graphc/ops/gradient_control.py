@@ -12,11 +12,11 @@ from graphc.graph import bodies, walk
 from graphc.graph.graph import subgraphs
 from graphc.graph.node import Leaf, Node, Stored, builder, call, make
 from graphc.graph.op import Op
-from graphc.graph.origin import Origin
 from graphc.graph.structure import leaves, map_leaves
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.operands import as_node, cast, floating, promoted
+from graphc.origin import Origin
 from graphc.records import record
 
 _construction = count()

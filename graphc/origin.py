@@ -13,7 +13,7 @@ from typing import NoReturn
 from graphc.errors import GraphcError, MissingAttributeError
 from graphc.records import record
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_PACKAGE = os.path.dirname(__file__)
 _internal: dict[str, bool] = {}
 
 
