@@ -29,7 +29,6 @@ from graphc.loops.kernels import (
     Store,
     Tile,
     expressions,
-    free_axes,
     loads,
 )
 from graphc.origin import Origin
@@ -184,8 +183,13 @@ def _pieces(kernel: Kernel) -> Dim:
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, shape=(rows, _)):
-            return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+        case Tile(outer, row, lane, shape=(rows, vectors)):
+            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+            if not kernel.by_lanes:
+                return pieces
+            lanes = 64 // kernel.left.dtype.itemsize
+            rest = dims.remainder(lane.extent, vectors * lanes)
+            return pieces * (dims.floordiv(lane.extent, vectors * lanes) + dims.floordiv(rest + lanes - 1, lanes))
         case Scatter():
             return kernel.size
         case Segments():
@@ -205,11 +209,8 @@ def _work(kernel: Kernel) -> Dim:
             ]
             total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
             counts: dict[frozenset[Axis], int] = {}
-            memo: dict[Expr, frozenset[Axis]] = {}
-            for root in expressions(kernel):
-                free_axes(root, memo)
-            for inner, used in memo.items():
-                bound = used | frozenset(inner.axes) if isinstance(inner, Reduce) else used
+            for inner in expr.walk(*expressions(kernel)):
+                bound = inner.free | frozenset(inner.axes) if isinstance(inner, Reduce) else inner.free
                 cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
                 counts[bound] = counts.get(bound, 0) + int(cost)
             for used, count in counts.items():

@@ -116,7 +116,7 @@ class Region:
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
             if isinstance(body, Compute):
-                value = Rewriter({}, prefix=prefix)(body.value)
+                value = Rewriter({}, rename=prefix.__add__)(body.value)
                 body = replace(body, value=self.draft.with_sites(value, node))
                 if isinstance(value, Const):
                     self.scalars[node] = value
