@@ -1,10 +1,13 @@
 """Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
 
-The left operand is read one element at a time and spread, at any strides; the right one by vectors along the lanes. Rows
-that do not fill a tile are computed on the last row again and not stored; lanes likewise are masked.
+The left operand is read one element at a time and spread, at any strides, unless it varies along the lanes, too; the
+right one by vectors along the lanes. Rows that do not fill a tile are computed on the last row again and not stored;
+lanes likewise are masked.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -67,7 +70,7 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         size = factor(writer.dim(axis.extent, inner))
         inner.add(f"{axis.name} = {flat} % {size}")
         flat = f"{flat} // {size}"
-    if isinstance(row.extent, int) and row.extent % rows == 0:
+    if dims.remainder(row.extent, rows) == 0:
         _write_one(kernel, writer, inner, vectors, full=True)
     else:
         side = inner.inner()
@@ -90,17 +93,36 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
             block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
     inner = block
     chain: list[tuple[Block, str]] = []
+    unrolled, count = kernel.unrolled or (None, 1)
     for axis in kernel.reduced:
-        chain.append((inner, f"for {axis.name} in range({writer.dim(axis.extent, inner)}):"))
+        extent = writer.dim(axis.extent, inner)
+        if axis == unrolled:
+            if axis.extent == count:
+                continue
+            extent = f"0, {extent}, {count}"
+        chain.append((inner, f"for {axis.name} in range({extent}):"))
         inner = inner.inner(axis)
-    for v in range(vectors):
-        at = _shifted(kernel.right.index[0], kernel.lane, v * lanes)
-        inner.add(f"b{v} = load_{kind}x{lanes}({writer.address(kernel.right.source, at, size, inner)}{mask})")
-    for t in range(rows):
-        at = _row(kernel.left.index[0], kernel.row, t, full=full)
-        inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
+
+    def position(offset: Dim, u: int) -> Dim:
+        if unrolled is None:
+            return offset
+        return dims.substitute(offset, {unrolled: u if unrolled.extent == count else DimExpr.of(unrolled) + u})
+
+    for u in range(count):
         for v in range(vectors):
-            inner.add(f"c{t}_{v} = fma(a, b{v}, c{t}_{v})")
+            at = _shifted(position(kernel.right.index[0], u), kernel.lane, v * lanes)
+            place = writer.address(kernel.right.source, at, size, inner)
+            inner.add(f"b{u}_{v} = load_{kind}x{lanes}({place}{mask})")
+    both = kernel.lane in dims.axes(kernel.left.index[0])
+    for at, users in _left_elements(kernel, position, count, full=full).items():
+        if not both:
+            inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
+        for v in range(vectors):
+            if both:
+                place = writer.address(kernel.left.source, _shifted(at, kernel.lane, v * lanes), size, inner)
+                inner.add(f"a = load_{kind}x{lanes}({place}{mask})")
+            for t, u in users:
+                inner.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
@@ -108,9 +130,21 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         _write_epilogue(kernel, writer, block, v, full=full)
 
 
+def _left_elements(
+    kernel: Tile, position: Callable[[Dim, int], Dim], count: int, *, full: bool
+) -> dict[Dim, list[tuple[int, int]]]:
+    """Return the offsets of the left operand, each with the rows and unrolled positions that read it, in order."""
+    users: dict[Dim, list[tuple[int, int]]] = {}
+    for t in range(kernel.shape[0]):
+        for u in range(count):
+            at = _row(position(kernel.left.index[0], u), kernel.row, t, full=full)
+            users.setdefault(at, []).append((t, u))
+    return users
+
+
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
-    writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
+    writer.accumulated = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
     # lane axis names the first vector, so nothing that uses it may be placed there.
     top = block

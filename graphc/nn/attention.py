@@ -88,7 +88,7 @@ def scaled_dot_product_attention(
     phase = training_phase() if training is None else training
     rules = Rules(is_causal, probability, phase, next_site() if probability else 0)
     if isinstance(sources, int) and sources <= BLOCK:
-        return _whole(rules, q, k, v, mask)
+        return matmul(_dropped(rules, _weights(rules, q, k, mask)), v)
     if mask is None and not (isinstance(sources, int) and sources % BLOCK == 0):
         mask = ones((1, sources), "bool")  # The last block has keys that do not exist, which False stands for.
     blocks = [_blocks(k, -2, 0), _blocks(v, -2, 0)]
@@ -97,13 +97,19 @@ def scaled_dot_product_attention(
     return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q, *blocks)[0]
 
 
-def _whole(rules: Rules, q: Node, k: Node, v: Node, mask: Node | None) -> Node:
-    """Return attention with all scores at once."""
+def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool) -> Node:
+    """Return the weights of all sources for all targets, which `scaled_dot_product_attention` does not store."""
+    features = key.shape[-1]
+    assert isinstance(features, int)
+    rules = Rules(is_causal, 0.0, False, 0)
+    mask = None if mask is None else _mask(mask, query, key.shape[-2])
+    return _weights(rules, query * features**-0.5, key, mask)
+
+
+def _weights(rules: Rules, q: Node, k: Node, mask: Node | None) -> Node:
     scores = _scores(rules, q, k, mask, 0)
     weights = softmax(scores)
-    if mask is not None:
-        weights = where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, weights)
-    return matmul(_dropped(rules, weights), v)
+    return weights if mask is None else where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, weights)
 
 
 def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node, Node]:

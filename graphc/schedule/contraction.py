@@ -1,14 +1,13 @@
-"""Contractions: which axes play which part, and the general form for those that no register tile fits.
+"""Contractions: whether a register tile fits, and the general form for those that none does.
 
-A register tile needs a lane axis (last in the output, in one operand only, contiguous there), a row axis (in the output
-and the other operand only) and something to sum over. Everything else, such as a matrix-vector product or a strided
-output map, becomes a `Compute` body, which vectorises and fuses like any reduction.
+A register tile needs a lane axis (last in the output and contiguous in an operand), a row axis (in the output and the
+other operand only) and something to sum over. Everything else, such as a matrix-vector product or a strided output map,
+becomes a `Compute` body, which vectorises and fuses like any reduction. `nest` gives the axes of a tile their parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -18,106 +17,34 @@ from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.loops.kernels import flat_offset
-from graphc.simd.levels import Level
-
-# Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
-FAR, DEEP, MANY_ROWS = 512, 64, 64
-# Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
-WIDE = 128
-# What a step of a tile costs besides its products, in products of one row: vectors of the other operand are read.
-STEP = 1
 
 
-@dataclass(frozen=True)
-class Roles:
-    """The parts that a contraction's axes play.
-
-    `swapped`: the lanes are in the left operand. `pack`: the vector operand is copied into panels first; its other axes,
-    in their order in a panel. `strips`: likewise for the scalar operand, whose rows are copied side by side.
-    """
-
-    outer: tuple[Axis, ...]
-    row: Axis
-    lane: Axis
-    reduced: tuple[Axis, ...]
-    swapped: bool
-    pack: tuple[Axis, ...] | None
-    strips: tuple[Axis, ...] | None
-
-
-def roles(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequence[Dim]) -> Roles | None:
-    """Return the axes' parts, given the three shapes, or None where no register tile fits."""
+def scalar_operand(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequence[Dim]) -> int | None:
+    """Return which operand a register tile reads by elements (0 or 1), given the three shapes; None where none fits."""
     plain = [_plain_axis(d) for d in body.out]
     used = [a for a in plain if a is not None]
     if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
         return None
-    kept = set(used)
-    reduced = tuple(a for a in body.domain if a not in kept)
-    lane = used[-1]
-    in_left, in_right = _axes_of(body.left), _axes_of(body.right)
-    if not reduced or (lane in in_left) == (lane in in_right):
+    lane, reduced = used[-1], set(body.domain) - set(used)
+    operands = [
+        (flat_offset(body.left, left), dims.product(left)),
+        (flat_offset(body.right, right), dims.product(right)),
+    ]
+    slopes = [dims.linear(offset, lane)[0] for offset, _ in operands]
+    if not any(all(a in dims.axes(offset) for offset, _ in operands) for a in reduced):
         return None
-    swapped = lane in in_left
-    vector, vector_shape, vector_axes = (body.left, left, in_left) if swapped else (body.right, right, in_right)
-    scalar_axes = in_right if swapped else in_left
-    rows = [a for a in used[:-1] if a in scalar_axes and a not in vector_axes]
-    if not rows or not any(a in scalar_axes and a in vector_axes for a in reduced):
-        return None
-    # The longest row axis fills the tile best; a symbolic one (the batch) counts as long.
-    row = max(rows, key=lambda a: a.extent if isinstance(a.extent, int) else 64)
-    slope, _ = dims.linear(flat_offset(vector, vector_shape), lane)
-    pack = None
-    is_plain = all(_plain_axis(d) is not None for d in vector)
-    if slope != 1 and not is_plain:
-        return None
-    if slope != 1 or (is_plain and _is_scattered(vector, vector_shape, lane, row)):
-        pack = tuple(a for a in _ordered_axes(vector) if a != lane)
-    outer = tuple(a for a in used if a not in (row, lane))
-    scalar, scalar_shape = (body.right, right) if swapped else (body.left, left)
-    strips = None
-    if _is_transposed(scalar, scalar_shape, row, reduced) and (not isinstance(lane.extent, int) or lane.extent >= WIDE):
-        strips = tuple(a for a in _ordered_axes(scalar) if a != row)
-    return Roles(outer, row, lane, reduced, swapped, pack, strips)
-
-
-def _is_transposed(scalar: Sequence[Dim], shape: Sequence[Dim], row: Axis, reduced: Sequence[Axis]) -> bool:
-    """Whether neighbouring rows lie side by side and the summed elements of one row far apart.
-
-    Then each step of a sum reads another page, and strides of a power of two fall into a few sets of the cache.
-    """
-    if any(_plain_axis(d) is None for d in scalar):
-        return False
-    offset = flat_offset(scalar, shape)
-    strides = [dims.linear(offset, a)[0] for a in reduced if a in _axes_of(scalar)]
-    far = all(not isinstance(stride, int) or stride >= FAR // 2 for stride in strides)
-    return far and dims.linear(offset, row)[0] == 1
-
-
-def _is_scattered(vector: Sequence[Dim], shape: Sequence[Dim], lane: Axis, row: Axis) -> bool:
-    """Whether the rows of the vector operand lie so far apart, and are read so often, that a copy pays.
-
-    Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
-    copy reads each element once; the contraction reads it once for every block of rows.
-    """
-    stride, depth = shape[-1], dims.product(a.extent for a in _ordered_axes(vector) if a != lane)
-    is_far = isinstance(stride, int) and stride >= FAR
-    is_deep = not isinstance(depth, int) or depth >= DEEP
-    return is_far and is_deep and (not isinstance(row.extent, int) or row.extent >= MANY_ROWS)
-
-
-def tile_shape(level: Level, rows: Dim, lanes: Dim, vector: int) -> tuple[int, int]:
-    """Return rows and logical vectors of the register tile: accumulators, vector operand and broadcast must fit the registers."""
-    parts = max(1, 512 // level.register_bits)
-    budget = level.registers // parts - 1
-    vectors = 2 if parts == 1 and not (isinstance(lanes, int) and lanes <= vector) else 1
-    most = max(1, min(14 if vectors == 2 else 24, (budget - vectors) // vectors))
-    if not isinstance(rows, int):
-        return min(8, most), vectors
-    if rows <= most:
-        return max(rows, 1), vectors
-    # Few idle rows and large tiles win; 12 rows of 2 vectors spill where 14 do not.
-    candidates = [m for m in range(max(1, min(6, most)), most + 1) if (m, vectors) != (12, 2)]
-    return min(candidates, key=lambda m: (-(-rows // m) * (m + STEP), -m)), vectors
+    for scalar in (0, 1):
+        (offset, _), (other, size) = operands[scalar], operands[1 - scalar]
+        found = dims.axes(other)
+        if lane not in found or not any(a in dims.axes(offset) and a not in found for a in used[:-1]):
+            continue
+        if slopes[scalar] != 0 and slopes != [1, 1]:
+            continue
+        # What is not contiguous along the lanes is copied, unless windows overlap in it.
+        read = dims.product(a.extent for a in found)
+        if slopes[1 - scalar] == 1 or dims.is_nonnegative(size - read):
+            return scalar
+    return None
 
 
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:

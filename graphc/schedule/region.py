@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -21,11 +21,13 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.records import replace
 from graphc.schedule import contraction, plan
-from graphc.schedule.contraction import Roles
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
-from graphc.schedule.late import settle
+from graphc.schedule.late import gather, settle
+from graphc.schedule.nest import Nest, arranged
+from graphc.schedule.order import ordered
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
@@ -69,12 +71,12 @@ class Region:
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
-    roles: dict[Node, Roles] = field(default_factory=dict[Node, Roles])
+    scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
     )
     bit: dict[Node, int] = field(default_factory=dict[Node, int])
-    packed: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict[tuple[int, tuple[int, ...]], int])
+    packed: dict[tuple[int, Dim], int] = field(default_factory=dict[tuple[int, Dim], int])
     inliner: Inliner = field(init=False)
 
     def steps(self) -> list[plan.Step]:
@@ -93,7 +95,9 @@ class Region:
                 self.units.append(map_unit(kernel, [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
-        self.units = merge(settle(self.draft, self.units), lambda b: self.draft.buffers[b].shape)
+        self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
+        self.units = merge(self.units, lambda b: self.draft.buffers[b].shape)
+        self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 
@@ -112,7 +116,7 @@ class Region:
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
             if isinstance(body, Compute):
-                value = Rewriter({}, prefix=prefix)(body.value)
+                value = Rewriter({}, rename=prefix.__add__)(body.value)
                 body = replace(body, value=self.draft.with_sites(value, node))
                 if isinstance(value, Const):
                     self.scalars[node] = value
@@ -128,10 +132,11 @@ class Region:
         domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
         body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
         left, right = node.inputs
-        roles = contraction.roles(body, left.shape, right.shape, node.shape) if node.dtype.is_float else None
-        if roles is not None:
-            self.roles[node] = roles
-            return body
+        if node.dtype.is_float:
+            scalar = contraction.scalar_operand(body, left.shape, right.shape, node.shape)
+            if scalar is not None:
+                self.scalar_operand[node] = scalar
+                return body
         return contraction.general(body, node.tensor, node.dtype)
 
     # -- what is stored
@@ -148,10 +153,13 @@ class Region:
         self.inliner.store_costly(consumers)
         self.inliner.store_checked(n for n, _ in self.updates)
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
+        # What sums in its update would have a kernel of its own, where all other parameters share one.
+        leaves = {n for n, b in self.updates if n in replaced and self.draft.buffers[b].kind == "leaf"}
         for node in reversed(self.order):
             if isinstance(self.bodies[node], Compute) and (node in self.inliner.stored or node in replaced):
                 rows, lane = self.modes[node] = self._mode(node)
-                self.inliner.store_repeated(node, rows, lane, commit=node in replaced)
+                apart = node in leaves and lane is not None
+                self.inliner.store_repeated(node, rows, lane, commit=node in replaced, apart=apart)
                 self.inliner.reductions.clear()
         self.inliner.memo.clear()
 
@@ -301,14 +309,14 @@ class Region:
         return True
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
-        left, right = node.inputs
-        roles = self.roles[node]
-        index, other = (body.right, body.left) if roles.swapped else (body.left, body.right)
-        scalar_node, vector_node = (right, left) if roles.swapped else (left, right)
-        lanes = 64 // node.dtype.itemsize
-        shape = contraction.tile_shape(self.draft.level, roles.row.extent, roles.lane.extent, lanes)
-        scalar, strip = self._operand("strip", scalar_node, index, roles.strips, roles.row, shape[0])
-        vector, panel = self._operand("panel", vector_node, other, roles.pack, roles.lane, shape[1] * lanes)
+        operands = [
+            expr.load(self._buffer(n), (flat_offset(index, n.shape),), node.dtype)
+            for n, index in zip(node.inputs, (body.left, body.right), strict=True)
+        ]
+        scalar = self.scalar_operand[node]
+        left, right = operands[scalar], operands[1 - scalar]
+        assert isinstance(left, Load)
+        assert isinstance(right, Load)
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
         stores: list[Store] = []
         if stored:
@@ -321,44 +329,47 @@ class Region:
 
             value = self._flat(expr.rewrite(root.expression, onto, on_load))
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
+        kept = tuple(a for d in body.out for a in dims.axes(d))
+        reduced = tuple(a for a in body.domain if a not in kept)
+        nest = Nest(kept, reduced, left, right, tuple(stores))
+        nest, roles = arranged(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
+        left, strip = self._operand("strip", node, nest.left, roles.strips, roles.row, roles.shape[0])
+        width = roles.shape[1] * (64 // node.dtype.itemsize)
+        right, panel = self._operand("panel", node, nest.right, roles.pack, roles.lane, width)
         kernel = Tile(
-            roles.outer, roles.row, roles.lane, roles.reduced, scalar, vector, tuple(stores), shape, panel, strip
-        )
+            roles.outer, roles.row, roles.lane, nest.reduced, left, right, nest.stores, roles.shape,
+            roles.unrolled, panel, strip,
+        )  # fmt: skip
         return tile_unit(kernel, [node, *(r.node for r in fused)])
 
     def _operand(
-        self, name: str, node: Node, index: Sequence[Dim], others: Sequence[Axis] | None, axis: Axis, width: int
+        self, name: str, node: Node, operand: Load, others: Sequence[Axis] | None, axis: Axis, width: int
     ) -> tuple[Load, Axis | None]:
         """Return how a tile reads an operand: where it lies or, given its other axes, from a copy in panels along the axis."""
-        panel = None
         if others is None:
-            buffer, offset = self._buffer(node), flat_offset(index, node.shape)
-        else:
-            panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
-            buffer = self._pack(node, index, others, axis, width)
-            inside = DimExpr.of(axis) - width * DimExpr.of(panel)
-            place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
-            offset = flat_offset(place, self.draft.buffers[buffer].shape)
-        found = expr.load(buffer, (offset,), node.dtype)
+            return operand, None
+        panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
+        buffer = self._pack(node, operand, others, axis, width)
+        inside = DimExpr.of(axis) - width * DimExpr.of(panel)
+        place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
+        found = expr.load(buffer, (flat_offset(place, self.draft.buffers[buffer].shape),), operand.dtype)
         assert isinstance(found, Load)
         return found, panel
 
-    def _pack(self, node: Node, index: Sequence[Dim], others: Sequence[Axis], lane: Axis, width: int) -> int:
+    def _pack(self, node: Node, operand: Load, others: Sequence[Axis], lane: Axis, width: int) -> int:
         """Copy an operand into panels of `width` along an axis, each contiguous along the others; return the copy's buffer."""
-        order = (*(index.index(DimExpr.of(a)) for a in (*others, lane)), width)
-        key = (self._buffer(node), order)
+        shape = (dims.floordiv(lane.extent + width - 1, width), *(a.extent for a in others), width)
+        axes = axes_of(shape)
+        position = DimExpr.of(axes[0]) * width + DimExpr.of(axes[-1])
+        at = {a: DimExpr.of(b) for a, b in zip(others, axes[1:-1], strict=True)} | {lane: position}
+        place = dims.substitute(operand.index[0], at)
+        key = (operand.source, place)
         if key not in self.packed:
-            panels = dims.floordiv(lane.extent + width - 1, width)
-            shape = (panels, *(a.extent for a in others), width)
-            self.packed[key] = self.draft.temporary("panels", TensorType(shape, node.dtype))
-            axes = axes_of(shape)
-            position = DimExpr.of(axes[0]) * width + DimExpr.of(axes[-1])
-            at = {a: DimExpr.of(b) for a, b in zip(others, axes[1:-1], strict=True)} | {lane: position}
-            place = flat_offset([dims.substitute(d, at) for d in index], node.shape)
-            value = expr.load(key[0], (place,), node.dtype, expr.within(position, 0, lane.extent))
+            self.packed[key] = self.draft.temporary("panels", TensorType(shape, operand.dtype))
+            value = expr.load(operand.source, (place,), operand.dtype, expr.within(position, 0, lane.extent))
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
             copy = Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),))
-            units = self.prologue if key[0] in self.invariant else self.units
+            units = self.prologue if operand.source in self.invariant else self.units
             units.append(map_unit(copy, [node], late=False))
         return self.packed[key]
 

@@ -1,0 +1,305 @@
+"""The loop nest of a contraction: axes merged where memory walks them as one, then each given its part in a register tile.
+
+The tile's rows are an axis of the result and of the operand that is read by elements; its lanes an axis of the result
+that is contiguous in the operand that is read by vectors. A convolution is the same nest as a matrix product: the row of
+its image that a row of the kernel covers is contiguous, so (tap, channel) is one summed axis, and its output columns are
+rows of the tile, as are (tap, channel) of its weight's gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from graphc import dims
+from graphc.dims import Atom, Axis, Dim, DimExpr
+from graphc.loops.expr import Load, Rewriter
+from graphc.loops.kernels import Store, index_dims_of, walk_as_one
+from graphc.simd.levels import Level
+
+# Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
+FAR, DEEP, MANY_ROWS = 512, 64, 64
+# Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
+WIDE = 128
+# What a symbol counts as where sizes are weighed.
+USUAL = 64
+# Products that each pipeline must have under way at once, and what a step of a tile costs besides, in cycles.
+LATENCY, STEP = 4, 0.5
+# Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
+UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
+# How much more a tile takes if a part of the rows is left over.
+UNEVEN = 1.02
+
+
+@dataclass(frozen=True)
+class Nest:
+    """accumulator[kept] = sum over `reduced` of left * right, then the stores; the last kept axis is the lanes'.
+
+    `right` varies along the lanes and not along the rows; every load and store has one flat offset.
+    """
+
+    kept: tuple[Axis, ...]
+    reduced: tuple[Axis, ...]
+    left: Load
+    right: Load
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The parts that a nest's axes play, and the register tile: rows, vectors.
+
+    `unrolled` is a summed axis that is walked so many positions at a time, or None. `pack`: the vector operand is copied
+    into panels first; its other axes, in their order in a panel. `strips`: likewise for the scalar operand, whose rows
+    are copied side by side.
+    """
+
+    outer: tuple[Axis, ...]
+    row: Axis
+    lane: Axis
+    shape: tuple[int, int]
+    unrolled: tuple[Axis, int] | None
+    pack: tuple[Axis, ...] | None
+    strips: tuple[Axis, ...] | None
+
+
+def arranged(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> tuple[Nest, Roles]:
+    """Return the nest with its axes merged, and their parts; `size_of` gives the number of elements of a buffer.
+
+    A kernel's taps along a row may stay an axis of their own, to be unrolled: then one element of the image serves
+    several rows of the tile.
+    """
+    nest = _without_single(nest)
+    whole = _collapsed(nest, None)
+    options: list[tuple[Nest, tuple[Axis, int] | None]] = [(whole, None)]
+    for axis in nest.reduced:
+        if isinstance(axis.extent, int) and axis.extent in UNROLLED:
+            options.append((_collapsed(nest, axis), (axis, axis.extent)))
+    for axis in whole.reduced:
+        counts = [n for n in UNROLLED if n < _magnitude(axis.extent) and dims.remainder(axis.extent, n) == 0]
+        options += [(whole, (axis, count)) for count in counts]
+    best: tuple[float, float, Nest, _Choice] | None = None
+    for option, unrolled in options:
+        choice = _choice(option, level, unrolled)
+        # A longer body takes longer to compile: it must bring something.
+        cost = choice.cost / GAIN if unrolled is None else choice.cost
+        if best is None or (cost, choice.distance) < best[:2]:
+            best = (cost, choice.distance, option, choice)
+    assert best is not None
+    _, _, nest, choice = best
+    return nest, _roles(nest, choice, size_of)
+
+
+def _collapsed(nest: Nest, apart: Axis | None) -> Nest:
+    """Return the nest with every pair of axes merged that all its offsets walk as one, but for the axis `apart`."""
+    while (merged := _merged_once(nest, apart)) is not None:
+        nest = merged
+    return nest
+
+
+def _merged_once(nest: Nest, apart: Axis | None) -> Nest | None:
+    operands = [nest.left.index[0], nest.right.index[0]]
+    found = [*operands, *(s.offset for s in nest.stores), *index_dims_of([s.value for s in nest.stores])]
+    for inner in reversed(nest.kept):
+        for outer in nest.kept[:-1]:
+            if outer != inner and walk_as_one(found, outer, inner) and _has_row(nest, without=outer, merged=inner):
+                return _joined(nest, outer, inner)
+    for inner in reversed(nest.reduced):
+        for outer in nest.reduced:
+            if apart not in (outer, inner) and outer != inner and walk_as_one(operands, outer, inner):
+                return _joined(nest, outer, inner)
+    return None
+
+
+def _joined(nest: Nest, outer: Axis, inner: Axis) -> Nest:
+    joint = Axis(inner.name, outer.extent * inner.extent)
+    nest = _substituted(nest, {outer: 0, inner: DimExpr.of(joint)})
+
+    def renamed(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+        return tuple(joint if a == inner else a for a in axes if a != outer)
+
+    return replace(nest, kept=renamed(nest.kept), reduced=renamed(nest.reduced))
+
+
+def _without_single(nest: Nest) -> Nest:
+    """Drop axes of extent 1, but for the lanes, the last axis that rows can be, and the last one that is summed."""
+    for axis in [*nest.kept[:-1], *nest.reduced]:
+        others = [a for a in nest.reduced if a != axis]
+        if axis.extent == 1 and (others if axis in nest.reduced else _has_row(nest, without=axis)):
+            kept = tuple(a for a in nest.kept if a != axis)
+            nest = replace(_substituted(nest, {axis: 0}), kept=kept, reduced=tuple(others))
+    return nest
+
+
+def _has_row(nest: Nest, without: Axis, merged: Axis | None = None) -> bool:
+    """Whether an axis that can be the tile's rows is left when one goes, or becomes part of another."""
+    rows = row_candidates(nest)
+    return without not in rows or merged in rows or len(rows) > 1
+
+
+def _substituted(nest: Nest, replacement: dict[Atom, Dim]) -> Nest:
+    rewriter = Rewriter(replacement)
+    left, right = rewriter(nest.left), rewriter(nest.right)
+    assert isinstance(left, Load)
+    assert isinstance(right, Load)
+    stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in nest.stores)
+    return replace(nest, left=left, right=right, stores=tuple(stores))
+
+
+def row_candidates(nest: Nest) -> list[Axis]:
+    """Return the axes that can be the tile's rows: kept ones that only the scalar operand varies along."""
+    left, right = dims.axes(nest.left.index[0]), dims.axes(nest.right.index[0])
+    return [a for a in nest.kept[:-1] if a in left and a not in right]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A register tile for one nest: its cost in cycles for a vector of products, and how far apart its rows lie."""
+
+    cost: float
+    distance: float
+    row: Axis
+    shape: tuple[int, int]
+    unrolled: tuple[Axis, int] | None
+
+
+def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Choice:
+    """Return the best tile of a nest with this axis unrolled."""
+    lane, left = nest.kept[-1], nest.left.index[0]
+    choices: list[_Choice] = []
+    for row in row_candidates(nest):
+        stride = _slope(left, row)
+        axis, count = unrolled or (None, 1)
+        reach = _slope(left, axis) if axis is not None else 0
+        is_shared = isinstance(stride, int) and isinstance(reach, int)
+
+        def reads(
+            rows: int, *, shared: bool = is_shared, count: int = count, reach: Dim = reach, by: Dim = stride
+        ) -> int:
+            return len({t * by + u * reach for t in range(rows) for u in range(count)}) if shared else rows * count
+
+        steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads)
+        cost, shape = tile_shape(steps, row.extent, lane.extent)
+        choices.append(_Choice(round(cost, 3), _magnitude(stride), row, shape, unrolled))
+    # Neighbouring rows that lie close together share lines of the cache: that decides between equal tiles.
+    return min(choices, key=lambda c: (c.cost, c.distance))
+
+
+def _roles(nest: Nest, choice: _Choice, size_of: Callable[[int], Dim]) -> Roles:
+    row, lane = choice.row, nest.kept[-1]
+    left, right = nest.left.index[0], nest.right.index[0]
+    outer = tuple(a for a in nest.kept if a not in (row, lane))
+    pack = strips = None
+    if _slope(right, lane) != 1 or _is_scattered(nest, row, size_of):
+        pack = _by_stride(right, without=lane)
+    is_wide = not isinstance(lane.extent, int) or lane.extent >= WIDE
+    if is_wide and lane not in dims.axes(left) and _is_transposed(nest, row, size_of):
+        strips = _by_stride(left, without=row)
+    return Roles(outer, row, lane, choice.shape, choice.unrolled, pack, strips)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a step of a tile's sum costs on a CPU level: `count` positions of it at once, in logical vectors of `lanes`.
+
+    `both`: both operands are read by vectors. `reads` gives the different elements of the scalar operand, by rows.
+    """
+
+    level: Level
+    lanes: int
+    both: bool
+    count: int
+    reads: Callable[[int], int]
+
+    @property
+    def parts(self) -> int:
+        """Registers of a logical vector."""
+        return max(1, 512 // self.level.register_bits)
+
+    def most_rows(self, vectors: int) -> int:
+        """Rows for which the accumulators, the vector operand and one spread element fit the registers."""
+        budget = self.level.registers // self.parts - 1
+        return min(24, (budget - vectors * self.count) // vectors)
+
+    def cycles(self, rows: int, vectors: int) -> float:
+        """Products, loads, two of each a cycle, or the latency of a product: whatever takes longest."""
+        products = rows * vectors * self.count * self.parts
+        reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
+        loads = reads + vectors * self.count * self.parts
+        return (max(products / 2, loads / 2, LATENCY) + STEP) / self.count
+
+
+def tile_shape(steps: Steps, rows: Dim, lanes: Dim) -> tuple[float, tuple[int, int]]:
+    """Return the cost of the best register tile for a vector of products, in cycles, and its rows and vectors."""
+    extent, width = max(_magnitude(rows), 1), max(_magnitude(lanes), 1)
+    # Few registers: one vector, for wider tiles leave no room for rows.
+    widest = 4 if steps.parts == 1 else 1
+    found: list[tuple[float, int, int, int]] = []
+    for vectors in range(1, min(widest, -(-width // steps.lanes)) + 1):
+        most = steps.most_rows(vectors)
+        if not isinstance(rows, int) and _factor(rows) < USUAL:
+            most = min(8, most)  # there may be few
+        for count in range(1, min(max(most, 1 if vectors == 1 else 0), extent) + 1):
+            blocks = -(-extent // count) if isinstance(rows, int) else extent / count
+            if dims.remainder(rows, count) != 0:
+                blocks *= UNEVEN
+            whole, rest = divmod(width, vectors * steps.lanes)
+            cycles = whole * steps.cycles(count, vectors) + -(-rest // steps.lanes) * steps.cycles(count, 1)
+            # Among equals two vectors, then many rows: fewer loads, fewer pieces.
+            cost = round(blocks * cycles / extent / -(-width // steps.lanes), 3)
+            found.append((cost, abs(vectors - 2), -count, vectors))
+    cost, _, count, vectors = min(found)
+    return cost, (-count, vectors)
+
+
+def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
+    """Whether neighbouring rows lie side by side and the summed elements of one row far apart.
+
+    Then each step of a sum reads another page, and strides of a power of two fall into a few sets of the cache.
+    """
+    left = nest.left.index[0]
+    strides = [_slope(left, a) for a in nest.reduced if a in dims.axes(left)]
+    far = all(not isinstance(stride, int) or abs(stride) >= FAR // 2 for stride in strides)
+    return far and _slope(left, row) == 1 and _is_read_once(nest.left, size_of)
+
+
+def _is_scattered(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
+    """Whether the rows of the vector operand lie so far apart, and are read so often, that a copy pays.
+
+    Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
+    copy reads each element once; the contraction reads it once for every block of rows.
+    """
+    right, lane = nest.right.index[0], nest.kept[-1]
+    others = [a for a in dims.axes(right) if a != lane]
+    strides = [_slope(right, a) for a in others]
+    depth = dims.product(a.extent for a in others)
+    is_far = bool(strides) and all(isinstance(stride, int) and abs(stride) >= FAR for stride in strides)
+    is_deep = not isinstance(depth, int) or depth >= DEEP
+    is_often = not isinstance(row.extent, int) or row.extent >= MANY_ROWS
+    return is_far and is_deep and is_often and _is_read_once(nest.right, size_of)
+
+
+def _is_read_once(operand: Load, size_of: Callable[[int], Dim]) -> bool:
+    """Whether a copy of what is read is no larger than the array: not so for the overlapping windows of an image."""
+    read = dims.product(a.extent for a in dims.axes(operand.index[0]))
+    return dims.is_nonnegative(size_of(operand.source) - read)
+
+
+def _by_stride(offset: Dim, without: Axis) -> tuple[Axis, ...]:
+    others = [a for a in dims.axes(offset) if a != without]
+    return tuple(sorted(others, key=lambda a: (-_magnitude(_slope(offset, a)), a.name)))
+
+
+def _slope(offset: Dim, axis: Axis) -> Dim:
+    slope, _ = dims.linear(offset, axis)
+    assert slope is not None
+    return slope
+
+
+def _magnitude(dim: Dim) -> int:
+    return abs(dims.evaluate(dim, dict.fromkeys(dims.symbols(dim), USUAL)))
+
+
+def _factor(dim: Dim) -> int:
+    """Return the number that a product of symbols is multiplied by; 1 for a sum."""
+    return dim.terms[0][1] if isinstance(dim, DimExpr) and len(dim.terms) == 1 else 1

@@ -1,0 +1,211 @@
+"""Single convolution layers: forward, input gradient and weight gradient, in per cent of the FMA peak of the same run.
+
+    python -m tests.benchmarks.convolutions [--net resnet20 ...] [--batch 1 32] [--threads 1 2] [--torch]
+
+Depthwise layers are bound by memory: their figure is the bytes of image and result as per cent of what a copy of as many
+bytes reaches. Each layer is measured in turns with the peak (and torch, channels last), best of `--rounds` blocks.
+"""
+
+import argparse
+import ctypes
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+import graphc
+from graphc.emit.loader import Loader
+from graphc.emit.objects import compile_kernel
+from graphc.simd.levels import host_level
+
+CHAINS, STEPS = 24, 20_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of square images: side, channels in and out, kernel, stride, padding."""
+
+    side: int
+    channels: int
+    filters: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    depthwise: bool = False
+
+    @property
+    def result(self):
+        """The side of the result."""
+        return (self.side + 2 * self.padding - self.kernel) // self.stride + 1
+
+    def operations(self, batch):
+        """Multiplications and additions of one product."""
+        depth = 1 if self.depthwise else self.channels
+        return 2 * batch * self.result**2 * self.filters * self.kernel**2 * depth
+
+    def bytes(self, batch):
+        """Bytes of image and result."""
+        return 4 * batch * (self.side**2 * self.channels + self.result**2 * self.filters)
+
+    def __str__(self):
+        kind = "depthwise " if self.depthwise else ""
+        return (
+            f"{kind}{self.kernel}x{self.kernel}/{self.stride} {self.side}x{self.side}x{self.channels}->{self.filters}"
+        )
+
+
+NETS = {
+    "lenet": [Layer(28, 1, 6, 5, 1, 2), Layer(14, 6, 16, 5)],
+    "cnn": [Layer(28, 1, 32, 3, 1, 1), Layer(28, 32, 64, 3, 1, 1)],
+    "resnet20": [
+        Layer(32, 3, 16, 3, 1, 1), Layer(32, 16, 16, 3, 1, 1), Layer(32, 16, 32, 3, 2, 1), Layer(32, 16, 32, 1, 2),
+        Layer(16, 32, 32, 3, 1, 1), Layer(16, 32, 64, 3, 2, 1), Layer(16, 32, 64, 1, 2), Layer(8, 64, 64, 3, 1, 1),
+    ],
+    "resnet50": [
+        Layer(224, 3, 64, 7, 2, 3), Layer(56, 64, 64, 1), Layer(56, 64, 64, 3, 1, 1), Layer(56, 64, 256, 1),
+        Layer(56, 256, 64, 1), Layer(56, 256, 128, 1), Layer(56, 128, 128, 3, 2, 1), Layer(56, 256, 512, 1, 2),
+        Layer(28, 128, 128, 3, 1, 1), Layer(28, 512, 128, 1), Layer(28, 256, 256, 3, 2, 1),
+        Layer(14, 256, 256, 3, 1, 1), Layer(14, 1024, 256, 1), Layer(14, 512, 512, 3, 2, 1),
+        Layer(7, 512, 512, 3, 1, 1), Layer(7, 2048, 512, 1),
+    ],
+    "mobilenet": [
+        Layer(112, 32, 32, 3, 1, 1, True), Layer(112, 64, 64, 3, 2, 1, True), Layer(56, 128, 128, 3, 1, 1, True),
+        Layer(28, 256, 256, 3, 1, 1, True), Layer(14, 512, 512, 3, 1, 1, True), Layer(7, 1024, 1024, 3, 1, 1, True),
+    ],
+}  # fmt: skip
+PARTS = ("forward", "input", "weight")
+
+
+def peak(threads):
+    """Return a callable that makes nothing but FMA in registers, on each thread, and how many operations it makes."""
+    chains = [f"c{k}" for k in range(CHAINS)]
+    text = "\n".join(
+        (
+            "def fma_peak(args, thread, threads):",
+            "    at = word(args, 0)",
+            *(f"    {c} = f32x16(0.0)" for c in chains),
+            f"    for i in range({STEPS}):",
+            "        a = f32x16(load_f32(at))",
+            *(f"        {c} = fma(a, a, {c})" for c in chains),
+            f"    store({' + '.join(chains)}, at + 64 * (1 + thread))",
+        )
+    )
+    loader = Loader({"fma_peak": compile_kernel(text + "\n", "fma_peak", host_level())})
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(loader.address("fma_peak"))
+    room = np.zeros(64, np.float32)
+    words = np.array([room.ctypes.data], np.int64)
+
+    def run(keep=(loader, room, words)):
+        call(words.ctypes.data, 0, threads)
+
+    return run, 2 * 16 * CHAINS * STEPS
+
+
+def ours(layer, batch, threads):
+    """Return a bound call for each part."""
+    draw = np.random.default_rng(0)
+    weight_shape = (layer.kernel, layer.kernel, 1 if layer.depthwise else layer.channels, layer.filters)
+    x = graphc.input("x", ("batch", layer.side, layer.side, layer.channels))
+    w = graphc.parameter(draw.normal(size=weight_shape).astype("float32"), "w")
+    groups = {"groups": layer.channels} if layer.depthwise else {}
+    y = graphc.conv2d(x, w, stride=layer.stride, padding=layer.padding, **groups)
+    g = graphc.input("g", ("batch", layer.result, layer.result, layer.filters))
+    dx, dw = graphc.vjp(y, [x, w], g)
+    image = draw.normal(size=(batch, layer.side, layer.side, layer.channels)).astype("float32")
+    cotangent = draw.normal(size=(batch, layer.result, layer.result, layer.filters)).astype("float32")
+    return {
+        "forward": graphc.compile([x], y, threads=threads).bind(image),
+        "input": graphc.compile([g], dx, threads=threads).bind(cotangent),
+        "weight": graphc.compile([x, g], dw, threads=threads).bind(image, cotangent),
+    }
+
+
+def torchs(layer, batch, threads):
+    """Return torch's calls, channels last."""
+    import torch
+
+    torch.set_num_threads(threads)
+    last = torch.channels_last
+    groups = layer.channels if layer.depthwise else 1
+    image = torch.randn(batch, layer.channels, layer.side, layer.side).to(memory_format=last)
+    weight = torch.randn(layer.filters, layer.channels // groups, layer.kernel, layer.kernel).to(memory_format=last)
+    cotangent = torch.randn(batch, layer.filters, layer.result, layer.result).to(memory_format=last)
+    stride, padding = [layer.stride] * 2, [layer.padding] * 2
+
+    def backward(mask):
+        torch.ops.aten.convolution_backward(
+            cotangent, image, weight, None, stride, padding, [1, 1], False, [0, 0], groups, mask
+        )
+
+    return {
+        "forward": lambda: torch.nn.functional.conv2d(image, weight, None, stride, padding, groups=groups),
+        "input": lambda: backward([True, False, False]),
+        "weight": lambda: backward([False, True, False]),
+    }
+
+
+def copying(layer, batch):
+    """Return a copy of as many bytes as image and result have together, half read and half written."""
+    source = np.ones(layer.bytes(batch) // 8, np.float32)
+    target = np.empty_like(source)
+    return lambda: np.copyto(target, source)
+
+
+def best(runs, rounds, block=0.01):
+    """Return the least seconds of each run, measured in turns in blocks of about `block` seconds."""
+    counts = {}
+    for name, run in runs.items():
+        run()
+        start = time.perf_counter()
+        run()
+        counts[name] = max(1, int(block / max(time.perf_counter() - start, 1e-7)))
+    least = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                run()
+            least[name] = min(least[name], (time.perf_counter() - start) / counts[name])
+    return least
+
+
+def measure(layer, batch, threads, rounds, *, beside_torch):
+    """Return {who: [per cent of the limit for each part]}."""
+    fma, operations = peak(1)
+    runs = {("peak", ""): fma, ("copy", ""): copying(layer, batch)}
+    runs |= {("graphc", part): run for part, run in ours(layer, batch, threads).items()}
+    if beside_torch:
+        runs |= {("torch", part): run for part, run in torchs(layer, batch, threads).items()}
+    least = best(runs, rounds)
+    limit = layer.operations(batch) / (operations / least["peak", ""] * threads)
+    if layer.depthwise:
+        limit = least["copy", ""]
+    who = ("graphc", "torch") if beside_torch else ("graphc",)
+    return {one: [100 * limit / least[one, part] for part in PARTS] for one in who}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", nargs="*", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--batch", nargs="*", type=int, default=[1, 32])
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--layers", nargs="*", type=int, help="numbers of layers within the net; all unless given")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--torch", action="store_true", help="measure torch too (not a dependency)")
+    options = parser.parse_args()
+    heads = [f"{who} {part}" for who in (("graphc", "torch") if options.torch else ("graphc",)) for part in PARTS]
+    print("| net | layer | batch | threads | " + " | ".join(heads) + " |")
+    print("|---|---|---|---|" + "---|" * len(heads))
+    for net in options.net:
+        for number, layer in enumerate(NETS[net]):
+            if options.layers and number not in options.layers:
+                continue
+            for batch in options.batch:
+                for threads in options.threads:
+                    found = measure(layer, batch, threads, options.rounds, beside_torch=options.torch)
+                    cells = [f"{figure:.0f}" for figures in found.values() for figure in figures]
+                    print(f"| {net} | {layer} | {batch} | {threads} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
