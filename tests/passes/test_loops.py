@@ -14,7 +14,7 @@ from graphc.passes import PASSES, hoist, keep_residuals, run_passes
 from graphc.schedule.plan import KernelCall, Repeat
 from graphc.simd.levels import LEVELS
 
-T, B, I, H = 4, 2, 3, 3
+T, B, F, H = 4, 2, 3, 3
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 RNG = np.random.default_rng(5)
 
@@ -44,13 +44,13 @@ def cell(kind, wx, wh, b):
 
 def parameters(kind):
     width = GATES[kind] * H
-    shapes = {"wx": (I, width), "wh": (H, width), "b": (width,)}
+    shapes = {"wx": (F, width), "wh": (H, width), "b": (width,)}
     return [graphc.parameter(RNG.normal(size=s) * 0.5, name) for name, s in shapes.items()]
 
 
 def losses(kind, weights, **options):
     """The loss of a scan and of the same steps in a Python loop."""
-    x = graphc.input("x", (T, B, I), "float64")
+    x = graphc.input("x", (T, B, F), "float64")
     step, zero = cell(kind, *weights), graphc.zeros((B, H), "float64")
     first = (zero, zero) if kind == "lstm" else zero
     rows = graphc.scan(step, first, x, **options)[1]
@@ -81,7 +81,7 @@ def test_derivatives_to_second_order_are_those_of_the_unrolled_graph(kind):
     graph = Graph((x,), tuple(outputs))
     passed = run_passes(graph)
     assert sum(not node.op.lean for node in scans(passed)) >= 3
-    feeds = {x: RNG.normal(size=(T, B, I))}
+    feeds = {x: RNG.normal(size=(T, B, F))}
     found = graphc.evaluate(list(passed.outputs), feeds)
     half = len(found) // 2
     for a, b in zip(found[:half], found[half:], strict=True):
@@ -93,7 +93,7 @@ def test_compiled_gradients_agree_with_those_whose_loops_keep_everything(kind):
     weights = parameters(kind)
     x, loss, _ = losses(kind, weights)
     graph = Graph((x,), (loss, *graphc.grad(loss, [*weights, x])))
-    feeds = {x: RNG.normal(size=(T, B, I))}
+    feeds = {x: RNG.normal(size=(T, B, F))}
     plain = graph
     for step in PASSES:
         plain = plain if step in (hoist, keep_residuals) else step(plain)
@@ -115,7 +115,7 @@ def test_one_projection_before_the_loop_and_one_weight_gradient_after_it(kind):
     for scan in (forward, backward):  # only the product with the state that recurs is left in each step
         assert len(contractions(scan.op.step.nodes())) == 1
     outside = sorted(node.shape for node in contractions(graph.nodes()))
-    assert outside == sorted([(T, B, width), (I, width), (H, width)])
+    assert outside == sorted([(T, B, width), (F, width), (H, width)])
     # And the plan has them in this order: a projection, a loop, a loop, two gradients of weights.
     plan = plan_of(graph, LEVELS["x86-64-v3"])
     kinds = ["loop" if isinstance(step, Repeat) else "" for step in plan.steps]
@@ -123,7 +123,7 @@ def test_one_projection_before_the_loop_and_one_weight_gradient_after_it(kind):
     loops = [k for k, kind in enumerate(kinds) if kind]
     assert len(loops) == 2
     assert (T, B, width) in names[: loops[0]]
-    assert {(I, width), (H, width)} <= set(names[loops[1] :])
+    assert {(F, width), (H, width)} <= set(names[loops[1] :])
 
 
 def test_the_backward_loop_makes_no_activation_again():
