@@ -47,7 +47,26 @@ def dense(about, batch, widths):
     return Row(about, classified(batch, widths[0], widths[-1]), dense_flops(batch, widths), {"batch": batch})
 
 
+def sequence(about, batch, time, width, hidden, gates):
+    """A row of one recurrent layer, time first, whose last state goes to ten classes.
+
+    A step's products: of the input forward and for its weights, of the state forward, for it and for its weights.
+    """
+    flops = 2 * batch * (time * gates * hidden * (2 * width + 3 * hidden) + 3 * hidden * 10)
+    return Row(
+        about,
+        lambda generator: (
+            generator.normal(size=(time, batch, width)).astype("float32"),
+            generator.integers(0, 10, batch),
+        ),
+        flops,
+        {"time": time, "batch": batch},
+    )
+
+
 WIDTHS = {"mlp_tiny": (2, 32, 32, 2), "mlp": (784, 256, 128, 10), "mlp_big": (784, 1024, 1024, 10)}
+# Kind, features, hidden units, gates.
+RECURRENT = {"rnn": ("RNN", 16, 64, 1), "lstm": ("LSTM", 32, 128, 4), "gru": ("GRU", 32, 128, 3)}
 DEEP = {"layers": 20, "width": 128, "classes": 10}
 
 ROWS = {
@@ -59,4 +78,7 @@ ROWS = {
         64,
         (*[DEEP["width"]] * (DEEP["layers"] + 1), DEEP["classes"]),
     ),
+    "rnn": sequence("16-64, T=50, batch 32", 32, 50, 16, 64, 1),
+    "lstm": sequence("32-128, T=64, batch 32", 32, 64, 32, 128, 4),
+    "gru": sequence("32-128, T=64, batch 32", 32, 64, 32, 128, 3),
 }

@@ -1,11 +1,12 @@
 """The rows in graphc: NAME() returns x, y and the loss; `Steps` trains them."""
 
+import functools
 import itertools
 
 import graphc
 from graphc import nn, optim
 from tests.benchmarks.counts import footprint
-from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, RECURRENT, ROWS, WIDTHS
 
 
 def _classified(net, width):
@@ -33,11 +34,18 @@ def _deep_mlp():
     return _classified(nn.Sequential(*blocks, nn.Linear(DEEP["width"], DEEP["classes"])), DEEP["width"])
 
 
+def _recurrent(kind, width, hidden, gates):
+    x, y = graphc.input("x", ("time", "batch", width)), graphc.input("y", ("batch",), "int64")
+    outputs, _ = getattr(nn, kind)(width, hidden)(x)
+    return x, y, nn.cross_entropy(nn.Linear(hidden, 10)(outputs[-1]), y)
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], nn.ReLU),
     "deep_mlp": _deep_mlp,
+    **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
 }
 
 

@@ -1,11 +1,12 @@
 """The rows in PyTorch: NAME() returns a module; `Steps` trains them, as they are or by torch.compile."""
 
+import functools
 import itertools
 
 import torch
 from torch import nn
 
-from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, RECURRENT, ROWS, WIDTHS
 
 
 def _mlp(widths, activation):
@@ -24,6 +25,17 @@ class Residual(nn.Module):
         return x + self.inner(x)
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one of its last output."""
+
+    def __init__(self, kind, width, hidden, gates):
+        super().__init__()
+        self.layer, self.head = getattr(nn, kind)(width, hidden), nn.Linear(hidden, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][-1])
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
@@ -31,6 +43,7 @@ MODELS = {
     "deep_mlp": lambda: nn.Sequential(
         *[Residual(DEEP["width"]) for _ in range(DEEP["layers"])], nn.Linear(DEEP["width"], DEEP["classes"])
     ),
+    **{row: functools.partial(Recurrent, *what) for row, what in RECURRENT.items()},
 }
 
 
