@@ -10,7 +10,6 @@ gradient on.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.operands import as_node, cast, common_dtype
+from graphc.records import record
 
 
 class Floor(Elementwise):
@@ -55,7 +55,7 @@ class Round(Elementwise):
     meaning = np.rint
 
 
-@dataclass(frozen=True)
+@record
 class Astype(Elementwise):
     """Conversion: floats to integers truncate and saturate (NaN gives 0), integers wrap, anything but 0 is true."""
 
@@ -77,10 +77,10 @@ class Astype(Elementwise):
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node | None:
         # Backward, the cotangent returns to the operand's dtype; `jvp` below carries tangents forward.
-        return cast(flow, node.inputs[0].dtype) if self.dtype.is_float else None
+        return cast(flow, node.inputs[0].dtype)
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return cast(tangents[0], self.dtype) if tangents[0] is not None and self.dtype.is_float else None
+        return None if tangents[0] is None else cast(tangents[0], self.dtype)
 
     def scalar(self, *values: Expr) -> Expr:
         return expr.cast(values[0], self.dtype)

@@ -9,7 +9,6 @@ Ties: max and min share the gradient evenly, as torch.amax; argmax takes the fir
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,9 +29,10 @@ from graphc.ops.gradient_control import stop_gradient
 from graphc.ops.movement import broadcast_to, expand_dims, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis
 from graphc.ops.positions import size as size_of
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Reduction(Op):
     """The family: `axes` (sorted) are combined and vanish from the shape."""
 
@@ -160,15 +160,7 @@ class Min(_Extreme):
         return np.min(x, self.axes)
 
 
-class _Constant(Reduction):
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
-
-
-class All(_Constant):
+class All(Reduction):
     """Whether all are true."""
 
     name = "all"
@@ -179,7 +171,7 @@ class All(_Constant):
         return np.all(x, self.axes)
 
 
-class Any_(_Constant):
+class Any_(Reduction):
     """Whether any is true."""
 
     name = "any"
@@ -190,7 +182,7 @@ class Any_(_Constant):
         return np.any(x, self.axes)
 
 
-class ArgMax(_Constant):
+class ArgMax(Reduction):
     """The position of the largest element along one axis: int64, the first of equals."""
 
     name = "argmax"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from graphc.ops.indexing import take_along_axis
 from graphc.ops.movement import moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, expand, floating, normalize_axes, normalize_axis, promoted
 from graphc.ops.positions import size as size_of
+from graphc.records import record
 
 
 def sort_rows(order: Any, values: Any) -> None:
@@ -62,7 +62,7 @@ def sort_rows(order: Any, values: Any) -> None:
                 root = child
 
 
-@dataclass(frozen=True)
+@record
 class ArgSort(Op):
     """The positions that sort each row of a matrix: stable, NaN last."""
 
@@ -76,12 +76,6 @@ class ArgSort(Op):
 
     def numpy(self, x: Any) -> Any:
         return np.argsort(x, axis=-1, kind="stable")
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         (x,) = batched
@@ -172,7 +166,7 @@ def search_rows(places: Any, ordered: Any, values: Any, right: Any) -> None:
             places[row, k] = low
 
 
-@dataclass(frozen=True)
+@record
 class SearchSorted(Op):
     """Where values (R, M) belong in sorted rows (R, N): int64, before equals, or after them if the last operand, (1,), is 1."""
 
@@ -191,12 +185,6 @@ class SearchSorted(Op):
         side = "right" if right[0] else "left"
         rows: list[Any] = [np.searchsorted(a, v, side) for a, v in zip(ordered, values, strict=True)]
         return np.array(rows, np.int64).reshape(values.shape)
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return (None,) * len(node.inputs)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         size = next(operand.shape[0] for operand in batched if operand is not None)

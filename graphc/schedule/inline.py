@@ -21,7 +21,7 @@ from graphc.graph.bodies import Body, Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
-from graphc.loops.kernels import flat_offset, free_axes
+from graphc.loops.kernels import flat_offset
 
 CHEAP = 8
 REPEATED = 24
@@ -140,8 +140,10 @@ class Inliner:
         body = self.bodies[node]
         return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
 
-    def store_repeated(self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool) -> None:
-        """Store what the kernel of `root` would compute more often than once an element."""
+    def store_repeated(
+        self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool, apart: bool
+    ) -> None:
+        """Store what the kernel of `root` would compute more often than once an element; with `apart`, reductions too."""
         everything = _real([*rows, *([lane] if lane else [])])
         identity = tuple(DimExpr.of(a) for a in (*rows, *([lane] if lane else [])))
         # The scopes that a value may be computed in, outermost first: once, once a row, once an element.
@@ -163,7 +165,12 @@ class Inliner:
                     at == used and (at - everything or (not at and everything) or at != scopes[_place(at, scopes)])
                     for at in self._reductions(node, index)
                 )
-                if repeats or misplaced or (commit and _has_check(self.bodies[node])):
+                if (
+                    repeats
+                    or misplaced
+                    or (commit and _has_check(self.bodies[node]))
+                    or (apart and self._reduces(node))
+                ):
                     self.stored.add(node)
                     continue
             body = self.bodies[node]
@@ -230,10 +237,9 @@ class Inliner:
             return True
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
-        memo: dict[Expr, frozenset[Axis]] = {}
         votes = 0
         for found in expr.walk(value):
-            if not isinstance(found, Reduce) or axes[-1] not in free_axes(found, memo):
+            if not isinstance(found, Reduce) or axes[-1] not in found.free:
                 continue
             for inner in expr.walk(found.value):
                 if isinstance(inner, Load) and isinstance(inner.source, Node):
@@ -263,7 +269,7 @@ def _axes(dim: Dim) -> set[Axis]:
     found = set(dims.axes(dim))
     for atom in dims.atoms(dim):
         if isinstance(atom, expr.Loaded):
-            found |= free_axes(atom.expr, {})
+            found |= atom.expr.free
     return found
 
 

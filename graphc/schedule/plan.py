@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,9 +19,11 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DTYPES, DType
+from graphc.parsing import parse
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """One storage slot.
 
@@ -45,14 +46,14 @@ class Buffer:
         return self.dtype.itemsize * dims.product(self.shape)
 
 
-@dataclass(frozen=True)
+@record
 class Address:
     """A kernel argument: the address of a buffer."""
 
     buffer: int
 
 
-@dataclass(frozen=True)
+@record
 class KernelCall:
     """One kernel on its buffers.
 
@@ -69,7 +70,7 @@ class KernelCall:
     commit: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Repeat:
     """Steps run `count` times; the named slices move one position each time, from the end if `reverse`."""
 
@@ -79,7 +80,7 @@ class Repeat:
     reverse: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """`then` if the bool scalar in buffer `predicate` is true, else `otherwise`."""
 
@@ -88,7 +89,7 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Leave:
     """Ends the Repeat whose step it is if the bool scalar in buffer `predicate` is false."""
 
@@ -101,7 +102,7 @@ ENDLESS = 2**40
 Step: TypeAlias = KernelCall | Repeat | Branch | Leave
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """All that a run needs but the machine code: kernels by name (their source), steps, buffers.
 
@@ -147,7 +148,7 @@ class Plan:
         data = json.loads(text)
         return Plan(
             tuple(
-                Buffer(n, name, DTYPES[dtype], tuple(dims.parse(d) for d in shape), kind, position, shares)
+                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares)
                 for n, (name, dtype, shape, kind, position, shares) in enumerate(data["buffers"])
             ),
             tuple(_step_from_json(s) for s in data["steps"]),
@@ -156,7 +157,7 @@ class Plan:
                 np.frombuffer(base64.b64decode(raw), dtype).reshape(shape) for dtype, shape, raw in data["constants"]
             ),
             tuple(
-                Requirement(dims.parse(left), relation, dims.parse(right), reason, origin)
+                Requirement(parse(left), relation, parse(right), reason, origin)
                 for left, relation, right, reason, origin in data["requirements"]
             ),
             tuple(data["sites"]),
@@ -199,10 +200,10 @@ def _step_to_json(step: Step) -> list[Any]:
 def _step_from_json(data: list[Any]) -> Step:
     match data:
         case ["call", kernel, words, reads, writes, units, work, commit]:
-            read = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in words)
-            return KernelCall(kernel, read, tuple(reads), tuple(writes), dims.parse(units), dims.parse(work), commit)
+            read = tuple(Address(w) if isinstance(w, int) else parse(w) for w in words)
+            return KernelCall(kernel, read, tuple(reads), tuple(writes), parse(units), parse(work), commit)
         case ["repeat", count, steps, slices, reverse]:
-            return Repeat(dims.parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
+            return Repeat(parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
         case ["branch", predicate, then, otherwise]:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)

@@ -63,8 +63,17 @@ PAGES = {
             "Reductions": ["graphc.ops.reduction"],
             "Running sums": ["graphc.ops.cumulative"],
             "Sorting": ["graphc.ops.sorting"],
-            "Products of arrays": ["graphc.ops.contraction", "graphc.ops.einsum", "graphc.ops.convolution"],
+            "Products of arrays": ["graphc.ops.contraction", "graphc.ops.einsum"],
             "Linear algebra (`graphc.linalg`)": ["graphc.ops.solving", "graphc.ops.decompositions"],
+        },
+    ),
+    "images": (
+        "Images and sequences",
+        {
+            "Convolutions": ["graphc.ops.convolution"],
+            "Pooling": ["graphc.ops.pooling"],
+            "Other sizes": ["graphc.ops.resampling"],
+            "Windows": ["graphc.ops.windows"],
         },
     ),
     "random": ("Random numbers", {"Draws": ["graphc.ops.random"], "Distributions": ["graphc.ops.distributions"]}),
@@ -73,6 +82,7 @@ PAGES = {
         {
             "Modules": ["graphc.nn.module", "graphc.nn.containers", "graphc.nn.shape"],
             "Layers": ["graphc.nn.linear", "graphc.nn.embedding", "graphc.nn.normalization", "graphc.nn.stochastic"],
+            "Layers of images and sequences": ["graphc.nn.convolution", "graphc.nn.pooling", "graphc.nn.channels"],
             "Recurrent layers": ["graphc.nn.recurrent", "graphc.nn.cells"],
             "Attention": [
                 "graphc.nn.attention",
@@ -103,7 +113,7 @@ PAGES = {
 MADE = {graphc.Node, graphc.Input, graphc.Parameter, graphc.State, graphc.Executable, graphc.DType, graphc.FlatFunction}
 # Modules about how something is made, which says nothing to its user.
 INTERNAL = {"graphc.graph.node", "graphc.compiler", "graphc.dims", "graphc.graph.types", "graphc.ops.nested"}
-INTERNAL |= {"graphc.ops.callback", "graphc.graph.graph", "graphc.ops.gradient_control"}
+INTERNAL |= {"graphc.ops.windows", "graphc.ops.callback", "graphc.graph.graph", "graphc.ops.gradient_control"}
 
 
 def public():
