@@ -120,7 +120,7 @@ def bits_of_network(predict, held_out):
     return nats / (len(starts) * half) / math.log(2)
 
 
-def main(steps: int = 1000, models: str = "gru,gpt", width: int = 128, count: int = 300) -> dict[str, float]:
+def main(steps: int = 600, models: str = "gru,gpt", width: int = 128, count: int = 300) -> dict[str, float]:
     """Train, and return the bits per character of each model."""
     graphc.seed(0)
     known, held_out, characters = texts()
@@ -141,7 +141,7 @@ def main(steps: int = 1000, models: str = "gru,gpt", width: int = 128, count: in
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000, help="training steps of 32 windows (default 1000)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of 32 windows (default 600)")
     parser.add_argument("--models", default="gru,gpt", help="which networks to train (default gru,gpt)")
     parser.add_argument(
         "--width", type=int, default=128, help="features of the GPT, half those of the GRU (default 128)"

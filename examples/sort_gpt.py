@@ -52,7 +52,7 @@ def written(predict, digits):
     return np.concatenate([read[:, LENGTH:], predict(read)[:, -1:]], axis=1)
 
 
-def main(steps: int = 1200, layers: int = 3) -> int:
+def main(steps: int = 800, layers: int = 3) -> int:
     """Train, and return how many of the 729 inputs are sorted."""
     graphc.seed(0)
     net = GPT(layers)
@@ -75,7 +75,7 @@ def main(steps: int = 1200, layers: int = 3) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1200, help="training steps of 64 rows (default 1200)")
+    parser.add_argument("--steps", type=int, default=800, help="training steps of 64 rows (default 800)")
     parser.add_argument("--layers", type=int, default=3, help="blocks of attention (default 3)")
     options = parser.parse_args()
     main(options.steps, options.layers)
