@@ -1,6 +1,7 @@
 """The arena beside its lower bound: the most bytes that are alive at any one step."""
 
 import random
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def lower_bound(plan, sizes):
     )
 
 
+@cache
 def plan_of(row):
     if row == "digits":
         return digits_step()[0].plan, {"batch": 50}
@@ -78,3 +80,31 @@ def test_the_arena_of_random_plans_is_close_to_the_lower_bound(threads):
 def test_planning_is_deterministic():
     plan = straight_plan(3)
     assert len({tuple(sorted(assign_memory(plan, {}, 2)[0].offsets.items())) for _ in range(3)}) == 1
+
+
+def fewest_barriers(layout):
+    """Walk the steps and stop only where one touches bytes that another has written, or read, since the last stop."""
+    count, since = 0, []
+    for call in layout.nodes:
+        touched = []
+        for access in call.accesses:
+            place = layout.offsets.get(access.storage)  # external buffers lie apart from the arena and from each other
+            low = place if place is not None else (access.storage + 1) << 48
+            touched.append((low, low + layout.nbytes[access.buffer], access.write, call.split))
+        if call.commits:
+            since = []
+        for low, high, write, split in touched:
+            if any(low < b and a < high and (write or w) and (split or s) for a, b, w, s in since):
+                count, since = count + 1, []
+                break
+        since += touched
+    return count
+
+
+@pytest.mark.parametrize("row", ["mlp", "mlp_big", "deep_mlp"])
+def test_threads_meet_no_more_often_than_the_steps_depend_on_each_other(row):
+    plan, sizes = plan_of(row)
+    layout, separations = assign_memory(plan, sizes, 2)
+    commits = {call.time for call in layout.nodes if call.commits}
+    assert len(separations - commits) == fewest_barriers(layout)
+    assert len(separations) < len(layout.nodes)
