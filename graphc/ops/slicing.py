@@ -4,6 +4,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -161,6 +162,8 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
     fill = _filling(value, node.dtype)
     if mode == "constant":
+        if fill == 0 and math.copysign(1, fill) < 0:  # equal to 0.0 as an attribute, and not as a value
+            return -pad(-node, widths, 0.0, interior)
         between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
         return make(Pad(low, high, between, fill), node)
     if mode not in _SPARE:

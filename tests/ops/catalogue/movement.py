@@ -134,6 +134,13 @@ ROWS = (
         ),
     ),
     Row(
+        "pad of both zeros",
+        lambda x: 1 / graphc.concat([graphc.pad(x, 1, zero, interior=(1,)) for zero in (-0.0, 0.0)]),
+        (f(2, low=0.5),),
+        lambda x: 1 / np.array([z for zero in (-0.0, 0.0) for z in (zero, x[0], zero, x[1], zero)], x.dtype),
+        derivable=False,
+    ),
+    Row(
         "pad of the largest integers",
         lambda x: graphc.pad(graphc.pad(x, 1, 2**63 - 1), 2, 2**53 + 1),
         (ints(3, low=-9, high=9),),
