@@ -325,6 +325,8 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
     if isinstance(dim, int) or not replacement:
         return dim
     mapping: dict[Atom, Dim] = dict(replacement.items())
+    if mapping.keys().isdisjoint(_mentioned(dim)):
+        return dim
     total: Dim = 0
     for monomial, count in dim.terms:
         term: Dim = count
@@ -484,7 +486,17 @@ def _atoms_of(dim: Dim) -> list[Atom]:
 
 
 def _mentions(atom: Atom, other: Atom) -> bool:
-    return not isinstance(atom, Axis) and any(other in atoms(part) for part in atom.parts())
+    return not isinstance(atom, Axis) and any(other in _mentioned(part) for part in atom.parts())
+
+
+@lru_cache(maxsize=65536)
+def _mentioned(dim: Dim) -> frozenset[Atom]:
+    """Return every atom in the dim, those in the extents of axes too."""
+    found: set[Atom] = set()
+    for atom in _atoms_of(dim):
+        found.add(atom)
+        found.update(*(_mentioned(part) for part in atom.parts()))
+    return frozenset(found)
 
 
 def _is_atom_nonnegative(atom: Atom) -> bool:

@@ -7,12 +7,13 @@ lanes likewise are masked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Axis, Dim
 from graphc.emit.writer import Block, Writer, factor
-from graphc.loops.expr import load
+from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
 
 
@@ -79,6 +80,7 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         side = inner.inner()
         for t in range(rows):
             side.add(f"row{t} = min({row.name} + {t}, {extent} - 1)")
+            side.add(f"step{t} = row{t} - {row.name}")
         _write_one(kernel, writer, side, vectors, full=False)
         inner.close(side, "else:")
     block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
@@ -86,7 +88,7 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
     rows, lanes = kernel.shape[0], writer.lanes
-    kind, size = kernel.left.dtype.short, kernel.left.dtype.itemsize
+    kind = kernel.left.dtype.short
     mask = f", {block.mask}" if block.mask else ""
     for t in range(rows):
         for v in range(vectors):
@@ -103,26 +105,22 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         chain.append((inner, f"for {axis.name} in range({extent}):"))
         inner = inner.inner(axis)
 
-    def position(offset: Dim, u: int) -> Dim:
-        if unrolled is None:
-            return offset
-        return dims.substitute(offset, {unrolled: u if unrolled.extent == count else DimExpr.of(unrolled) + u})
-
+    start: dict[Axis, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
+    right = _Operand.of(kernel.right, kernel, writer, block, inner, start)
+    left = _Operand.of(kernel.left, kernel, writer, block, inner, start)
     for u in range(count):
         for v in range(vectors):
-            at = _shifted(position(kernel.right.index[0], u), kernel.lane, v * lanes)
-            place = writer.address(kernel.right.source, at, size, inner)
-            inner.add(f"b{u}_{v} = load_{kind}x{lanes}({place}{mask})")
+            inner.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address('0', 0, u, v * lanes)}{mask})")
     both = kernel.lane in dims.axes(kernel.left.index[0])
-    for at, users in _left_elements(kernel, position, count, full=full).items():
+    for t, u, users in _left_elements(kernel, count, full=full):
+        row = str(t) if full else f"step{t}"
         if not both:
-            inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
+            inner.add(f"a = {kind}x{lanes}(load_{kind}({left.address(row, t, u, 0)}))")
         for v in range(vectors):
             if both:
-                place = writer.address(kernel.left.source, _shifted(at, kernel.lane, v * lanes), size, inner)
-                inner.add(f"a = load_{kind}x{lanes}({place}{mask})")
-            for t, u in users:
-                inner.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
+                inner.add(f"a = load_{kind}x{lanes}({left.address(row, t, u, v * lanes)}{mask})")
+            for at, by in users:
+                inner.add(f"c{at}_{v} = fma(a, b{by}_{v}, c{at}_{v})")
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
@@ -130,16 +128,55 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         _write_epilogue(kernel, writer, block, v, full=full)
 
 
-def _left_elements(
-    kernel: Tile, position: Callable[[Dim, int], Dim], count: int, *, full: bool
-) -> dict[Dim, list[tuple[int, int]]]:
-    """Return the offsets of the left operand, each with the rows and unrolled positions that read it, in order."""
-    users: dict[Dim, list[tuple[int, int]]] = {}
+@dataclass(frozen=True)
+class _Operand:
+    """How elements of an operand are addressed: from the first of a step, by distances between rows and unrolled positions."""
+
+    base: str
+    size: int
+    row: int | str
+    reach: int | str
+
+    @staticmethod
+    def of(
+        operand: Load, kernel: Tile, writer: Writer, outside: Block, inside: Block, start: Mapping[Axis, Dim]
+    ) -> _Operand:
+        """Write the first address in the innermost loop, and distances that are not known numbers outside of all loops."""
+        (offset,), size = operand.index, operand.dtype.itemsize
+        distances: list[int | str] = []
+        for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None):
+            slope = dims.linear(offset, axis)[0] if axis is not None else 0
+            assert slope is not None
+            if isinstance(slope, int):
+                distances.append(size * slope)
+            else:
+                distances.append(name := writer.fresh("stride"))
+                outside.add(f"{name} = {size} * ({writer.dim(slope, outside)})")
+        base = writer.fresh("at")
+        inside.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, start), size, inside)}")
+        return _Operand(base, size, *distances)
+
+    def address(self, row: str, t: int, u: int, lanes: int) -> str:
+        """Return the address that is so many rows (`row` is their name, or the number t), positions and lanes further."""
+        number, text = self.size * lanes, self.base
+        for name, count, distance in ((row, t, self.row), (str(u), u, self.reach)):
+            if isinstance(distance, int) and name == str(count):
+                number += count * distance
+            elif distance != 0 and count != 0:
+                text += f" + {name} * {distance}"
+        return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
+
+
+def _left_elements(kernel: Tile, count: int, *, full: bool) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """Return the elements of the left operand: a row and an unrolled position of each, and all that read it, in order."""
+    (offset,) = kernel.left.index
+    row = dims.linear(offset, kernel.row)[0] or 0
+    reach = (dims.linear(offset, kernel.unrolled[0])[0] or 0) if kernel.unrolled else 0
+    users: dict[object, list[tuple[int, int]]] = {}
     for t in range(kernel.shape[0]):
         for u in range(count):
-            at = _row(position(kernel.left.index[0], u), kernel.row, t, full=full)
-            users.setdefault(at, []).append((t, u))
-    return users
+            users.setdefault(row * t + reach * u if full else (t, u), []).append((t, u))
+    return [(*first, [first, *rest]) for first, *rest in users.values()]
 
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
@@ -164,13 +201,3 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full:
             writer.store(store, value, cell)
         column.close(cell, f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:" if guarded else None)
     block.close(column)
-
-
-def _shifted(offset: Dim, lane: Axis, by: int) -> Dim:
-    return dims.substitute(offset, {lane: DimExpr.of(lane) + by})
-
-
-def _row(offset: Dim, row: Axis, t: int, *, full: bool) -> Dim:
-    if full:
-        return dims.substitute(offset, {row: DimExpr.of(row) + t})
-    return dims.substitute(offset, {row: DimExpr.of(Axis(f"row{t}", 1))})

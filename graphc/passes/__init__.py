@@ -10,6 +10,7 @@ from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
+from graphc.passes.gather import gather
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.phase import fold_phase, refuse_unknown_phase
@@ -28,6 +29,7 @@ __all__ = [
     "exponentials",
     "fold",
     "fold_phase",
+    "gather",
     "join_pads",
     "merge_scans",
     "refuse_unknown_phase",
@@ -51,6 +53,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     merge_scans,
     drop_unused,
     absorb,
+    gather,
     cse,
 )
 

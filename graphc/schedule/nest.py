@@ -23,10 +23,10 @@ FAR, DEEP, MANY_ROWS = 512, 64, 64
 WIDE = 128
 # What a symbol counts as where sizes are weighed.
 USUAL = 64
-# Products that each pipeline must have under way at once, and what a step of a tile costs besides, in cycles.
-LATENCY, STEP = 4, 0.5
+# In cycles: how long a product takes, what a load costs (two can start in one), what a step of a tile costs besides.
+LATENCY, LOAD, STEP = 4, 0.57, 0.25
 # Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
-UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
+UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.1
 # How much more a tile takes if a part of the rows is left over.
 UNEVEN = 1.02
 
@@ -222,11 +222,11 @@ class Steps:
         return min(24, (budget - vectors * self.count) // vectors)
 
     def cycles(self, rows: int, vectors: int) -> float:
-        """Products, loads, two of each a cycle, or the latency of a product: whatever takes longest."""
+        """Products, two a cycle, loads, or the latency of a product: whatever takes longest."""
         products = rows * vectors * self.count * self.parts
         reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
         loads = reads + vectors * self.count * self.parts
-        return (max(products / 2, loads / 2, LATENCY) + STEP) / self.count
+        return (max(products / 2, loads * LOAD, LATENCY) + STEP) / self.count
 
 
 def tile_shape(steps: Steps, rows: Dim, lanes: Dim) -> tuple[float, tuple[int, int]]:
