@@ -21,6 +21,7 @@ from graphc.dtypes import (
 )
 from graphc.emit import cache
 from graphc.errors import (
+    AssignmentError,
     CallError,
     CompileError,
     DTypeError,
@@ -41,7 +42,6 @@ from graphc.flat import FlatFunction, flat_function
 from graphc.graph.elsewhere import OF_MODULE
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Node, Parameter, State, constant, input, parameter, state
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
@@ -90,7 +90,7 @@ from graphc.ops.comparison import (
 from graphc.ops.contraction import matmul
 from graphc.ops.control import cond, fori_loop, item, map, scan
 from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
-from graphc.ops.convolution import conv2d
+from graphc.ops.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
 from graphc.ops.custom_vjp import clip_gradient, custom_vjp
@@ -112,6 +112,16 @@ from graphc.ops.movement import (
     swapaxes,
 )
 from graphc.ops.native import native
+from graphc.ops.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 from graphc.ops.positions import arange, diagonal, eye, linspace, size, tril, triu
 from graphc.ops.random import bernoulli, normal, seed, uniform
 from graphc.ops.reduction import (
@@ -130,14 +140,18 @@ from graphc.ops.reduction import (
     var,
 )
 from graphc.ops.reduction import any_ as any
+from graphc.ops.resampling import interpolate
 from graphc.ops.slicing import flip, pad
 from graphc.ops.sorting import argsort, median, searchsorted, sort, topk
 from graphc.ops.trigonometric import acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, sin, sinh, tan, tanh
 from graphc.ops.user import elementwise
 from graphc.ops.while_loop import while_loop
+from graphc.ops.windows import fold, unfold
+from graphc.origin import refuse_attribute
 from graphc.train import History, fit
 
 __all__ = [
+    "AssignmentError",
     "CallError",
     "CompileError",
     "DType",
@@ -167,6 +181,10 @@ __all__ = [
     "abs",
     "acos",
     "acosh",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "add",
     "all",
     "any",
@@ -180,6 +198,8 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "avg_pool1d",
+    "avg_pool2d",
     "bernoulli",
     "bitwise_and",
     "bitwise_invert",
@@ -200,7 +220,10 @@ __all__ = [
     "concat",
     "cond",
     "constant",
+    "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cos",
     "cosh",
     "cumulative_prod",
@@ -232,6 +255,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fold",
     "fori_loop",
     "full",
     "full_like",
@@ -246,6 +270,7 @@ __all__ = [
     "input",
     "int32",
     "int64",
+    "interpolate",
     "isfinite",
     "isinf",
     "isnan",
@@ -271,6 +296,8 @@ __all__ = [
     "matmul",
     "matrix_transpose",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "median",
@@ -346,6 +373,7 @@ __all__ = [
     "truncated_normal",
     "uint8",
     "uint32",
+    "unfold",
     "uniform",
     "unstack",
     "var",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from graphc import dims
@@ -13,16 +12,13 @@ from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
-from graphc.passes import refuse_unknown_phase, run_passes
+from graphc.origin import refuse_attribute
+from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule import leaves as leaves_of
-from graphc.schedule import schedule
-from graphc.schedule.natives import natives
 from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
 
@@ -57,7 +53,7 @@ class Executable(runtime.Executable):
         """Return the same code on other storage: {parameter or state: array or leaf that takes its place}."""
         if not isinstance(leaves, Mapping):
             raise GraphError("expected {parameter or state: its replacement}")
-        mine = leaves_of(self.graph)
+        mine = self.graph.stored
         for old in leaves:  # pyright: ignore[reportUnknownVariableType]
             if not any(old is leaf for leaf in mine):
                 raise GraphError(f"{old!r} is not a parameter or state of this executable")
@@ -104,50 +100,65 @@ def compile(
     parameter or state, or a derivative depends on the phase and neither `updates` nor `training` is given.
     """
     _check_arguments(inputs, updates)
-    is_training = bool(updates) if training is None else training
     flat: list[Node] = []
     structure = _flatten(outputs, flat)
     graph = _with_steps(Graph(tuple(inputs), tuple(flat), tuple((updates or {}).items())))
     _check_inputs(graph)
-    if training is None and not updates:
-        refuse_unknown_phase(graph)
-    graph = run_passes(graph, training=is_training, check=verify if os.environ.get("GRAPHC_VERIFY") else None)
     level = host_level()
-    plan = _plan_cached(graph, level)
+    phase = True if training is None and updates else training
+    plan = _planned(graph, level, phase)
     executable = Executable(
         plan,
-        [_storage(leaf) for leaf in leaves_of(graph)],
-        lambda: build.objects(plan.kernels, level, natives(graph)),
+        [leaf.value for leaf in graph.stored],
+        lambda: build.objects(plan.kernels, level, lambda: _natives(graph)),
         [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
         structure,
         threads,
         tuple(inputs),
     )
-    executable._describe(graph, tuple(inputs), outputs, dict(updates or {}), training=is_training)  # pyright: ignore
+    executable._describe(graph, tuple(inputs), outputs, dict(updates or {}), training=bool(phase))  # pyright: ignore
     return executable
 
 
-def _plan_cached(graph: Graph, level: Level) -> Plan:
+def _planned(graph: Graph, level: Level, training: bool | None) -> Plan:
     """Return the plan of a graph, from the cache if it was made before."""
-    key = cache.key_of(level.name, "plan", text(graph, comments=True))
-    found = cache.read("plan", key)
+    # What a graph means stands in its text, and the passes keep it: so a plan that is found needs no pass.
+    needs = [(str(r), r.reason, r.origin) for r in graph.requirements or ()]
+    key = cache.key_of(level.name, "plan", repr((training, needs)), text(graph, comments=True))
+    found = None if _verifying() else cache.read("plan", key)
     if found is not None:
         return Plan.from_json(found.decode())
-    plan = plan_of(graph, level)
+    plan = plan_of(passed(graph, training), level, graph.stored)
     cache.write("plan", key, plan.to_json().encode())
     return plan
 
 
-def plan_of(graph: Graph, level: Level) -> Plan:
-    """Return the plan of a graph that went through the passes: scheduled, its kernels with source and names."""
-    draft = schedule(graph, level)
-    made = build.sources([(k.kernel, k.comments) for k in draft.kernels], lambda n: _remark(draft.buffers[n]))
+def passed(graph: Graph, training: bool | None) -> Graph:
+    """Return the graph after the passes, in a phase; None is evaluation that nobody named."""
+    # A warm start finds the plan in the cache, so what only a cold one needs is imported here and below.
+    from graphc.passes import refuse_unknown_phase, run_passes
+
+    if training is None:
+        refuse_unknown_phase(graph)
+    return run_passes(graph, bool(training), check=verify if _verifying() else None)
+
+
+def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) -> Plan:
+    """Return the plan of a graph that went through the passes: scheduled, its kernels with source and names.
+
+    Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given.
+    """
+    from graphc.emit.source import emit
+    from graphc.schedule.scheduling import schedule
+
+    draft = schedule(graph, level, stored)
+    made = [emit(k.kernel, lambda n: _remark(draft.buffers[n]), k.comments) for k in draft.kernels]
 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
-                source, own = made[int(step.kernel)], draft.kernels[int(step.kernel)].symbols
-                words = tuple(Address(w) if isinstance(w, int) else own.get(w, dims.symbol(w)) for w in source.words)
+                source = made[int(step.kernel)]
+                words = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))
@@ -169,6 +180,16 @@ def plan_of(graph: Graph, level: Level) -> Plan:
         draft.requirements,
         tuple(draft.sites),
     )
+
+
+def _verifying() -> bool:
+    return os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0")
+
+
+def _natives(graph: Graph) -> dict[str, Callable[..., Any]]:
+    from graphc.schedule.natives import natives
+
+    return natives(graph)
 
 
 def _remark(buffer: Buffer) -> str:

@@ -11,18 +11,21 @@ expressions that compare equal are equal for all sizes; what cannot be decided b
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
+from graphc.origin import here
+from graphc.records import record
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
 
-@dataclass(frozen=True)
+@record
 class Atom:
     """What a polynomial is made of."""
 
@@ -43,7 +46,7 @@ class Atom:
         raise KeyError(str(self))
 
 
-@dataclass(frozen=True)
+@record
 class Symbol(Atom):
     """A named size, 0 or more."""
 
@@ -56,7 +59,7 @@ class Symbol(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class Axis(Atom):
     """A loop variable, from 0 to extent - 1."""
 
@@ -73,7 +76,7 @@ class Axis(Atom):
         return self.name
 
 
-@dataclass(frozen=True)
+@record
 class _Pair(Atom):
     left: Dim
     right: Dim
@@ -193,7 +196,8 @@ class DimExpr:
     def __index__(self) -> int:
         raise NodeUseError(
             f"the size {self} is known only when the graph runs, so Python and NumPy cannot count with it; walk an axis "
-            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)"
+            "by graphc.scan or graphc.map, draw by graphc.normal(shape), make a number of it by graphc.size(dim)\n"
+            f"  at {here()}"
         )
 
     def __str__(self) -> str:
@@ -202,7 +206,7 @@ class DimExpr:
     __repr__ = __str__
 
 
-@dataclass(frozen=True)
+@record
 class Requirement:
     """What the sizes of a call must satisfy: `left` RELATION `right`, with RELATION one of "==", ">=", "divides".
 
@@ -388,7 +392,7 @@ def parse(text: str) -> Dim:
             case ast.Constant(value=int(number)):
                 return number
             case ast.Name(id=name):
-                return symbol(name)
+                return symbol(name.removeprefix(_KEYWORD))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return 0 - read(operand)
             case ast.Call(func=ast.Name(id="min" | "max" as which), args=[left, right]):
@@ -398,6 +402,7 @@ def parse(text: str) -> Dim:
             case _:
                 raise ValueError(f"not a dimension: {text!r}")
 
+    text = re.sub(r"[^\W\d]\w*", lambda word: _KEYWORD * keyword.iskeyword(word[0]) + word[0], text)
     return read(ast.parse(text, mode="eval").body)
 
 
@@ -415,13 +420,11 @@ def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
     return text
 
 
+_KEYWORD = "_keyword_"  # stands before symbols called like Python's keywords, which its parser takes for no names
 _OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: floordiv,
-    ast.Mod: remainder,
-}
+    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: floordiv, ast.Mod: remainder,
+}  # fmt: skip
 
 
 def _factor(atom: Atom, name_of: Callable[[Atom], str]) -> str:

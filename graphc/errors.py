@@ -25,6 +25,10 @@ class MissingAttributeError(GraphcError, AttributeError):
     """An attribute is asked for that there is not, though other frameworks may have it."""
 
 
+class AssignmentError(GraphcError, AttributeError):
+    """Something is assigned to an attribute that is fixed."""
+
+
 class OptionError(GraphcError, TypeError):
     """An option is given that there is not."""
 

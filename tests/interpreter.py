@@ -12,7 +12,7 @@ import mmap
 import numpy as np
 
 from graphc import dims
-from graphc.schedule.plan import Address, Branch, KernelCall, Repeat
+from graphc.schedule.plan import Address, Branch, KernelCall, Leave, Repeat
 from graphc.simd import twin
 
 PAGE = mmap.PAGESIZE
@@ -77,10 +77,11 @@ class Interpreter:
         return self.status.array(np.int64, (8,)).copy()
 
     def run(self, step):
+        """Run a step; say whether it ends the Repeat that it stands in."""
         match step:
             case KernelCall():
                 if step.commit and self.error[0]:
-                    return
+                    return False
                 words = [self.status.address]
                 words += [
                     self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes)
@@ -103,12 +104,16 @@ class Interpreter:
                     for number in step.slices:
                         size = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
                         self.offsets[number] = size * (count - 1 - turn if step.reverse else turn)
-                    for inner in step.steps:
-                        self.run(inner)
+                    if any(self.run(inner) for inner in step.steps):
+                        break
             case Branch():
                 (truth,) = self.memory[step.predicate].array(np.bool_, (1,))
                 for inner in step.then if truth else step.otherwise:
                     self.run(inner)
+            case Leave():
+                (goes_on,) = self.memory[step.predicate].array(np.bool_, (1,))
+                return not goes_on
+        return False
 
 
 def unjitted(plan, natives, *, has_fma=True):

@@ -137,3 +137,10 @@ def test_simplification_and_signs_are_sound(seed):
         value = evaluate(expression, sizes)
         assert value == plain(random.Random(seed), 4, sizes)
         assert value >= 0 or not positive
+
+
+@pytest.mark.parametrize("name", ["batch", "in", "None", "lambda", "print", "größe"])
+def test_what_is_printed_can_be_read_again_whatever_the_symbols_are_called(name):
+    n = dims.symbol(name)
+    for dim in (n, 3 * n * n - 2, dims.floordiv(n + 1, 2), dims.minimum(dims.remainder(n, 7), 5)):
+        assert dims.parse(str(dim)) == dim

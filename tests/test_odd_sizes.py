@@ -13,7 +13,6 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import leaves
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -68,8 +67,8 @@ def test_compiled(level, dtype):
     graph = graph_of(dtype)
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
-    kernel_of = compiled(Loader(build.objects(plan.kernels, LEVELS[level], natives(passed))))
-    stored = [leaf.value for leaf in leaves(passed)]
+    kernel_of = compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
+    stored = [leaf.value for leaf in passed.stored]
     for m, k, n in SIZES:
         arrays = arrays_of(dtype, m, k, n)
         sizes = {"m": m, "k": k, "n": n}
@@ -81,7 +80,7 @@ def test_unjitted(dtype):
     graph = graph_of(dtype)
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS["x86-64-v3"])
-    stored = [leaf.value for leaf in leaves(passed)]
+    stored = [leaf.value for leaf in passed.stored]
     for m, k, n in SIZES[:6]:
         arrays = arrays_of(dtype, m, k, n)
         sizes = {"m": m, "k": k, "n": n}
@@ -101,9 +100,9 @@ def test_panels(level, dtype):
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
     assert sum(buffer.name.startswith("panels") for buffer in plan.buffers) >= 3
-    native = compiled(Loader(build.objects(plan.kernels, LEVELS[level], natives(passed))))
+    native = compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
     twins = unjitted(plan, natives(passed), has_fma=LEVELS[level].fma)
-    stored = [leaf.value for leaf in leaves(passed)]
+    stored = [leaf.value for leaf in passed.stored]
     for m, kernel_of in ((1, native), (65, native), (3, twins)):
         generator = np.random.default_rng(m)
         arrays = [

@@ -5,11 +5,10 @@ import pytest
 
 import graphc
 from graphc.compiler import plan_of
-from graphc.emit import build
+from graphc.emit import objects
 from graphc.emit.objects import compile_kernel
 from graphc.passes import run_passes
 from graphc.runtime import binding, memory
-from graphc.schedule import leaves
 from graphc.schedule.draft import Draft
 from graphc.schedule.natives import natives
 from graphc.schedule.plan import Plan
@@ -46,7 +45,7 @@ def test_random_graphs_in_bounds(seed, monkeypatch):
         monkeypatch.setattr(Draft, "share", lambda *_: None)
     plan = plan_of(passed, LEVELS["x86-64-v4" if seed % 2 else "x86-64-v3"])
     plan = Plan.from_json(plan.to_json())
-    feeds, stored = [grown.feeds[node] for node in grown.inputs], [leaf.value for leaf in leaves(passed)]
+    feeds, stored = [grown.feeds[node] for node in grown.inputs], [leaf.value for leaf in passed.stored]
     kernels = unjitted(plan, natives(passed))
     run = Interpreter(plan, feeds, stored, {"n": grown.length}, kernels, threads=1 + seed % 3)
     assert run.error[0] == 0
@@ -141,7 +140,7 @@ def test_one_executable_for_all_batch_sizes(monkeypatch):
         made.append(name)
         return compile_kernel(source, name, *more)
 
-    monkeypatch.setattr(build, "compile_kernel", counted)
+    monkeypatch.setattr(objects, "compile_kernel", counted)
     (x, y), stored, outputs, updates = classifier()
     # Among half a million rows some have two best classes but for rounding, so the best is held to its logit.
     best = outputs.pop("best")

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -65,13 +65,19 @@ def path_of(kind: str, key: str) -> Path:
 def environment() -> str:
     """Return what all cached code depends on: graphc's own files, Numba, llvmlite, Python and the machine."""
     package = Path(__file__).parent.parent
-    stamps = [f"{path.relative_to(package)} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(package)]
+    stamps = [f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(str(package))]
     versions = [_version_file(name) for name in ("numba", "llvmlite", "numpy")]
     return "\n".join([*sorted(stamps), *versions, sys.version, platform.machine(), sys.platform])
 
 
-def _sources(package: Path) -> list[tuple[Path, os.stat_result]]:
-    return [(path, path.stat()) for path in package.rglob("*.py")]
+def _sources(folder: str, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the source files below a folder: their paths from there, and what the system says of them."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.endswith(".py"):
+                yield inside + entry.name, entry.stat()
+            elif entry.is_dir() and entry.name != "__pycache__":
+                yield from _sources(entry.path, f"{inside}{entry.name}/")
 
 
 def _version_file(package: str) -> str:

@@ -12,14 +12,14 @@ from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
-from graphc.loops.kernels import Call, Kernel, Map, Rows, Scatter, Store, Tile, expressions
+from graphc.loops.kernels import LENGTH, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions, loads
 
 _AXIS = re.compile(r"\br(\d+)_(?=[a-z]\d*\b)")
 
 
 @dataclass
 class Source:
-    """A kernel's text, and its argument words after the status: numbers of buffers and names of symbols."""
+    """A kernel's text, and its argument words after the status: numbers of buffers, and dims in their printed form."""
 
     text: str
     name: str
@@ -55,12 +55,18 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
             write_tile(kernel, writer, body)
         case Scatter():
             _write_scatter(kernel, writer, body)
+        case Segments():
+            _write_segments(kernel, writer, body)
         case Call():
             _write_call(kernel, writer, body)
     if not body.lines:
         body.add("return")  # an array without elements
-    symbols = sorted(_symbols(kernel))
-    words: list[int | str] = [*arguments.names, *symbols]
+    words: list[int | str] = [*(buffer for buffer in arguments.names if buffer >= 0), *sorted(_symbols(kernel))]
+    table: list[int | str] = []
+    if isinstance(kernel, Segments):
+        table.append(str(len(kernel.lengths)))
+        for arrays, length in zip(kernel.arrays, kernel.lengths, strict=True):
+            table += [str(length), *arrays]
     head = [
         f"    {arguments.names[w] if isinstance(w, int) else symbol_name(w)} = word(args, {k})"
         for k, w in enumerate(words, 1)
@@ -70,7 +76,8 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
     name = f"kernel_{digest}"
     noted = [f"{line}  # {describe(w)}" if isinstance(w, int) else line for line, w in zip(head, words, strict=True)]
     lines = [f"def {name}(args, thread, threads):", *(f"    # {c}" for c in comments), *noted, *body.lines]
-    return Source("\n".join(lines) + "\n", name, words)
+    printed = [w if isinstance(w, int) else str(dims.symbol(w)) for w in words]
+    return Source("\n".join(lines) + "\n", name, printed + table)
 
 
 def _numbered_anew(lines: Sequence[str]) -> list[str]:
@@ -176,6 +183,42 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
     block.close(inner, f"for {axis.name} in range({f'{extent} - 1, -1, -1' if reverse else extent}):")
 
 
+def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
+    """The table after the other words: how many segments, then for each its length and the addresses of its arrays.
+
+    Threads share the vectors of all segments as if they were one array.
+    """
+    lanes, width = writer.lanes, 1 + len(kernel.arrays[0])
+    shared = {found.source for found in loads(*expressions(kernel.map)) if found.source >= 0}
+    table = 2 + len(shared) + len(_symbols(kernel))
+    count, total, seen, row, first, last = (
+        writer.fresh(n) for n in ("segments", "blocks", "seen", "row", "first", "last")
+    )
+    length, pieces = writer.fresh("length"), writer.fresh("pieces")
+    block.add(f"{count} = word(args, {table - 1})")
+    block.add(f"{total} = 0")
+    block.add(f"for segment in range({count}):")
+    block.add(f"    {total} += (word(args, {table} + {width} * segment) + {lanes - 1}) // {lanes}")
+    start, stop = writer.split(total, block)
+    block.add(f"{seen} = 0")
+    inner = block.inner()
+    inner.add(f"{row} = args + 8 * ({table} + {width} * segment)")
+    inner.add(f"{length} = word({row}, 0)")
+    inner.add(f"{pieces} = ({length} + {lanes - 1}) // {lanes}")
+    inner.add(f"{first} = max({start} - {seen}, 0) * {lanes}")
+    inner.add(f"{last} = min(({stop} - {seen}) * {lanes}, {length})")
+    inner.add(f"{seen} += {pieces}")
+    deep = inner.inner()
+    for position in range(1, width):
+        deep.add(f"{writer.name_of(-position)} = word({row}, {position})")
+    assert kernel.map.lane is not None
+    writer.vector_loop(
+        deep, kernel.map.lane, lambda place: _write_stores(kernel.map, writer, place, kernel.map.stores), (first, last)
+    )
+    inner.close(deep, f"if {first} < {last}:")
+    block.close(inner, f"for segment in range({count}):")
+
+
 def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
     out, updates, index = writer.name_of(kernel.out), writer.name_of(kernel.updates), writer.name_of(kernel.index)
     kind, size, lanes = kernel.dtype.short, kernel.dtype.itemsize, writer.lanes
@@ -224,6 +267,8 @@ def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
 def _lanes(kernel: Kernel) -> int:
     """Eight lanes where all data are eight bytes wide, else sixteen: one AVX-512 register, or several smaller ones."""
     match kernel:
+        case Segments():
+            return _lanes(kernel.map)
         case Map() | Rows() | Tile():
             found = [e for e in walk(*expressions(kernel)) if isinstance(e, Load | Reduce)]
             sizes = {e.dtype.itemsize for e in found} | {s.value.dtype.itemsize for s in kernel.stores}
@@ -235,6 +280,8 @@ def _lanes(kernel: Kernel) -> int:
 
 
 def _symbols(kernel: Kernel) -> set[str]:
+    if isinstance(kernel, Segments):
+        return _symbols(kernel.map) - {LENGTH}
     found: list[Dim] = []
     match kernel:
         case Map():

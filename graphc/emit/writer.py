@@ -24,7 +24,7 @@ INFIX = {
     "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 # Names without a digit that a kernel's text gives a meaning.
-_LOCAL = ("args", "thread", "threads", "a", "i", "j", "row", "width", "blocks", "piece", "position", "panel")
+_LOCAL = ("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "blocks", "piece", "position", "panel")
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
 

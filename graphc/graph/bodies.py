@@ -12,18 +12,18 @@ body ::= Compute(axes, value)               the value at one index; loads name o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Expr
+from graphc.records import record
 
 if TYPE_CHECKING:
     from graphc.graph.graph import Graph
     from graphc.graph.types import TensorType
 
 
-@dataclass(frozen=True)
+@record
 class Compute:
     """The value at the output index `axes`.
 
@@ -38,7 +38,7 @@ class Compute:
     ordered: tuple[str, int, bool] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Contract:
     """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes."""
 
@@ -48,7 +48,7 @@ class Contract:
     out: tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Scatter:
     """Rows added at places read from data.
 
@@ -60,7 +60,7 @@ class Scatter:
     wraps: bool
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """`step` maps (carries..., slices..., shared...) to (new carries..., results...).
 
@@ -75,7 +75,7 @@ class Loop:
     reverse: bool
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """Operand 0 is a bool scalar; the others are the inputs of both graphs."""
 
@@ -83,7 +83,7 @@ class Branch:
     otherwise: Graph
 
 
-@dataclass(frozen=True)
+@record
 class While:
     """`step` maps (carries..., shared...) to new carries, as long as `test` of the same holds.
 
@@ -94,7 +94,7 @@ class While:
     step: Graph
 
 
-@dataclass(frozen=True)
+@record
 class Native:
     """`function(*outputs, *scratch, *inputs)` fills preallocated arrays.
 

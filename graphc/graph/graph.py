@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from graphc.graph.networkx_view import to_networkx
 from graphc.graph.node import Input, Leaf, Node, Parameter, State, Stored
 from graphc.graph.op import Op
 from graphc.graph.text import text
+from graphc.records import names_of
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -77,6 +78,11 @@ class Graph:
         """Return the leaves of one kind that are read."""
         return tuple(node for node in self.nodes() if isinstance(node.op, Leaf) and node.op.kind == kind)
 
+    @property
+    def stored(self) -> tuple[Stored, ...]:
+        """The parameters, then the states."""
+        return (*self.parameters, *self.states)
+
     def _stored(self) -> Iterator[Stored]:
         for node in dict.fromkeys((*self.nodes(), *(target for target, _ in self.updates))):
             if isinstance(node, Stored):
@@ -111,7 +117,7 @@ class Graph:
 
 def subgraphs(op: Op) -> Iterator[tuple[str, Graph]]:
     """Yield the graphs among an op's fields, with the fields' names."""
-    for field in fields(op):
-        value: Any = getattr(op, field.name)
+    for name in names_of(op):
+        value: Any = getattr(op, name)
         if isinstance(value, Graph):
-            yield field.name, value
+            yield name, value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from graphc.records import names_of
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -26,7 +27,7 @@ def to_networkx(graph: Graph) -> DiGraph[int]:
     outputs = {node: k for k, node in enumerate(graph.outputs)}
     updates = {value: k for k, (_, value) in enumerate(graph.updates)}
     for node, k in position.items():
-        attributes: dict[str, Any] = {field.name: getattr(node.op, field.name) for field in fields(node.op)}
+        attributes: dict[str, Any] = {name: getattr(node.op, name) for name in names_of(node.op)}
         attributes |= {"node": node, "op": node.op.name, "type": str(node.type), "origin": str(node.origin)}
         attributes |= {"leaf": node.is_leaf, "output": outputs.get(node), "update": updates.get(node)}
         view.add_node(k, **attributes)

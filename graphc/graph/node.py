@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -15,13 +15,14 @@ import numpy as np
 
 from graphc.dims import Dim, DimExpr, Requirement
 from graphc.dtypes import DType, as_dtype, default_dtype
-from graphc.errors import CallError, DTypeError, GraphcError, NodeUseError, ShapeError
+from graphc.errors import AssignmentError, CallError, DTypeError, GraphcError, NodeUseError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.op import Op, infer, require
 from graphc.graph.operators import BUILDERS, Operators, builder, call, located
-from graphc.graph.origin import Origin, here, locate, made_at
 from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.loops import expr
+from graphc.origin import Origin, here, locate, made_at
+from graphc.records import record
 
 __all__ = [
     "BUILDERS",
@@ -125,7 +126,7 @@ class Node(Operators):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True)
+@record
 class Leaf(Op):
     """Something that a graph starts from: kind is "input", "parameter", "state", "placeholder" or "training"."""
 
@@ -223,13 +224,16 @@ class State(Stored):
 
 
 def _refuse_assignment(leaf: Stored, name: str) -> NoReturn:
-    raise FrozenInstanceError(
+    raise AssignmentError(
         f"cannot assign to {name!r} of a {leaf.op.kind if isinstance(leaf.op, Leaf) else 'leaf'}, for its storage is "
-        f"shared with what is compiled; {leaf.name or 'leaf'}.set(array) copies an array into it\n  {leaf.describe()}"
+        f"shared with what is compiled; {leaf.name or 'leaf'}.set(array) copies an array into it\n"
+        f"  at {here()}: {leaf.describe()}",
+        name=name,
+        obj=leaf,
     )
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Constant(Op):
     """A fixed array; equal bytes make equal constants."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from graphc import dims
 from graphc.dims import Atom, Dim, Requirement, Symbol
 from graphc.errors import GraphError, ShapeError
-from graphc.graph.origin import here
 from graphc.graph.types import resize
+from graphc.origin import here
+from graphc.records import names_of, record, replace
 
 if TYPE_CHECKING:
     from graphc.graph.bodies import Body
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _collected: ContextVar[list[Requirement] | None] = ContextVar("_collected", default=None)
 
 
-@dataclass(frozen=True)
+@record
 class Op:
     """The base of all ops.
 
@@ -76,7 +76,7 @@ class Op:
         """Return the same op with atoms in its fields replaced."""
         if not sizes:
             return self
-        old = {field.name: getattr(self, field.name) for field in fields(self)}
+        old = {name: getattr(self, name) for name in names_of(self)}
         changed = {name: new for name, value in old.items() if (new := resize(value, sizes)) is not value}
         return replace(self, **changed) if changed else self
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from graphc.errors import GraphcError, NodeUseError
 from graphc.graph.elsewhere import OF_NODES, OF_NUMPY
-from graphc.graph.origin import here, locate, refuse_attribute
+from graphc.origin import here, locate, refuse_attribute
 
 if TYPE_CHECKING:
     from graphc.graph.node import Node

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from graphc.dims import Axis
 from graphc.graph.node import Constant, Leaf, Node
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType
+from graphc.records import names_of
 
 if TYPE_CHECKING:
     from graphc.graph.graph import Graph
@@ -69,17 +69,22 @@ def _lines(graph: Graph, title: str, comments: bool) -> list[str]:
 
 def _attributes(op: Op) -> tuple[str, list[tuple[str, Graph]]]:
     if isinstance(op, Constant):
-        short = np.array2string(op.value, threshold=4, edgeitems=1, separator=", ").replace("\n", "")
-        return f" {{{op.digest} {short}}}", []
+        return f" {{{op.digest} {_short(op.value)}}}", []
     plain: list[str] = []
     nested: list[tuple[str, Graph]] = []
-    for field in fields(op):
-        value: Any = getattr(op, field.name)
+    for name in names_of(op):
+        value: Any = getattr(op, name)
         if hasattr(value, "with_roots"):
-            nested.append((field.name, value))
+            nested.append((name, value))
         else:
-            plain.append(f"{field.name}: {attribute_text(value)}")
+            plain.append(f"{name}: {attribute_text(value)}")
     return (f" {{{', '.join(plain)}}}" if plain else ""), nested
+
+
+def _short(array: Any) -> str:
+    if array.ndim == 0:
+        return str(array[()])
+    return np.array2string(array, threshold=4, edgeitems=1, separator=", ").replace("\n", "")
 
 
 def attribute_text(value: Any) -> str:

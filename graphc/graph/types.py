@@ -6,16 +6,16 @@ type ::= TensorType(shape, dtype) | TupleType(items)        `float32[batch, 784]
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc import dims
 from graphc.dims import Atom, Dim, DimExpr
 from graphc.dtypes import DType
 from graphc.errors import ShapeError
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class TensorType:
     """The shape and dtype of an array."""
 
@@ -36,7 +36,7 @@ class TensorType:
         return f"{self.dtype}{shape_text(self.shape)}"
 
 
-@dataclass(frozen=True)
+@record
 class TupleType:
     """The types of a node with several results."""
 
@@ -91,7 +91,11 @@ def resize(value: Any, sizes: dict[Atom, Dim]) -> Any:
                 tuple(TensorType(tuple(dims.substitute(d, sizes) for d in t.shape), t.dtype) for t in items)
             )
         case tuple():
-            new = tuple(resize(item, sizes) for item in value)  # pyright: ignore[reportUnknownVariableType]
-            return new if any(a is not b for a, b in zip(new, value, strict=True)) else value  # pyright: ignore
+            items: tuple[Any, ...] = value  # pyright: ignore[reportUnknownVariableType]
+            new = [resize(item, sizes) for item in items]
+            if all(a is b for a, b in zip(new, items, strict=True)):
+                return items
+            # A named tuple stays one.
+            return type(items)(*new) if hasattr(items, "_fields") else tuple(new)
         case _:
             return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Leaf, Node, Stored
 from graphc.graph.text import attribute_text
 from graphc.inspect.plan_text import plan_text
+from graphc.records import names_of
 
 _COLOURS = {"input": "#cfe8ff", "parameter": "#ffe2b8", "state": "#e8dcff"}
 
@@ -73,7 +73,7 @@ def _node(node: Node, numbers: dict[Node, int]) -> dict[str, Any]:
 
 
 def _attributes(node: Node) -> dict[str, str]:
-    found = {field.name: getattr(node.op, field.name) for field in fields(node.op)}
+    found = {name: getattr(node.op, name) for name in names_of(node.op)}
     return {name: str(value) if isinstance(value, Graph) else attribute_text(value) for name, value in found.items()}
 
 

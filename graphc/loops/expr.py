@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType, bool_, int64
+from graphc.records import record
 
 E = TypeVar("E", bound="Expr")
 
@@ -99,7 +100,7 @@ class Reduce(Expr):
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Loaded(Atom):
     """An index that was read from data, inside an index expression."""
 

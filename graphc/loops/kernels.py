@@ -5,6 +5,7 @@
              | Tile(outer, row, lane, reduced, ...)  a contraction: a register tile of rows x lanes, with a fused epilogue
              | Scatter(index, updates, out, ...)     rows added at places read from data
              | Call(function, ...)                   a user's function over whole arrays
+             | Segments(map, arrays, lengths)        one Map over several arrays in turn: all parameters of an optimizer
 
 Inside a kernel every load and store has one flat offset, in elements, into a numbered buffer.
 """
@@ -12,19 +13,19 @@ Inside a kernel every load and store has one flat offset, in elements, into a nu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Expr, Load, Reduce, Rewriter, children, index_dims, load, rewrite, walk
+from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, children, index_dims, load, rewrite, walk
+from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 LENGTH = "_length"
 
 
-@dataclass(frozen=True)
+@record
 class Store:
     """buffer[offset] = value."""
 
@@ -33,7 +34,7 @@ class Store:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Map:
     """The stores at every position of rows x lane; one whose offset does not use `lane` is made once a row.
 
@@ -47,7 +48,7 @@ class Map:
     ordered: tuple[str, Axis, bool] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Rows:
     """Maps over the same rows, made one after another for each row; a later one may read what an earlier one stored there."""
 
@@ -64,7 +65,7 @@ class Rows:
         return tuple(s for stage in self.maps for s in stage.stores)
 
 
-@dataclass(frozen=True)
+@record
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
@@ -88,7 +89,7 @@ class Tile:
     strip: Axis | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Scatter:
     """out[index[j], :] += updates[j, :] for j < count in order; out has `size` rows of `width`, first set to zero."""
 
@@ -104,7 +105,7 @@ class Scatter:
     wraps: bool
 
 
-@dataclass(frozen=True)
+@record
 class Call:
     """function(*outputs, *inputs) on whole arrays: (buffer, dtype, shape) each; first the status block if it `reports`."""
 
@@ -113,7 +114,20 @@ class Call:
     reports: bool = False
 
 
-Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call
+@record
+class Segments:
+    """A map over one lane axis, of the open length LENGTH, for each of several sets of arrays in turn.
+
+    `arrays` gives the buffers of each set, `lengths` their length; buffer -k of the map is the k-th of the set. Threads
+    share all segments as one, and the text is the same for any number of them.
+    """
+
+    map: Map
+    arrays: tuple[tuple[int, ...], ...]
+    lengths: tuple[int, ...]
+
+
+Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments
 
 
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
@@ -176,29 +190,40 @@ def collapse(kernel: Map) -> Map:
     return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
 
 
-def of_any_length(kernel: Map) -> tuple[Map, dict[str, Dim]]:
-    """Return a kernel over one flat lane axis with the length as a symbol, and what the symbol stands for.
+def as_segment(kernel: Map) -> Segments | None:
+    """Return a kernel over one flat axis as the only one of its segments.
 
-    Optimizers do the same to every parameter: then the parameters share one kernel.
+    Its map is equal to that of another kernel if they do the same to other arrays. None where the kernel is of another
+    form: it reads other elements than the one it stores, sums, or checks an index.
     """
     lane = kernel.lane
     if kernel.rows or kernel.ordered or lane is None or not isinstance(lane.extent, int):
-        return kernel, {}
-    if any(LENGTH in dims.symbols(d) for d in index_dims_of(expressions(kernel))):
-        return kernel, {}
-    extent, length = lane.extent, dims.symbol(LENGTH)
+        return None
+    here, walked = DimExpr.of(lane), dict[int, int]()
+    if any(s.offset != here for s in kernel.stores):
+        return None
+    for found in walk(*expressions(kernel)):
+        at = index_dims(found)
+        if isinstance(found, Reduce | Check) or any(isinstance(atom, Loaded) for d in at for atom in dims.atoms(d)):
+            return None
+        if isinstance(found, Load):
+            if found.guard is not None or (found.index != (here,) and lane in dims.axes(found.index[0])):
+                return None
+            if found.index == (here,):
+                walked.setdefault(found.source, -1 - len(walked))
+    for store in kernel.stores:
+        walked.setdefault(store.buffer, -1 - len(walked))
+    if any(isinstance(e, Load) and e.source in walked and e.index != (here,) for e in walk(*expressions(kernel))):
+        return None
+    axis = Axis("i", dims.symbol(LENGTH))
 
     def on_load(found: Load) -> Expr:
-        (offset,) = found.index
-        for axis in dims.axes(offset):
-            if dims.linear(offset, axis)[0] == extent:
-                offset = offset + (length - extent) * DimExpr.of(axis)
-        return load(found.source, (offset,), found.dtype, found.guard)
+        at = DimExpr.of(axis)
+        return load(walked[found.source], (at,), found.dtype) if found.index == (at,) else found
 
-    replacement: dict[Atom, Dim] = {lane: DimExpr.of(Axis(lane.name, length))}
-    rewriter = Rewriter(replacement, on_load)
-    stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in kernel.stores)
-    return Map((), Axis(lane.name, length), tuple(stores)), {LENGTH: extent}
+    rewriter = Rewriter({lane: DimExpr.of(axis)}, on_load)
+    stores = tuple(Store(walked[s.buffer], DimExpr.of(axis), rewriter(s.value)) for s in kernel.stores)
+    return Segments(Map((), axis, stores), (tuple(walked),), (lane.extent,))
 
 
 def _collapse_reductions(root: Expr) -> Expr:

@@ -48,6 +48,7 @@ from graphc.nn.criterion import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HingeLoss,
@@ -59,6 +60,9 @@ from graphc.nn.criterion import (
     QuantileLoss,
     SmoothL1Loss,
     TripletMarginLoss,
+)
+from graphc.nn.ctc import (
+    ctc_loss,
 )
 from graphc.nn.embedding import (
     Embedding,
@@ -143,6 +147,7 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "Bilinear",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -194,6 +199,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "embedding",

@@ -88,7 +88,7 @@ def initial_states(hx: Any, shapes: list[tuple[Dim, ...]], like: Node, what: str
     """Return the given states, or zeros; raise unless there is one of each shape."""
     if hx is None:
         return tuple(zeros(shape, like.dtype) for shape in shapes)
-    several: Any = hx if isinstance(hx, tuple | list) else (hx,)
+    several: Any = hx if isinstance(hx, tuple | list) else (hx,)  # pyright: ignore[reportUnknownVariableType]
     if len(several) != len(shapes):
         names = "(h, c)" if len(shapes) == 2 else "one array h"
         raise GraphError(f"{what}: expected {names} as initial state, got {len(several)} of them")
@@ -103,7 +103,7 @@ class _Cell(Module):
     """What the cells share: weights of so many gates, and zeros as the first state."""
 
     gates: ClassVar[int] = 1
-    states: ClassVar[int] = 1
+    carried: ClassVar[int] = 1
     step: Step
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: object) -> None:
@@ -116,9 +116,9 @@ class _Cell(Module):
     def forward(self, input: Any, hx: Any = None) -> Any:
         kind, x, weights = type(self).__name__, floating(input), weights_of(self, "")
         last_axes(x, (self.input_size,), kind)
-        shapes = [(*x.shape[:-1], self.hidden_size)] * self.states
+        shapes = [(*x.shape[:-1], self.hidden_size)] * self.carried
         new = self.step(linear(x, weights.input, weights.input_bias), initial_states(hx, shapes, x, kind), weights)
-        return new if self.states > 1 else new[0]
+        return new if self.carried > 1 else new[0]
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, bias={self.bias}"
@@ -151,7 +151,7 @@ class LSTMCell(_Cell):
     """
 
     gates = 4
-    states = 2
+    carried = 2
     step = staticmethod(lstm_step)
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: object = None) -> None:

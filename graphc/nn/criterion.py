@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from graphc.errors import GraphError
 from graphc.graph.node import Node
-from graphc.nn import loss, regression, similarity
+from graphc.nn import ctc, loss, regression, similarity
 from graphc.nn.module import Module
 
 
@@ -66,6 +66,12 @@ class KLDivLoss(_Criterion):
     """`kl_div` with fixed options."""
 
     function = staticmethod(loss.kl_div)
+
+
+class CTCLoss(_Criterion):
+    """`ctc_loss` with fixed options."""
+
+    function = staticmethod(ctc.ctc_loss)
 
 
 class HingeLoss(_Criterion):

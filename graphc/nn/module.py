@@ -11,8 +11,8 @@ from graphc.derivatives import substitute
 from graphc.errors import GraphcError, GraphError
 from graphc.graph.node import Node, Parameter, State
 from graphc.graph.operators import located
-from graphc.graph.origin import locate, refuse_attribute
 from graphc.graph.structure import leaves
+from graphc.origin import locate, refuse_attribute
 
 
 class Module:

@@ -34,7 +34,7 @@ class _Recurrent(Module):
     """What the layers share: weights for every layer and direction, and the walk along time."""
 
     gates: ClassVar[int] = 1
-    states: ClassVar[int] = 1
+    carried: ClassVar[int] = 1
     step: Step
 
     def __init__(
@@ -74,7 +74,7 @@ class _Recurrent(Module):
         x = swapaxes(x, 0, 1) if swapped else x
         kept = None if lengths is None else _kept(lengths, x, kind)
         count = self.num_layers * (2 if self.bidirectional else 1)
-        widths = [self.proj_size or self.hidden_size, self.hidden_size][: self.states]
+        widths = [self.proj_size or self.hidden_size, self.hidden_size][: self.carried]
         given = initial_states(hx, [(count, *x.shape[1:-1], width) for width in widths], x, kind)
         finals: list[tuple[Node, ...]] = []
         for layer in range(self.num_layers):
@@ -88,7 +88,7 @@ class _Recurrent(Module):
                 sides.append(outputs)
             x = sides[0] if len(sides) == 1 else concat(sides, axis=-1)
         ends = tuple(stack(several) for several in zip(*finals, strict=True))
-        return swapaxes(x, 0, 1) if swapped else x, ends if self.states > 1 else ends[0]
+        return swapaxes(x, 0, 1) if swapped else x, ends if self.carried > 1 else ends[0]
 
     def _walk(
         self, x: Node, start: tuple[Node, ...], weights: Weights, kept: Node | None, reverse: bool
@@ -166,7 +166,7 @@ class LSTM(_Recurrent):
     """
 
     gates = 4
-    states = 2
+    carried = 2
     step = staticmethod(lstm_step)
 
     def __init__(

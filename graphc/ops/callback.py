@@ -13,7 +13,6 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,12 +25,13 @@ from graphc.graph.node import Leaf, Node, State, builder, here, make
 from graphc.graph.types import NodeType, TensorType, shape_text
 from graphc.ops.custom_vjp import Rule
 from graphc.ops.native import Native, as_types, results, with_rule
+from graphc.records import record
 from graphc.simd.foreign import call_address, pointer
 
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """A Python function with what it takes and gives, as (dtype, rank)."""
 
@@ -116,7 +116,7 @@ def _marshal(outputs: tuple[int, ...], inputs: tuple[int, ...]) -> Callable[...,
     return namespace["call_python"]
 
 
-@dataclass(frozen=True)
+@record
 class PyCallback(Native):
     """`target`, called by way of the native `function`; operand 0 is the address of the C function between them."""
 

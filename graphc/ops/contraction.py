@@ -9,7 +9,6 @@ three arrays exchanged, so they need no code of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,12 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, shape_text
 from graphc.ops.operands import broadcast_shapes, promoted
 from graphc.ops.positions import values
+from graphc.records import record
 
 Map = tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Contract(Op):
     """out[out(d)] += left[left(d)] * right[right(d)] for every d in `domain`; 0 where nothing is added.
 
@@ -57,6 +57,8 @@ class Contract(Op):
                     # An axis that stands alone walks its dimension to the end: sizes that are shared must be equal.
                     require(extent, "==", axis.extent, reason)
                     continue
+                for axis in sorted(dims.axes(index), key=str):
+                    require(axis.extent, ">=", 1, reason)  # windows of which none fits
                 low, high = bounds(index)
                 require(low, ">=", 0, reason)
                 require(extent - 1, ">=", high, reason)

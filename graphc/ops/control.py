@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.chain import batch, forward, reverse
@@ -20,13 +19,14 @@ from graphc.ops.iteration import fori_loop, map, scan
 from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import Scan
+from graphc.records import record
 
 __all__ = ["Cond", "Item", "Scan", "cond", "fori_loop", "item", "map", "scan"]
 
 Several = tuple["Node | None", ...]
 
 
-@dataclass(frozen=True)
+@record
 class Cond(Nested):
     """One of two graphs of the same inputs (operands 1 and on), by operand 0, a boolean scalar."""
 

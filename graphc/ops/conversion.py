@@ -10,7 +10,6 @@ gradient on.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.operands import as_node, cast, common_dtype
+from graphc.records import record
 
 
 class Floor(Elementwise):
@@ -55,7 +55,7 @@ class Round(Elementwise):
     meaning = np.rint
 
 
-@dataclass(frozen=True)
+@record
 class Astype(Elementwise):
     """Conversion: floats to integers truncate and saturate (NaN gives 0), integers wrap, anything but 0 is true."""
 

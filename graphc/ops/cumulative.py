@@ -9,7 +9,6 @@ elements would not.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,9 +22,10 @@ from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.operands import aligned, as_node, cast, demand, expand, normalize_axis, same
 from graphc.ops.slicing import Pad, Slice
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Cumulative(Op):
     """The family: what is accumulated along `axis`, from its end if `reverse`; the result has the operands' type."""
 

@@ -8,7 +8,6 @@ what the rule makes can be differentiated again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from graphc.chain import batch, reverse
@@ -21,11 +20,12 @@ from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm
 from graphc.ops.nested import Nested, capture, depend, enclose, item, trace_start, zeros
 from graphc.ops.operands import as_node, expand
+from graphc.records import record, replace
 
 Rule = Callable[[tuple[Node, ...], Any, Any], Any]
 
 
-@dataclass(frozen=True)
+@record
 class CustomVjp(Nested):
     """The first `results` operands unchanged; their cotangents go to the arguments after them, by a rule.
 
@@ -90,7 +90,7 @@ class CustomVjp(Nested):
         return enclose(self.backward.outputs, dict(zip(self.backward.inputs, operands, strict=True)))
 
 
-@dataclass(frozen=True)
+@record
 class ClipGradient(CustomVjp):
     """The identity whose rule, clipping, is not linear; forward derivatives are those of the identity."""
 

@@ -8,7 +8,6 @@ Giles, An extended collection of matrix derivative results for forward and rever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,10 @@ from graphc.ops.joining import concat
 from graphc.ops.movement import expand_dims, matrix_transpose
 from graphc.ops.positions import eye, tril
 from graphc.ops.solving import inv, solve, triangular_solve
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Cholesky(Factorization):
     """The lower triangular root of a positive definite matrix.
 
@@ -72,7 +72,7 @@ class Cholesky(Factorization):
         return node @ _lower_half(triangular_solve(node, matrix_transpose(left), upper=False))
 
 
-@dataclass(frozen=True)
+@record
 class QR(Factorization):
     """q with orthonormal columns and an upper triangular r, of matrices at least as high as wide.
 
@@ -119,7 +119,7 @@ class QR(Factorization):
         return change - q @ (inner - turn), (inner - turn) @ r
 
 
-@dataclass(frozen=True)
+@record
 class SLogDet(Factorization):
     """The sign of the determinant, and the logarithm of its absolute value. Giles 2008, section 2.2.4."""
 
@@ -149,7 +149,7 @@ class SLogDet(Factorization):
         return None, einsum("...ii->...", solve(node.inputs[1], tangents[1]))
 
 
-@dataclass(frozen=True)
+@record
 class EigH(Factorization):
     """Eigenvalues, rising, and orthonormal eigenvectors of a symmetric matrix. Giles 2008, section 3.1."""
 
@@ -188,7 +188,7 @@ class EigH(Factorization):
         return einsum("...ii->...i", inner), vectors @ (inner * _inverse_gaps(values))
 
 
-@dataclass(frozen=True)
+@record
 class SVD(Factorization):
     """Left singular vectors, singular values, falling, and right singular vectors as rows.
 
@@ -274,7 +274,7 @@ def _inverse_gaps(values: Node) -> Node:
 
 @builder("cholesky")
 def cholesky(a: Any) -> Node:
-    """Return the lower triangular L with L @ L.T = (a + a.T) / 2; NaN where that is not positive definite."""
+    """Return the lower triangular L with L @ L.T = (a + a.T) / 2; NaN where that is not positive definite or not finite."""
     return factored(Cholesky(), _symmetric(square_matrix(a, "cholesky")))
 
 
@@ -282,7 +282,7 @@ def cholesky(a: Any) -> Node:
 def qr(a: Any) -> tuple[Node, Node]:
     """Return q (..., m, k) with orthonormal columns and the upper triangular r (..., k, n), k = min(m, n): q @ r = a.
 
-    The signs are LAPACK's. Derivatives need the first k columns of a to be independent.
+    The signs are LAPACK's; NaN where a is not finite. Derivatives need the first k columns of a to be independent.
     """
     node = matrix_of(a, "qr")
     m, n = node.shape[-2:]
@@ -294,7 +294,10 @@ def qr(a: Any) -> tuple[Node, Node]:
 
 @builder("slogdet")
 def slogdet(a: Any) -> tuple[Node, Node]:
-    """Return the sign of the determinant and the logarithm of its absolute value: 0 and -inf for singular matrices."""
+    """Return the sign of the determinant and the logarithm of its absolute value: 0 and -inf for singular matrices.
+
+    NaN for matrices that are not finite.
+    """
     return factored(SLogDet(), square_matrix(a, "slogdet"))
 
 
@@ -302,7 +305,8 @@ def slogdet(a: Any) -> tuple[Node, Node]:
 def eigh(a: Any) -> tuple[Node, Node]:
     """Return the eigenvalues (..., n) of (a + a.T) / 2, rising, and its eigenvectors as columns (..., n, n).
 
-    The signs of eigenvectors are LAPACK's. Their derivatives are not finite where two eigenvalues are equal.
+    The signs of eigenvectors are LAPACK's; NaN where a is not finite. The derivatives of vectors are not finite where two
+    eigenvalues are equal.
     """
     return factored(EigH(), _symmetric(square_matrix(a, "eigh")))
 
@@ -311,7 +315,7 @@ def eigh(a: Any) -> tuple[Node, Node]:
 def svd(a: Any) -> tuple[Node, Node, Node]:
     """Return u (..., m, k), s (..., k) falling, vh (..., k, n), k = min(m, n): u @ diag(s) @ vh = a.
 
-    The signs of singular vectors are LAPACK's. Their derivatives are not finite where two singular values are equal, or
-    one is 0 and a is not square.
+    The signs of singular vectors are LAPACK's; NaN where a is not finite. The derivatives of vectors are not finite where
+    two singular values are equal, or one is 0 and a is not square.
     """
     return factored(SVD(), matrix_of(a, "svd"))

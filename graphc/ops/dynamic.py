@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ from graphc.loops import expr
 from graphc.ops.gathering import Indexing
 from graphc.ops.indexing import as_indices
 from graphc.ops.operands import as_node, demand, expand, promoted
+from graphc.records import keyword, record, replace
 
 
-@dataclass(frozen=True)
+@record
 class Dynamic(Indexing):
     """The family: the last operands are integer starts, one for each axis; the part must lie within the array.
 
@@ -29,7 +29,7 @@ class Dynamic(Indexing):
     """
 
     batch: int = 0
-    wraps: bool = field(default=False, kw_only=True)
+    wraps: bool = keyword(default=False)
 
     @property
     def label(self) -> str:
@@ -71,7 +71,7 @@ class Dynamic(Indexing):
         return [self.position(load, places) for load, places in zip(loads, room, strict=True)]
 
 
-@dataclass(frozen=True)
+@record
 class DynamicSlice(Dynamic):
     """`sizes` elements from starts that are read from data: operands x, starts."""
 
@@ -106,7 +106,7 @@ class DynamicSlice(Dynamic):
         return bodies.compute(out, expr.load(0, (*at[: self.batch], *moved), x.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class DynamicUpdateSlice(Dynamic):
     """x with a part replaced, from starts that are read from data: operands x, the part, starts."""
 

@@ -28,7 +28,8 @@ def einsum(subscripts: str, *operands: Any) -> Node:
     letter, which broadcast; an axis of size 1 broadcasts too. A letter that an operand repeats walks its diagonal. What
     only one operand has and the result does not is summed before; the others are contracted in pairs, in the cheapest
     order where symbols count as 1000 (Lam, Sadayappan and Wenger, On optimizing a class of multi-dimensional loops
-    with reduction for parallel execution, 1997). Raises ShapeError.
+    with reduction for parallel execution, 1997). So an infinity may stay one where the sum of all products, of both
+    signs, is NaN, as with `numpy.einsum(optimize=True)`. Raises ShapeError.
     """
     if not isinstance(subscripts, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ShapeError(f"einsum: expected subscripts such as 'ij,jk->ik' first, got {type(subscripts).__name__}")

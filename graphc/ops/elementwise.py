@@ -12,7 +12,6 @@ stand in the modules of the ops.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.dtypes import DType
@@ -23,9 +22,10 @@ from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.operands import demand, expand, same
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Elementwise(Op):
     """The family: operands of one shape and dtype, of the kinds in `accepts`; the result's dtype is theirs."""
 

@@ -9,7 +9,6 @@ batch alone, as in JAX, because a kernel cannot raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,12 +24,13 @@ from graphc.graph.types import NodeType, TensorType, TupleType
 from graphc.ops import lapack
 from graphc.ops.nested import item
 from graphc.ops.operands import expand, floating
+from graphc.records import record
 
 Shape = tuple[Dim, ...]
 Tangents = tuple[Node | None, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Factorization(Op):
     """The family: operand 0 holds the addresses of LAPACK routines, the others are matrices of one batch.
 

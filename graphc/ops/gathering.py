@@ -7,7 +7,6 @@ Every index that is read is range-checked. Negative ones count from the end, onc
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,17 +24,18 @@ from graphc.ops.movement import moveaxis, permute_dims, reshape
 from graphc.ops.operands import demand, expand
 from graphc.ops.positions import arange
 from graphc.ops.positions import size as size_of
+from graphc.records import keyword, record, replace
 
 
-@dataclass(frozen=True)
+@record
 class Indexing(Op):
     """The family: integers read from data say where.
 
     `site` is the operation that an error names, this op unless given. Without `wraps` negative ones are out of range.
     """
 
-    site: str = field(default="", kw_only=True)
-    wraps: bool = field(default=True, kw_only=True)
+    site: str = keyword(default="")
+    wraps: bool = keyword(default=True)
 
     @property
     def label(self) -> str:
@@ -57,7 +57,7 @@ class Indexing(Op):
         return expr.check(index, size, self.label, wraps=self.wraps)
 
 
-@dataclass(frozen=True)
+@record
 class Take(Indexing):
     """Elements of `axis` at integer indices: x (*b, *before, n, *after), indices (*b, *j) -> (*b, *before, *j, *after).
 
@@ -125,7 +125,7 @@ class Take(Indexing):
         return bodies.compute(out, expr.load(0, (*at[: self.axis], position, *at[after:]), x.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class ScatterAdd(Indexing):
     """out[indices[j], ...] += updates[j, ...] in the order of j: indices (J,), updates (J, *rest) -> (size, *rest)."""
 
@@ -168,7 +168,7 @@ class ScatterAdd(Indexing):
         return bodies.Scatter(self.label, self.wraps)
 
 
-@dataclass(frozen=True)
+@record
 class FlatIndex(Indexing):
     """The row-major position, in an array of shape `sizes`, of one index for each of its axes: int64."""
 
@@ -223,7 +223,7 @@ def _scattered(rows: Node, updates: Node, size: Dim, like: Indexing) -> Node:
     return make(ScatterAdd(count * size), reshape(inside + offset, (count * width,)), updates)
 
 
-@dataclass(frozen=True)
+@record
 class OneHot(Indexing):
     """True at the index along a new last axis of `size`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
 
@@ -13,17 +12,18 @@ from graphc.graph import bodies, walk
 from graphc.graph.graph import subgraphs
 from graphc.graph.node import Leaf, Node, Stored, builder, call, make
 from graphc.graph.op import Op
-from graphc.graph.origin import Origin
 from graphc.graph.structure import leaves, map_leaves
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.ops.operands import as_node, cast, floating, promoted
+from graphc.origin import Origin
+from graphc.records import record
 
 _construction = count()
 _training = Node(Leaf("training"), (), TensorType((), bool_), Origin(__file__, 0))
 
 
-@dataclass(frozen=True)
+@record
 class Identity(Op):
     """The first input, unchanged."""
 
@@ -37,7 +37,7 @@ class Identity(Op):
         return bodies.compute(out, expr.load(0, bodies.output_axes(out), out.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class StopGradient(Identity):
     """The identity with derivative zero."""
 
@@ -54,7 +54,7 @@ class StopGradient(Identity):
         return make(self, batched[0])
 
 
-@dataclass(frozen=True)
+@record
 class OfPhase(Identity):
     """The identity on a derivative that depends on the phase: what compiles it must say which phase it means."""
 
@@ -71,7 +71,7 @@ class OfPhase(Identity):
         return make(self, batched[0])
 
 
-@dataclass(frozen=True)
+@record
 class WithUpdate(Identity):
     """The identity on input 0 that asks for input 1, a leaf, to become input 2. `order` counts constructions."""
 

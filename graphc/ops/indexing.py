@@ -13,7 +13,6 @@ array where there is one.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from graphc.ops.gathering import FlatIndex, Indexing, OneHot, ScatterAdd, Take
 from graphc.ops.movement import moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, broadcast_shapes, broadcasted, cast, expand, normalize_axis
 from graphc.ops.slicing import Slice, slice_bounds
+from graphc.records import replace
 
 
 def as_indices(op: Indexing, values: Any, size: Dim) -> Node:

@@ -9,7 +9,6 @@ is the part of the gradient that stands in its place, summed where elements are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,10 @@ from graphc.loops import expr
 from graphc.ops.movement import expand_dims, reshape
 from graphc.ops.operands import as_node, expand, normalize_axis, promoted, whole
 from graphc.ops.slicing import Slice, slice_bounds
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Concat(Op):
     """The operands one after another along an axis."""
 

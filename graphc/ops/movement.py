@@ -9,7 +9,6 @@ permute_dims and its inverse, reshape and reshape; slice and pad are in `slicing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim, as_shape, shape_text
 from graphc.loops import expr
 from graphc.ops.operands import as_node, expand, normalize_axes, normalize_axis
+from graphc.records import record
 
 
 class Movement(Op):
@@ -32,7 +32,7 @@ class Movement(Op):
         return None if tangents[0] is None else make(self, tangents[0])
 
 
-@dataclass(frozen=True)
+@record
 class BroadcastTo(Movement):
     """The operand repeated: NumPy's rule, dimensions aligned at the end, those of size 1 stretched."""
 
@@ -73,7 +73,7 @@ class BroadcastTo(Movement):
         return bodies.compute(out, expr.load(0, index, x.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class Reshape(Movement):
     """The same elements, in row-major order, in another shape of equal size."""
 
@@ -142,7 +142,7 @@ def _unravel(flat: Dim, shape: tuple[Dim, ...]) -> list[Dim]:
     return index
 
 
-@dataclass(frozen=True)
+@record
 class PermuteDims(Movement):
     """Axis k of the result is axis axes[k] of the operand."""
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.ops.custom_vjp import Rule, custom_vjp
 from graphc.ops.nested import item
 from graphc.ops.operands import as_node
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Native(Op):
     """`function(*outputs, *inputs)` fills arrays of `types`."""
 

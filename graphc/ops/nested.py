@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from graphc.dims import Atom, Dim
@@ -21,11 +20,12 @@ from graphc.graph.node import Input, Leaf, Node, Stored, builder, constant, make
 from graphc.graph.op import Op
 from graphc.graph.types import TensorType, TupleType, resize
 from graphc.ops.operands import expand
+from graphc.records import record, replace
 
 VIEWS = frozenset({"broadcast_to", "reshape", "permute_dims", "expand_dims", "squeeze", "slice"})
 
 
-@dataclass(frozen=True)
+@record
 class Nested(Op):
     """An op that holds graphs: their sizes are its own."""
 
@@ -40,7 +40,7 @@ class Nested(Op):
         return node.inputs
 
 
-@dataclass(frozen=True)
+@record
 class Item(Op):
     """One result of an op with several."""
 

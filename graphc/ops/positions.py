@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from graphc.graph.op import Op
 from graphc.graph.types import TensorType, as_dim
 from graphc.loops import expr
 from graphc.ops.operands import as_node, as_optional_dtype, cast, whole
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Positions(Op):
     """int64 values given by an index expression `value` over the axes i0, i1, ... of `shape`."""
 

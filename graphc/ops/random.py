@@ -11,7 +11,6 @@ they shall differ. Inside scan and map each step draws anew.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from graphc.ops.comparison import where
 from graphc.ops.nested import loop_index
 from graphc.ops.operands import as_node, as_optional_dtype, cast, expand, floating
 from graphc.ops.quantile import NormalQuantile, quantile
+from graphc.records import record
 
 SEED = state(np.uint32(0), "seed")
 """The seed that `graphc.seed` sets."""
@@ -76,11 +76,11 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[An
 def bits(shape: tuple[int, ...], seed: int, site: int, step: int = 0, loop: int = 0) -> Any:
     """Return the uint32 words of a draw."""
     count = math.prod(shape)
-    words = philox((np.arange((count + 3) // 4), loop, step & 0xFFFFFFFF, step >> 32), (seed, site))
+    words = philox((np.arange((count + 3) // 4), loop, step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF), (seed, site))
     return np.stack(np.broadcast_arrays(*words), axis=-1).reshape(-1)[:count].reshape(shape)
 
 
-@dataclass(frozen=True)
+@record
 class RandomBits(Op):
     """uint32 words of one draw. Inputs: the seed, the step and, inside a loop, its index (uint32)."""
 
@@ -133,17 +133,19 @@ def uniform(shape: object, low: Any = 0.0, high: Any = 1.0, dtype: object = None
     """Return numbers uniform in [low, high): multiples of 2**-24 (float32) or 2**-32 (float64) of the range.
 
     low, high: numbers, or nodes that broadcast to the shape; derivatives flow into them. What rounding would make `high`
-    is `low`.
+    is `low`; a range that is not finite gives NaN, or GraphError where both are numbers.
     """
     wanted = floating_dtype(dtype)
     unit = fraction(shape, wanted)
     if _both(low, high, 0.0, 1.0):
         return unit
-    if _are_numbers(low, high) and not -math.inf < low <= high < math.inf:
-        raise GraphError(f"uniform: expected finite bounds, low <= high; got {low} and {high}")
+    if _are_numbers(low, high) and not 0 <= high - low <= float(np.finfo(wanted.numpy).max):
+        raise GraphError(f"uniform: expected finite bounds, low <= high; got {low} and {high} for {wanted}")
     first, last = (distributed(bound, unit, "uniform") for bound in (low, high))
-    drawn = unit * (last - first) + first
-    return where(drawn < last, drawn, first)
+    span = last - first
+    drawn = unit * span + first
+    # Zero times what is not finite is NaN: no number is drawn from there.
+    return where(drawn < last, drawn, first + span * 0.0)
 
 
 @builder("normal")

@@ -9,7 +9,6 @@ Ties: max and min share the gradient evenly, as torch.amax; argmax takes the fir
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,9 +29,10 @@ from graphc.ops.gradient_control import stop_gradient
 from graphc.ops.movement import broadcast_to, expand_dims, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, demand, floating, normalize_axes, normalize_axis
 from graphc.ops.positions import size as size_of
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Reduction(Op):
     """The family: `axes` (sorted) are combined and vanish from the shape."""
 

@@ -8,7 +8,6 @@ entered each step) as a slice, and recomputes the rest of the step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, ClassVar
 
@@ -25,11 +24,12 @@ from graphc.graph.reference import run
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.nested import Nested, adopt, item, needed, used, zeros
 from graphc.ops.operands import expand
+from graphc.records import record, replace
 
 Several = tuple["Node | None", ...]
 
 
-@dataclass(frozen=True)
+@record
 class Carry:
     """One carry of a scan that is being assembled; `keep` says whether its history is among the results."""
 
@@ -39,7 +39,7 @@ class Carry:
     keep: bool = True
 
 
-@dataclass(frozen=True)
+@record
 class Parts:
     """A scan node taken apart: the placeholders of its step, their operands, and what the step returns."""
 
@@ -53,7 +53,7 @@ class Parts:
     results: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Scan(Nested):
     """`step`, run `length` times on its own carries; see `bodies.Loop` for the order of operands and results.
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,15 @@ from graphc.dims import Dim, DimExpr
 from graphc.dtypes import bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
-from graphc.graph.node import Node, builder, make, require
+from graphc.graph.node import Node, builder, call, make, require
 from graphc.graph.types import TensorType, as_shape
 from graphc.loops import expr
 from graphc.ops.movement import Movement
 from graphc.ops.operands import as_node, normalize_axes, whole
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Slice(Movement):
     """Element i along each axis is element start + i * step of the operand; `size` elements, a step may be negative."""
 
@@ -78,7 +78,7 @@ class Slice(Movement):
         return bodies.compute(out, expr.load(0, tuple(start + i * step for start, i, step in steps), x.dtype))
 
 
-@dataclass(frozen=True)
+@record
 class Pad(Movement):
     """`low` and `high` fill elements around each axis and `interior` between neighbours."""
 
@@ -143,11 +143,12 @@ def slice_(x: Any, start: Sequence[Dim], size: Sequence[Dim], step: Sequence[int
 
 
 @builder("pad")
-def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None = None) -> Node:
-    """Put a fill value around x.
+def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None = None, mode: str = "constant") -> Node:
+    """Put elements around x.
 
-    widths: one number, or a pair (before, after), for all axes; or one pair for each axis. interior: how many fill
-    values go between neighbours along each axis.
+    widths: one number, or a pair (before, after), for all axes; or one pair for each axis. mode: "constant" puts `value`
+    there; "reflect" what lies as far inside of the edge, which is not repeated; "replicate" the edge; "circular" what
+    stands at the other end. interior: how many times `value` goes between neighbours along each axis, in mode "constant".
     """
     node = as_node(x)
     pairs: list[Any]
@@ -162,8 +163,52 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
         fill = float(value)
     except (TypeError, ValueError):
         raise DTypeError(f"pad: expected a number to fill with, got {value!r}") from None
-    between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
-    return make(Pad(low, high, between, fill), node)
+    if mode == "constant":
+        between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
+        return make(Pad(low, high, between, fill), node)
+    if mode not in _SPARE:
+        raise ShapeError(f"pad: expected mode 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
+    if interior is not None or len(pairs) != node.ndim:
+        raise ShapeError(
+            f"pad: with mode {mode!r} expected a pair of widths for each axis of {node.type} and nothing between, got "
+            f"{widths!r} and {interior!r}"
+        )
+    for axis, (before, after) in enumerate(zip(low, high, strict=True)):
+        node = _extended(node, axis, before, after, mode)
+    return node
+
+
+# The elements that each mode needs beyond those that it puts there.
+_SPARE = {"reflect": 1, "replicate": 1, "circular": 0}
+
+
+def _extended(x: Node, axis: int, before: Dim, after: Dim, mode: str) -> Node:
+    """Return x with elements of its own before and after it along an axis."""
+    extent = x.shape[axis]
+
+    def part(start: Dim, size: Dim) -> Node:
+        at = tuple(start if k == axis else 0 for k in range(x.ndim))
+        return make(Slice(at, tuple(size if k == axis else n for k, n in enumerate(x.shape)), (1,) * x.ndim), x)
+
+    parts: list[Node] = []
+    for width, edge, inside, across in ((before, 0, 1, extent - before), (after, extent - 1, extent - 1 - after, 0)):
+        needed = 1 if mode == "replicate" else width + _SPARE[mode]
+        if width != 0 and isinstance(extent - needed, int) and not dims.is_nonnegative(extent - needed):
+            raise ShapeError(
+                f"pad: with mode {mode!r} a width of {width} along axis {axis} of {x.type} needs {needed} elements, "
+                f"got {extent}"
+            )
+        if width == 0:
+            parts.append(x)
+        elif mode == "replicate":
+            parts.append(
+                call("broadcast_to", part(edge, 1), tuple(width if k == axis else n for k, n in enumerate(x.shape)))
+            )
+        else:
+            found = part(inside if mode == "reflect" else across, width)
+            parts.append(flip(found, axis) if mode == "reflect" else found)
+    first, last = parts
+    return call("concat", [*([] if first is x else [first]), x, *([] if last is x else [last])], axis)
 
 
 @builder("flip")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,10 @@ from graphc.ops.factorization import (
 from graphc.ops.movement import expand_dims, matrix_transpose
 from graphc.ops.operands import broadcast_shapes, expand, floating, promoted
 from graphc.ops.positions import eye, tril, triu
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Solve(Factorization):
     """x with a @ x = b."""
 
@@ -64,7 +64,7 @@ class Solve(Factorization):
         return solve(node.inputs[1], plus(change, db))
 
 
-@dataclass(frozen=True)
+@record
 class TriangularSolve(Factorization):
     """x with a @ x = b, of which one triangle of a is read; with `unit` its diagonal counts as ones."""
 
@@ -125,9 +125,10 @@ def _equations(a: Any, b: Any, what: str) -> tuple[Node, Node]:
 
 @builder("solve")
 def solve(a: Any, b: Any) -> Node:
-    """Return x with a @ x = b: a (..., n, n), b (..., n, k), or b (n,) for one right side; NaN where a is singular.
+    """Return x with a @ x = b: a (..., n, n), b (..., n, k), or b (n,) for one right side.
 
-    Batches broadcast. Giles, An extended collection of matrix derivative results, 2008, section 2.3.1.
+    NaN where a is singular or not finite; b may hold anything. Batches broadcast. Giles, An extended collection of
+    matrix derivative results, 2008, section 2.3.1.
     """
     right = floating(b)
     if right.ndim == 1:
@@ -139,13 +140,17 @@ def solve(a: Any, b: Any) -> Node:
 def triangular_solve(a: Any, b: Any, *, upper: bool, unitriangular: bool = False) -> Node:
     """Return x with a @ x = b, where of a (..., n, n) only the upper or the lower triangle is read; b is (..., n, k).
 
-    With `unitriangular` the diagonal counts as ones. NaN where a number on the diagonal is 0. Batches broadcast.
+    With `unitriangular` the diagonal counts as ones. NaN where a number on the diagonal is 0, or one that is read is not
+    finite. Batches broadcast.
     """
     return factored(TriangularSolve(upper, unitriangular), *_equations(a, b, "triangular_solve"))
 
 
 @builder("inv")
 def inv(a: Any) -> Node:
-    """Return the inverse; NaN where there is none. `solve` is faster and more accurate than a product with it."""
+    """Return the inverse; NaN where there is none. `solve` is faster and more accurate than a product with it.
+
+    NaN, too, where a is not finite.
+    """
     node = square_matrix(a, "inv")
     return solve(node, eye(node.shape[-1], dtype=node.dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from graphc.ops.indexing import take_along_axis
 from graphc.ops.movement import moveaxis, permute_dims, reshape
 from graphc.ops.operands import as_node, cast, expand, floating, normalize_axes, normalize_axis, promoted
 from graphc.ops.positions import size as size_of
+from graphc.records import record
 
 
 def sort_rows(order: Any, values: Any) -> None:
@@ -62,7 +62,7 @@ def sort_rows(order: Any, values: Any) -> None:
                 root = child
 
 
-@dataclass(frozen=True)
+@record
 class ArgSort(Op):
     """The positions that sort each row of a matrix: stable, NaN last."""
 
@@ -172,7 +172,7 @@ def search_rows(places: Any, ordered: Any, values: Any, right: Any) -> None:
             places[row, k] = low
 
 
-@dataclass(frozen=True)
+@record
 class SearchSorted(Op):
     """Where values (R, M) belong in sorted rows (R, N): int64, before equals, or after them if the last operand, (1,), is 1."""
 

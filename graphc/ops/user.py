@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.dtypes import DType, as_dtype, bool_, float64, int64
@@ -15,13 +14,14 @@ from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.operands import aligned, as_node, cast, expand
+from graphc.records import record
 from graphc.simd.lanewise import Lanewise
 
 # What the function computes in, by the kind of its operands or result: Python's own scalars.
 _WIDE = {"f": float64, "i": int64, "u": int64, "b": bool_}
 
 
-@dataclass(frozen=True)
+@record
 class UserFunction(Elementwise):
     """`called` of the operands' elements as Python scalars; `partials` gives its derivatives by each operand."""
 

@@ -7,7 +7,6 @@ bound has no room for the states that its reverse derivative would need: only fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.chain import batch, forward
@@ -25,12 +24,13 @@ from graphc.ops.iteration import scan
 from graphc.ops.nested import Nested, adopt, capture, enclose, item, needed, trace_start
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import or_zeros
+from graphc.records import record
 
 Several = tuple["Node | None", ...]
 Pairs = Sequence[tuple[Node, Node]]
 
 
-@dataclass(frozen=True)
+@record
 class While(Nested):
     """`step` on its own carries as long as `test`, a boolean of the same inputs, holds. Inputs: carries, then shared ones."""
 

@@ -16,11 +16,11 @@ from graphc.errors import GraphError, OptionError
 from graphc.graph import walk
 from graphc.graph.node import Node, Parameter, State, state
 from graphc.graph.operators import builder, located
-from graphc.graph.origin import refuse_attribute
 from graphc.graph.structure import map_leaves
 from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm
 from graphc.optim.updates import Updates
+from graphc.origin import refuse_attribute
 
 WHOLE_STEP = ("learning_rate", "clip_norm", "clip_value")
 

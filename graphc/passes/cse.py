@@ -6,13 +6,13 @@ of two scans over the same placeholders come to share their nodes, which `merge_
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Leaf, Node
 from graphc.graph.op import Op
 from graphc.passes.rewriting import rewrite
+from graphc.records import names_of
 
 
 def cse(graph: Graph) -> Graph:
@@ -29,7 +29,7 @@ def cse(graph: Graph) -> Graph:
 
 def _key(op: Op) -> Any:
     """Return what equal ops share; a graph is known by its placeholders and outputs."""
-    parts = [getattr(op, field.name) for field in fields(op)]
+    parts = [getattr(op, name) for name in names_of(op)]
     if any(isinstance(part, Graph) for part in parts):
         return type(op), *((part.inputs, part.outputs) if isinstance(part, Graph) else part for part in parts)
     return op

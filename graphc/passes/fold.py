@@ -6,7 +6,6 @@ as it is, while a folded one would be an array to store and to read.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from graphc.graph.node import Constant, Leaf, Node, constant
 from graphc.graph.types import TensorType
 from graphc.passes.algebra.matching import uniform
 from graphc.passes.rewriting import rewrite
+from graphc.records import names_of
 
 
 def fold(graph: Graph) -> Graph:
@@ -29,7 +29,7 @@ def _fold(node: Node) -> Node:
     op, type = node.op, node.type
     if isinstance(op, Leaf | Constant) or not op.pure or not isinstance(type, TensorType) or node.requirements:
         return node
-    if not all(_is_known(getattr(op, field.name)) for field in fields(op)):
+    if not all(_is_known(getattr(op, name)) for name in names_of(op)):
         return node
     known = [x.op.value for x in node.inputs if isinstance(x.op, Constant)]
     if (node.inputs and not known) or not isinstance(type.size, int):

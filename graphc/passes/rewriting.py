@@ -6,12 +6,12 @@ Graphs inside ops are rewritten with the same memo, so a node that two graphs sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, made_at
 from graphc.graph.op import Op
 from graphc.ops.nested import Nested
+from graphc.records import replace
 
 LIMIT = 100
 

@@ -6,8 +6,6 @@ final value is read or another kept part of the step needs it. Legal always: ops
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node
@@ -17,9 +15,10 @@ from graphc.ops.control import Cond
 from graphc.ops.nested import Item, item
 from graphc.ops.scan import Scan
 from graphc.passes.rewriting import with_roots
+from graphc.records import record, replace
 
 
-@dataclass(frozen=True)
+@record
 class _Reduced:
     """What a node with several results becomes: op, operands before the pass, and where each kept result stands."""
 

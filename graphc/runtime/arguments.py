@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -18,6 +17,7 @@ from graphc import dims
 from graphc.dims import Atom, Dim, Symbol
 from graphc.dtypes import DType
 from graphc.errors import CallError, DTypeError, GraphcError, MissingInputError
+from graphc.records import record
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 # A single position, or a tuple, list or dict of structures.
@@ -56,7 +56,7 @@ class Spans:
         return place > 0 and nbytes > 0 and self._ends[place - 1] > address
 
 
-@dataclass(frozen=True)
+@record
 class InputSpec:
     """An input: its name, dtype and shape, whose dims may be symbols."""
 

@@ -8,12 +8,12 @@ is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from graphc import dims
 from graphc.dims import Dim
 from graphc.dtypes import DType
+from graphc.records import replace
 from graphc.runtime.activation import Activation, Arena, give_back
 from graphc.runtime.arguments import Array, InputSpec
 from graphc.runtime.walk import PAUSED

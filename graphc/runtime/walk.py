@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from graphc.emit import build
 from graphc.emit.loader import Loader
+from graphc.records import record
 from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
@@ -196,7 +196,7 @@ _Launch = Callable[[ctypes.c_int64], None]
 _Serve = Callable[[int, int, int], None]
 
 
-@dataclass(frozen=True)
+@record
 class Walk:
     """The machine code of the walk: its address, and the two functions that Python calls (they release the GIL)."""
 
@@ -210,7 +210,7 @@ class Walk:
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
     with LOADING:
-        loader = Loader(build.objects(SOURCES, host_level(), {}))
+        loader = Loader(build.objects(SOURCES, host_level(), dict))
         walk, launch, serve = (loader.address(name) for name in SOURCES)
     word = ctypes.c_int64
     return Walk(walk, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve), loader)

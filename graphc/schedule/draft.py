@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Axis, Dim, Requirement
+from graphc.dims import Axis, Dim, Requirement, Symbol
 from graphc.dtypes import as_dtype
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.graph.origin import Origin
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import (
+    LENGTH,
     Call,
     Kernel,
     Map,
     Rows,
     Scatter,
+    Segments,
     Store,
     Tile,
     expressions,
     free_axes,
     loads,
-    of_any_length,
 )
+from graphc.origin import Origin
+from graphc.records import replace
 from graphc.schedule.inline import weight
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
@@ -40,11 +42,10 @@ from graphc.simd.levels import Level
 
 @dataclass
 class KernelDraft:
-    """A kernel, the user's lines that it came from, and what its own symbols stand for."""
+    """A kernel, and the user's lines that it came from."""
 
     kernel: Kernel
     comments: tuple[str, ...]
-    symbols: Mapping[str, Dim]
 
 
 @dataclass
@@ -114,10 +115,7 @@ class Draft:
         kernel = finished(unit.kernel)
         commit = any(self.buffers[b].kind == "leaf" for b in unit.writes)
         pieces, work = _pieces(kernel), _work(kernel)
-        symbols: dict[str, Dim] = {}
-        if commit and isinstance(kernel, Map):
-            kernel, symbols = of_any_length(kernel)
-        self.kernels.append(KernelDraft(kernel, _comments(unit.nodes), symbols))
+        self.kernels.append(KernelDraft(kernel, _comments(unit.nodes)))
         name = str(len(self.kernels) - 1)
         return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), pieces, work, commit)]
 
@@ -183,6 +181,8 @@ def _pieces(kernel: Kernel) -> Dim:
             return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
         case Scatter():
             return kernel.size
+        case Segments():
+            return sum(-(-length // 16) for length in kernel.lengths)
         case Call():
             return 1
 
@@ -217,5 +217,11 @@ def _work(kernel: Kernel) -> Dim:
             return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))
         case Scatter():
             return kernel.count * kernel.width + kernel.size * kernel.width
+        case Segments():
+            one = _work(kernel.map)
+            total = 0
+            for length in kernel.lengths:
+                total = total + dims.substitute(one, {Symbol(LENGTH): length})
+            return total
         case Call():
             return dims.product(kernel.arrays[0][2]) * 16

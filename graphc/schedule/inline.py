@@ -140,8 +140,10 @@ class Inliner:
         body = self.bodies[node]
         return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
 
-    def store_repeated(self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool) -> None:
-        """Store what the kernel of `root` would compute more often than once an element."""
+    def store_repeated(
+        self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool, apart: bool
+    ) -> None:
+        """Store what the kernel of `root` would compute more often than once an element; with `apart`, reductions too."""
         everything = _real([*rows, *([lane] if lane else [])])
         identity = tuple(DimExpr.of(a) for a in (*rows, *([lane] if lane else [])))
         # The scopes that a value may be computed in, outermost first: once, once a row, once an element.
@@ -163,7 +165,12 @@ class Inliner:
                     at == used and (at - everything or (not at and everything) or at != scopes[_place(at, scopes)])
                     for at in self._reductions(node, index)
                 )
-                if repeats or misplaced or (commit and _has_check(self.bodies[node])):
+                if (
+                    repeats
+                    or misplaced
+                    or (commit and _has_check(self.bodies[node]))
+                    or (apart and self._reduces(node))
+                ):
                     self.stored.add(node)
                     continue
             body = self.bodies[node]

@@ -8,12 +8,13 @@ target elsewhere (a transposed parameter), or where units wait for each other in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 from graphc.graph.types import TensorType
-from graphc.loops.kernels import Map, Store
+from graphc.loops.kernels import Map, Segments, Store, as_segment
+from graphc.records import replace
 from graphc.schedule.draft import Draft
-from graphc.schedule.units import Unit, in_order, joint, map_unit, reads_in_place, whole_copy
+from graphc.schedule.units import Unit, finished, in_order, joint, map_unit, reads_in_place, whole_copy
 
 
 def settle(draft: Draft, units: Sequence[Unit]) -> list[Unit]:
@@ -35,6 +36,56 @@ def settle(draft: Draft, units: Sequence[Unit]) -> list[Unit]:
         )
         result[position : position + 1] = _detour(draft, result[position])
     return ordered
+
+
+@dataclass
+class _Group:
+    """Late units of equal maps, and where in the order the first of them stands."""
+
+    position: int
+    units: list[Unit] = field(default_factory=list[Unit])
+    segments: list[Segments] = field(default_factory=list[Segments])
+
+
+def gather(draft: Draft, units: Sequence[Unit], *, alone: bool) -> list[Unit]:
+    """Unite what does the same to several parameters, or states, into one kernel that walks them as segments.
+
+    The units are in order; each joins those like it at the place of the first. With `alone`, a single one becomes such
+    a kernel too, so that its text does not depend on the parameter's size.
+    """
+    groups: dict[Map, list[_Group]] = {}
+    read: dict[int, int] = {}  # where each buffer was read last, and written
+    written: dict[int, int] = {}
+    for position, unit in enumerate(units):
+        kernel = finished(unit.kernel) if unit.late and isinstance(unit.kernel, Map) else None
+        if isinstance(kernel, Map) and all(draft.buffers[b].kind == "leaf" for b in unit.writes):
+            segment = as_segment(kernel)
+            if segment is not None:
+                several = groups.setdefault(segment.map, [])
+                # Not past what must come before it: a unit that reads what it writes, or writes what it reads.
+                bar = max(*(read.get(b, -1) for b in unit.writes), *(written.get(b, -1) for b in unit.reads), -1)
+                if not several or several[-1].position <= bar:
+                    several.append(_Group(position))
+                several[-1].units.append(unit)
+                several[-1].segments.append(segment)
+        read.update(dict.fromkeys(unit.reads, position))
+        written.update(dict.fromkeys(unit.writes, position))
+    result: list[Unit | None] = list(units)
+    place = {id(unit): position for position, unit in enumerate(units)}
+    for group in (group for several in groups.values() for group in several):
+        if alone or len(group.units) > 1:
+            for unit in group.units:
+                result[place[id(unit)]] = None
+            reads, writes = (
+                set[int]().union(*sets) for sets in zip(*((u.reads, u.writes) for u in group.units), strict=True)
+            )
+            kernel = Segments(
+                group.segments[0].map,
+                tuple(s.arrays[0] for s in group.segments),
+                tuple(s.lengths[0] for s in group.segments),
+            )
+            result[group.position] = Unit(reads, writes, kernel, late=True, nodes=group.units[0].nodes)
+    return [unit for unit in result if unit is not None]
 
 
 def _replaces_in_place(unit: Unit) -> bool:

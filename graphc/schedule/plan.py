@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,9 +19,10 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DTYPES, DType
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """One storage slot.
 
@@ -45,14 +45,14 @@ class Buffer:
         return self.dtype.itemsize * dims.product(self.shape)
 
 
-@dataclass(frozen=True)
+@record
 class Address:
     """A kernel argument: the address of a buffer."""
 
     buffer: int
 
 
-@dataclass(frozen=True)
+@record
 class KernelCall:
     """One kernel on its buffers.
 
@@ -69,7 +69,7 @@ class KernelCall:
     commit: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Repeat:
     """Steps run `count` times; the named slices move one position each time, from the end if `reverse`."""
 
@@ -79,7 +79,7 @@ class Repeat:
     reverse: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """`then` if the bool scalar in buffer `predicate` is true, else `otherwise`."""
 
@@ -88,7 +88,7 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Leave:
     """Ends the Repeat whose step it is if the bool scalar in buffer `predicate` is false."""
 
@@ -101,7 +101,7 @@ ENDLESS = 2**40
 Step: TypeAlias = KernelCall | Repeat | Branch | Leave
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """All that a run needs but the machine code: kernels by name (their source), steps, buffers.
 

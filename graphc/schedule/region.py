@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -21,11 +21,12 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
-from graphc.schedule.late import settle
+from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
@@ -95,7 +96,9 @@ class Region:
                 self.units.append(map_unit(kernel, [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
-        self.units = merge(settle(self.draft, self.units), lambda b: self.draft.buffers[b].shape)
+        self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
+        self.units = merge(self.units, lambda b: self.draft.buffers[b].shape)
+        self.units = gather(self.draft, self.units, alone=True)
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 
@@ -154,10 +157,13 @@ class Region:
         self.inliner.store_costly(consumers)
         self.inliner.store_checked(n for n, _ in self.updates)
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
+        # What sums in its update would have a kernel of its own, where all other parameters share one.
+        leaves = {n for n, b in self.updates if n in replaced and self.draft.buffers[b].kind == "leaf"}
         for node in reversed(self.order):
             if isinstance(self.bodies[node], Compute) and (node in self.inliner.stored or node in replaced):
                 rows, lane = self.modes[node] = self._mode(node)
-                self.inliner.store_repeated(node, rows, lane, commit=node in replaced)
+                apart = node in leaves and lane is not None
+                self.inliner.store_repeated(node, rows, lane, commit=node in replaced, apart=apart)
                 self.inliner.reductions.clear()
         self.inliner.memo.clear()
 

@@ -13,7 +13,7 @@ from graphc.inspect.plan_text import plan_text
 from graphc.loops.text import text as kernel_text
 from graphc.passes import PASSES, run_passes
 from graphc.passes.algebra import THEMES
-from graphc.schedule import schedule
+from graphc.schedule.scheduling import schedule
 from graphc.simd.levels import LEVELS
 
 LEVEL = LEVELS["x86-64-v4"]

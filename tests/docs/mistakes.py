@@ -49,6 +49,18 @@ def channels_first():
     y = graphc.conv2d(image, np.zeros((3, 3, 3, 8), "float32"))
 
 
+@mistake("A kernel larger than the padded image", graphc.ShapeError, "conv2d", "5 or more", "2 + 1 + 1 = 4")
+def large_kernel():
+    image = graphc.input("image", ("batch", 2, 8, 3))
+    y = graphc.conv2d(image, np.zeros((5, 5, 3, 8), "float32"), padding=1)
+
+
+@mistake("Channels that groups do not divide", graphc.ShapeError, "conv2d", "6 = 1 * 4 + 2")
+def odd_groups():
+    image = graphc.input("image", ("batch", 32, 32, 6))
+    y = graphc.conv2d(image, np.zeros((3, 3, 3, 8), "float32"), groups=4)
+
+
 @mistake("A layer of another width", graphc.ShapeError, "Linear", "784", "float32[batch, 28, 28]")
 def wrong_width():
     x = graphc.input("x", ("batch", 28, 28))

@@ -54,7 +54,7 @@ def module_fit():
     net.fit(np.ones((5, 3)), np.ones((5, 1)))
 
 
-@mistake("Assigning to a parameter's value", AttributeError, "value", "set(")
+@mistake("Assigning to a parameter's value", graphc.AssignmentError, "value", "w.set(")
 def assign_value():
     w = graphc.parameter(np.ones(3, "float32"), "w")
     w.value = np.zeros(3)

@@ -63,8 +63,17 @@ PAGES = {
             "Reductions": ["graphc.ops.reduction"],
             "Running sums": ["graphc.ops.cumulative"],
             "Sorting": ["graphc.ops.sorting"],
-            "Products of arrays": ["graphc.ops.contraction", "graphc.ops.einsum", "graphc.ops.convolution"],
+            "Products of arrays": ["graphc.ops.contraction", "graphc.ops.einsum"],
             "Linear algebra (`graphc.linalg`)": ["graphc.ops.solving", "graphc.ops.decompositions"],
+        },
+    ),
+    "images": (
+        "Images and sequences",
+        {
+            "Convolutions": ["graphc.ops.convolution"],
+            "Pooling": ["graphc.ops.pooling"],
+            "Other sizes": ["graphc.ops.resampling"],
+            "Windows": ["graphc.ops.windows"],
         },
     ),
     "random": ("Random numbers", {"Draws": ["graphc.ops.random"], "Distributions": ["graphc.ops.distributions"]}),
@@ -81,7 +90,13 @@ PAGES = {
                 "graphc.nn.positional",
             ],
             "Activations": ["graphc.nn.activation"],
-            "Losses": ["graphc.nn.loss", "graphc.nn.regression", "graphc.nn.similarity", "graphc.nn.criterion"],
+            "Losses": [
+                "graphc.nn.loss",
+                "graphc.nn.ctc",
+                "graphc.nn.regression",
+                "graphc.nn.similarity",
+                "graphc.nn.criterion",
+            ],
             "Initial values (`nn.init`)": ["graphc.nn.init"],
         },
     ),
@@ -97,7 +112,7 @@ PAGES = {
 MADE = {graphc.Node, graphc.Input, graphc.Parameter, graphc.State, graphc.Executable, graphc.DType, graphc.FlatFunction}
 # Modules about how something is made, which says nothing to its user.
 INTERNAL = {"graphc.graph.node", "graphc.compiler", "graphc.dims", "graphc.graph.types", "graphc.ops.nested"}
-INTERNAL |= {"graphc.ops.callback", "graphc.graph.graph", "graphc.ops.gradient_control"}
+INTERNAL |= {"graphc.ops.windows", "graphc.ops.callback", "graphc.graph.graph", "graphc.ops.gradient_control"}
 
 
 def public():

@@ -4,13 +4,13 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc import simd
 from graphc.emit.loader import Loader, library_address
 from graphc.emit.objects import compile_kernel
 from graphc.emit.symbols import ALLOWED, OFFSET_TABLE, read_symbols
 from graphc.errors import CompileError
+from graphc.simd.levels import LEVELS, supported_levels
 
-HOST = next(simd.LEVELS[name] for name in simd.supported_levels())
+HOST = next(LEVELS[name] for name in supported_levels())
 ADD = "def {0}(args, thread, threads):\n    store(word(args, 0) + {1}, args)\n"
 
 
@@ -94,7 +94,7 @@ def test_truncated_object_is_refused():
 
 
 def test_level_of_another_machine_is_refused():
-    other = simd.LEVELS["aarch64" if HOST.name.startswith("x86") else "x86-64"]
+    other = LEVELS["aarch64" if HOST.name.startswith("x86") else "x86-64"]
     data = kernel("kernel", 1, other)
     assert read_symbols(data).level == other.name
     with pytest.raises(CompileError, match=f"is for {other.name}, which this machine cannot run"):

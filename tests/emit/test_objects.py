@@ -3,10 +3,11 @@ import ctypes
 import numpy as np
 import pytest
 
-from graphc import simd
 from graphc.emit.loader import Loader
 from graphc.emit.objects import compile_kernel
 from graphc.errors import CompileError
+from graphc.simd import twin
+from graphc.simd.levels import LEVELS, supported_levels
 
 CALL = """
 def kernel(args, thread, threads):
@@ -14,7 +15,7 @@ def kernel(args, thread, threads):
     y = view_f32(word(args, 1), 3, 4)
     store(user(x, y, f32(2.0)), word(args, 3))
 """
-HOST = next(simd.LEVELS[name] for name in simd.supported_levels())
+HOST = next(LEVELS[name] for name in supported_levels())
 
 
 def scaled(x, y, factor):
@@ -54,11 +55,11 @@ def test_native_gets_arrays_and_scalars():
     assert np.array_equal(y, 2 * x)
     assert total[0] == 66
 
-    names = {**simd.twin.namespace(), "user": scaled}
+    names = {**twin.namespace(), "user": scaled}
     exec(CALL, names)
     y[:], total[:] = 0, 0
     spans = [(one.ctypes.data, one.nbytes, one is not x) for one in (x, y, total, row)]
-    with simd.twin.buffers(spans):
+    with twin.buffers(spans):
         names["kernel"](row.ctypes.data, 0, 1)
     assert np.array_equal(y, 2 * x)
     assert total[0] == 66
@@ -131,9 +132,9 @@ def kernel(args, thread, threads):
             loader = Loader({"kernel": compile_kernel(source, "kernel", HOST)})
             ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(loader.address("kernel"))(row.ctypes.data, 0, 1)
         else:
-            names = simd.twin.namespace()
+            names = twin.namespace()
             exec(source, names)
-            with simd.twin.buffers([(data.ctypes.data, 32, True), (row.ctypes.data, 16, False)]):
+            with twin.buffers([(data.ctypes.data, 32, True), (row.ctypes.data, 16, False)]):
                 names["kernel"](row.ctypes.data, 0, 1)
         row_of.append(data.tobytes())
     assert row_of[0] == row_of[1]

@@ -50,15 +50,15 @@ def test_a_cell_is_its_formula(kind):
     _, cell_of, define = KINDS[kind]
     cell = cell_of(FEATURES, HIDDEN, dtype="float64")
     assert max(np.abs(p.value).max() for p in cell.parameters()) <= HIDDEN**-0.5
-    states = [RNG.normal(size=(BATCH, HIDDEN)) for _ in range(cell.states)]
+    states = [RNG.normal(size=(BATCH, HIDDEN)) for _ in range(cell.carried)]
     x = graphc.input("x", ("n", FEATURES), "float64")
-    inner = [graphc.input(f"s{k}", ("n", HIDDEN), "float64") for k in range(cell.states)]
+    inner = [graphc.input(f"s{k}", ("n", HIDDEN), "float64") for k in range(cell.carried)]
     new = cell(x, packed(inner))
-    got = graphc.evaluate(list(new) if cell.states > 1 else [new], {x: X[0], **dict(zip(inner, states, strict=True))})
+    got = graphc.evaluate(list(new) if cell.carried > 1 else [new], {x: X[0], **dict(zip(inner, states, strict=True))})
     for one, other in zip(got, define(X[0], states, cell.state_dict()), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
-    zeros = [np.zeros((BATCH, HIDDEN))] * cell.states
-    first = cell(x)[0] if cell.states > 1 else cell(x)
+    zeros = [np.zeros((BATCH, HIDDEN))] * cell.carried
+    first = cell(x)[0] if cell.carried > 1 else cell(x)
     np.testing.assert_allclose(first.eval({x: X[0]}), define(X[0], zeros, cell.state_dict())[0], rtol=1e-12)
 
 
@@ -70,15 +70,15 @@ def test_a_layer_equals_its_cell_unrolled_to_second_order(kind):
         setattr(cell, name, getattr(layer, f"{name}_l0"))
         assert getattr(cell, name).shape == parameter.shape
     x = graphc.input("x", X.shape, "float64")
-    start = [graphc.input(f"s{k}", (BATCH, HIDDEN), "float64") for k in range(cell.states)]
+    start = [graphc.input(f"s{k}", (BATCH, HIDDEN), "float64") for k in range(cell.carried)]
     outputs, final = layer(x, packed([state[None] for state in start]))
     states, unrolled = packed(start), []
     for time in range(T):
         states = cell(x[time], states)
-        unrolled.append(states[0] if cell.states > 1 else states)
+        unrolled.append(states[0] if cell.carried > 1 else states)
     weights = RNG.normal(size=(T, BATCH, HIDDEN))
-    last = [one[0] for one in final] if cell.states > 1 else [final[0]]
-    along = states if cell.states > 1 else (states,)
+    last = [one[0] for one in final] if cell.carried > 1 else [final[0]]
+    along = states if cell.carried > 1 else (states,)
     losses = [
         (graphc.square(one) * weights).sum() + sum(graphc.sin(end).sum() for end in ends)
         for one, ends in ((outputs, last), (graphc.stack(unrolled), along))

@@ -50,7 +50,7 @@ def test_layers(name):
     x = RNG.normal(size=(BATCH, T, FEATURES) if options.get("batch_first") else (T, BATCH, FEATURES))
     compare(ours, theirs, [x], *[lambda layer, x: layer(x)] * 2)
     compare(ours, theirs, [x[:, 0]], *[lambda layer, x: layer(x)] * 2)
-    shapes = [(BATCH, ours.proj_size or HIDDEN), (BATCH, HIDDEN)][: ours.states]
+    shapes = [(BATCH, ours.proj_size or HIDDEN), (BATCH, HIDDEN)][: ours.carried]
     count = ours.num_layers * (2 if ours.bidirectional else 1)
     states = [RNG.normal(size=(count, *shape)) for shape in shapes]
     call = lambda layer, x, *states: layer(x, states if len(states) > 1 else states[0])  # noqa: E731

@@ -19,7 +19,6 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import leaves
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, host_level, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -71,7 +70,7 @@ def test_unjitted_source_stays_in_bounds_and_agrees(row, floating, level):
     wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
     passed = run_passes(graph, training=False)
     plan = plan_of(passed, LEVELS[level])
-    stored = [leaf.value for leaf in leaves(passed)]
+    stored = [leaf.value for leaf in passed.stored]
     kernel_of = unjitted(plan, natives(passed), has_fma=LEVELS[level].fma)
     interpreter = Interpreter(plan, arrays, stored, {}, kernel_of, threads=2)
     compare(row, interpreter.result("output"), wanted, floating)
@@ -83,10 +82,20 @@ def test_compiled_kernels_on_guarded_buffers(row, floating, level):
     wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
     passed = run_passes(graph, training=False)
     plan = plan_of(passed, LEVELS[level])
-    loader = Loader(build.objects(plan.kernels, LEVELS[level], natives(passed)))
-    stored = [leaf.value for leaf in leaves(passed)]
+    loader = Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed)))
+    stored = [leaf.value for leaf in passed.stored]
     interpreter = Interpreter(plan, arrays, stored, {}, compiled(loader))
     compare(row, interpreter.result("output"), wanted, floating)
+    for spoiled in row.spoiled(floating):
+        interpreter = Interpreter(plan, spoiled, stored, {}, compiled(loader))
+        feeds = dict(zip(graph.inputs, spoiled, strict=True))
+        try:
+            wanted = run(graph.outputs[:1], feeds)
+        except graphc.IndexOutOfRangeError:
+            assert interpreter.error[0]
+        else:
+            assert not interpreter.error[0]
+            compare(row, interpreter.result("output")[:1], wanted, floating)
 
 
 @pytest.mark.parametrize(("row", "floating"), cases(row for row in ROWS if row.hard))

@@ -32,6 +32,11 @@ def softmax(x):
     return grown / np.sum(grown, 1, keepdims=True)
 
 
+def log_softmax(x):
+    below = x - np.max(x, 1, keepdims=True)
+    return below - np.log(np.sum(np.exp(below), 1, keepdims=True))
+
+
 ALONG = {
     "sum": lambda x: np.sum(x, 1),
     "prod": lambda x: np.prod(x, 1),
@@ -51,6 +56,7 @@ OF_FLOATS = {
     "median": lambda x: np.median(x, 1),
     "logsumexp": logsumexp,
     "softmax": softmax,
+    "log_softmax": log_softmax,
 }
 
 

@@ -52,32 +52,66 @@ def test_tall_matrices_of_symbolic_height():
         call(a[:2])
 
 
-# name: (function, a matrix that it fails for)
+GOOD = np.array([[4.0, 1, 0], [1, 3, 1], [0, 1, 2]])
+# name: (function, finite matrices that it fails for); none of them has an answer to what is not finite
 FAILURES = {
-    "solve": (lambda a: linalg.solve(a, a), np.ones((3, 3))),
-    "triangular_solve": (lambda a: linalg.triangular_solve(a, a, upper=True), np.triu(np.ones((3, 3)), 1)),
-    "cholesky": (linalg.cholesky, -np.eye(3)),
-    "inv": (linalg.inv, np.zeros((3, 3))),
-    "qr": (linalg.qr, np.full((3, 3), np.inf)),
-    "slogdet": (linalg.slogdet, np.full((3, 3), np.nan)),
-    "eigh": (linalg.eigh, np.full((3, 3), np.nan)),
-    "svd": (linalg.svd, np.full((3, 3), np.inf)),
+    "solve": (lambda a: linalg.solve(a, GOOD), [np.ones((3, 3))]),
+    "triangular_solve": (lambda a: linalg.triangular_solve(a, GOOD, upper=True), [np.triu(np.ones((3, 3)), 1)]),
+    "cholesky": (linalg.cholesky, [-np.eye(3), np.zeros((3, 3))]),
+    "inv": (linalg.inv, [np.zeros((3, 3))]),
+    "qr": (linalg.qr, []),
+    "slogdet": (linalg.slogdet, []),
+    "eigh": (linalg.eigh, []),
+    "svd": (linalg.svd, []),
 }
+
+
+def spoiled(value):
+    bad = GOOD.copy()
+    bad[1, 1] = value
+    return bad
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_matrix_that_fails_is_nan_and_its_neighbours_are_right(name):
     function, bad = FAILURES[name]
-    good = np.array([[4.0, 1, 0], [1, 3, 1], [0, 1, 2]])
-    x = graphc.input("x", (3, 3, 3), "float64")
+    bad = [*bad, *map(spoiled, (np.nan, np.inf, -np.inf))]
+    batch = np.stack([GOOD, *bad, GOOD])
+    x = graphc.input("x", batch.shape, "float64")
     outputs = function(x)
     outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    batch = np.stack([good, bad, good])
-    alone = graphc.compile([x], outputs)(np.stack([good] * 3))
-    for run in (graphc.compile([x], outputs)(batch), graphc.evaluate(outputs, {x: batch})):
+    call = graphc.compile([x], outputs)
+    alone = call(np.stack([GOOD] * len(batch)))
+    for run in (call(batch), graphc.evaluate(outputs, {x: batch})):
         for got, wanted in zip(run, alone, strict=True):
-            assert np.isnan(got[1]).all()
-            np.testing.assert_allclose(np.abs(got[[0, 2]]), np.abs(wanted[[0, 2]]), rtol=1e-12, atol=1e-14)
+            assert np.isnan(got[1:-1]).all()
+            np.testing.assert_allclose(np.abs(got[[0, -1]]), np.abs(wanted[[0, -1]]), rtol=1e-12, atol=1e-14)
+
+
+def test_right_sides_may_hold_anything():
+    x = graphc.input("x", (3, 4), "float64")
+    right = np.array([[1.0, np.nan, np.inf, 0.0], [2.0, 1.0, 1.0, -0.0], [1.0, 1.0, -np.inf, 5e-324]])
+    upper = np.triu(GOOD)
+    outputs = [linalg.solve(GOOD, x), linalg.triangular_solve(upper, x, upper=True)]
+    with np.errstate(all="ignore"):
+        wanted = [np.linalg.solve(a, right) for a in (GOOD, upper)]
+    for run in (graphc.compile([x], outputs)(right), graphc.evaluate(outputs, {x: right})):
+        for got, values in zip(run, wanted, strict=True):
+            np.testing.assert_allclose(got[:, [0, 3]], values[:, [0, 3]], rtol=1e-14, atol=1e-322)
+            assert not np.isfinite(got[:, [1, 2]]).all(0).any()
+
+
+def test_matrices_of_every_size_of_number_and_rank_have_factors_as_in_numpy():
+    tiny, huge = np.finfo(float).smallest_normal, 1e150
+    batch = np.stack([np.zeros((3, 3)), np.ones((3, 3)), GOOD * tiny, GOOD * huge, np.diag([1.0, 0.0, -0.0])])
+    x = graphc.input("x", batch.shape, "float64")
+    outputs = [linalg.qr(x)[1], linalg.slogdet(x)[0], linalg.slogdet(x)[1], linalg.eigh(x)[0], linalg.svd(x)[1]]
+    wanted = [np.linalg.qr(batch)[1], *np.linalg.slogdet(batch), np.linalg.eigvalsh(batch), np.linalg.svd(batch)[1]]
+    for run in (graphc.compile([x], outputs)(batch), graphc.evaluate(outputs, {x: batch})):
+        for got, values in zip(run, wanted, strict=True):
+            for one, value in zip(got, values, strict=True):
+                scale = np.abs(value[np.isfinite(value)]).max(initial=0)
+                np.testing.assert_allclose(one, value, rtol=1e-13, atol=1e-15 * scale)
 
 
 def test_what_is_not_read_may_hold_anything():

@@ -10,7 +10,6 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.ops.cumulative import linear_recurrence
 from graphc.passes import run_passes
-from graphc.schedule import leaves
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled
@@ -80,8 +79,8 @@ def test_sizes(level, dtype):
     graph = graph_of(dtype)
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
-    kernel_of = compiled(Loader(build.objects(plan.kernels, LEVELS[level], natives(passed))))
-    stored = [leaf.value for leaf in leaves(passed)]
+    kernel_of = compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
+    stored = [leaf.value for leaf in passed.stored]
     for m, n in SIZES:
         # Near 1, so that products of a thousand factors stay in range.
         x = np.random.default_rng(m * 7 + n).uniform(0.97, 1.03, (m, n)).astype(dtype)

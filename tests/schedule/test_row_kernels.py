@@ -6,7 +6,7 @@ import pytest
 import graphc
 from graphc.loops.kernels import Rows
 from graphc.passes import run_passes
-from graphc.schedule import schedule
+from graphc.schedule.scheduling import schedule
 from graphc.simd.levels import host_level
 
 X, C = graphc.input("x", ("n", 37)), graphc.input("c", ("n", 37))

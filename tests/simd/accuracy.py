@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc.emit.loader import Loader
 from graphc.emit.objects import compile_kernel
-from graphc.simd import host_level
+from graphc.simd.levels import host_level
 from tests.simd.references import errors, reference
 from tests.simd.samples import BINARY, NAMES, samples, special
 

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from graphc import simd
 from graphc.emit.loader import Loader
 from graphc.emit.objects import compile_kernel
 from graphc.simd import twin
 from graphc.simd.kinds import type_of
+from graphc.simd.levels import LEVELS, Level, supported_levels
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
@@ -21,7 +21,7 @@ def _row(words: Sequence[np.ndarray | int]) -> np.ndarray:
     return np.array([one if isinstance(one, int) else one.ctypes.data for one in words], np.int64)
 
 
-def run(source: str, words: Sequence[np.ndarray | int], level: simd.Level, name: str = "kernel", natives=None) -> None:
+def run(source: str, words: Sequence[np.ndarray | int], level: Level, name: str = "kernel", natives=None) -> None:
     """Compile and call a kernel; arrays among the words are passed by address."""
     loader = Loader({name: compile_kernel(source, name, level, natives)})
     row = _row(words)  # held by a name: its memory must outlive the call
@@ -51,7 +51,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.array_equal(a, b))
 
 
-def evaluate(expressions: Sequence[str], inputs: Mapping[str, np.ndarray], level: simd.Level) -> dict[str, np.ndarray]:
+def evaluate(expressions: Sequence[str], inputs: Mapping[str, np.ndarray], level: Level) -> dict[str, np.ndarray]:
     """The values of expressions of the dialect; asserts that the compiled ones are the twin's, bit for bit."""
     lines = ["def kernel(args, thread, threads):"]
     values = {name: np.array(value) for name, value in inputs.items()}
@@ -70,9 +70,9 @@ def evaluate(expressions: Sequence[str], inputs: Mapping[str, np.ndarray], level
     return expected
 
 
-@pytest.fixture(params=[name for name in simd.LEVELS if name in simd.supported_levels()])
-def level(request) -> simd.Level:
-    return simd.LEVELS[request.param]
+@pytest.fixture(params=[name for name in LEVELS if name in supported_levels()])
+def level(request) -> Level:
+    return LEVELS[request.param]
 
 
 @pytest.fixture

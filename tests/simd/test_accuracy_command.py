@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from graphc.simd import host_level, supported_levels
+from graphc.simd.levels import host_level, supported_levels
 from tests.simd import accuracy
 from tests.simd.references import errors
 

@@ -3,9 +3,10 @@ import sys
 
 import pytest
 
-from graphc import simd
 from graphc.emit.objects import assembly, compile_kernel
 from graphc.emit.symbols import read_symbols
+from graphc.simd import twin
+from graphc.simd.levels import LEVELS, host_level, supported_levels
 from graphc.simd.record import FUNCTIONS
 from tests.simd.samples import BINARY, NAMES
 
@@ -30,7 +31,7 @@ def kernel(args, thread, threads):
     ],
 )
 def test_each_level_gets_its_own_instructions(name, instruction, register, absent):
-    text = assembly(SOURCE, "kernel", simd.LEVELS[name])
+    text = assembly(SOURCE, "kernel", LEVELS[name])
     assert any(instruction in line and register in line for line in text.splitlines())
     assert absent not in text
 
@@ -40,18 +41,18 @@ def test_multiply_and_add_are_not_fused_unasked():
         "def kernel(args, thread, threads):\n    p = word(args, 0)\n    x = load_f32x16(p)\n    store(x * x + x, p)\n"
     )
     for name in ("x86-64-v4", "aarch64"):
-        text = assembly(source, "kernel", simd.LEVELS[name])
+        text = assembly(source, "kernel", LEVELS[name])
         assert "fmadd" not in text
         assert "fmla" not in text
 
 
 def test_every_level_compiles_an_object():
-    for level in simd.LEVELS.values():
+    for level in LEVELS.values():
         assert compile_kernel(SOURCE, "kernel", level)[:4] == b"\x7fELF"
 
 
 @pytest.mark.parametrize("kind", ["f32x16", "f64x8", "f64"])
-@pytest.mark.parametrize("level", simd.LEVELS.values(), ids=lambda level: level.name)
+@pytest.mark.parametrize("level", LEVELS.values(), ids=lambda level: level.name)
 def test_element_functions_call_no_library(level, kind):
     lines = ["def kernel(args, thread, threads):", f"    x = load_{kind}(word(args, 0))"]
     for name in (*NAMES, "floor", "ceil", "trunc", "round"):
@@ -63,12 +64,12 @@ def test_element_functions_call_no_library(level, kind):
 
 def test_level_is_forced_by_the_environment(monkeypatch):
     monkeypatch.setenv("GRAPHC_CPU", "x86-64")
-    assert simd.host_level().name == "x86-64"
+    assert host_level().name == "x86-64"
     monkeypatch.setenv("GRAPHC_CPU", "z80")
     with pytest.raises(ValueError, match="the levels are"):
-        simd.host_level()
+        host_level()
     monkeypatch.delenv("GRAPHC_CPU")
-    assert simd.host_level().name in simd.supported_levels()
+    assert host_level().name in supported_levels()
 
 
 def test_import_is_light():
@@ -80,7 +81,7 @@ def test_import_is_light():
 
 
 def test_wrong_types_are_refused_by_name():
-    names = simd.twin.namespace()
+    names = twin.namespace()
     with pytest.raises(TypeError, match=r"exp\(i64\): expected one of f32, f64"):
         names["exp"](3)
     with pytest.raises(TypeError, match="arguments of one type"):

@@ -6,21 +6,22 @@ import math
 from graphc.simd.formulas.formats import (
     Arithmetic,
     Number,
-    Pair,
     constants,
-    divide_pairs,
     fast_two_sum,
+    format_of,
     polynomial,
     two_product,
-    two_sum,
 )
 from graphc.simd.kinds import FLOATS, SimdType
 from graphc.simd.record import define, numbers
 
-# Up to here k = x / (pi/2) has 20 bits, so its products with the first three parts of pi/2, of 33 bits each, are exact.
-_MOST = 2.0**20
-_HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
-_HALF_PI_REST = 6.077100506506192e-11  # all but the first part: enough where the angle is wanted in f32
+# pi/2 in parts, and the largest argument that is reduced with them. The quarter turns k of a smaller one have no more bits
+# than a part has zeros at its end: k times a part is exact, and so is what the first two leave of x.
+_HALF_PI = {
+    "f32": (1.57080078125, -4.410743713378906e-06, -4.371395334601402e-08, 2.5633440682570896e-12),
+    "f64": (1.5707963267341256, 6.077094383272197e-11, 6.12323399667708e-17, -9.403137205957857e-27),
+}
+_MOST = {"f32": 6144.0, "f64": 2.0**20}
 _HALF_PI_PAIR = (1.5707963267948966, 6.123233995736766e-17)
 _WORD = 0xFFFFFFFF
 # 64 zero bits, and then the bits of 2/pi from the first after the point, in words of 32.
@@ -57,34 +58,54 @@ _COS = {
         -1.1359560335678048e-11,
     ),
 }
+# tan(r) = r + r^3 P(r^2) for |r| <= pi/4; minimax.
+_TAN = {
+    "f32": (0.33333350590, 0.13332633543, 0.05406340405, 0.0212636276, 0.0108852894, 2.51536792e-05, 0.00440882),
+    "f64": (
+        0.3333333333333272,
+        0.1333333333342205,
+        0.053968253923125424,
+        0.02186948969375194,
+        0.008863217972434858,
+        0.003592299814640716,
+        0.0014546928318959213,
+        0.0005953385341779559,
+        0.0002215729026137037,
+        0.00013818772624791945,
+        -2.8729843899150263e-05,
+        9.160737683113267e-05,
+        -4.6040623258885216e-05,
+        2.1143391716459756e-05,
+    ),
+}
 
 
-def _reduced(m: Arithmetic, x: Number, short: bool) -> tuple[Number, Number, Number]:
-    """Return the quarter turns in an f64 x (an i64, right modulo 4) and the angle that is left, as a pair.
-
-    `short`: x was an f32. None of them is within 2^-40 of a multiple of pi/2, so the pair's low part may be 0.
-    """
+def _angle(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
+    """Return the quarter turns in x >= 0 (an integer, right modulo 4) and the angle that is left, as a pair."""
     kind: SimdType = m.type_of(x)
-    two_over_pi, rounder, most, infinity = constants(m, x, 2 / math.pi, 1.5 * 2.0**52, _MOST, math.inf)
+    form = format_of(m, x)
+    two_over_pi, rounder, most = constants(m, x, 2 / math.pi, form.rounder, _MOST[kind.kind])
+    first, second, third, fourth = constants(m, x, *_HALF_PI[kind.kind])
     raised = m.fma(x, two_over_pi, rounder)
     k = raised - rounder
-    first, second, third, fourth, rest, zero = constants(m, x, *_HALF_PI, _HALF_PI_REST, 0.0)
-    high = m.fma(k, -first, x)  # exact: both are multiples of first's last place, and near
-    if short:
-        high, low = m.fma(k, -rest, high), zero
-    else:
-        high, low = two_sum(high, -(k * second))
-        high, error = two_sum(high, -(k * third))
-        high, low = fast_two_sum(high, m.fma(k, -fourth, low + error))
-    size = m.absolute(x)
-    large = (size > most) & (size < infinity)
-    found = m.bits(raised, "i64"), high, low
-    quarters, high, low = m.corrected(large, found, _reduced_exactly, m.select(large, x, most))
-    return quarters & m.constant(kind.of("i64"), 3), high, low
+    near = m.fma(k, -second, m.fma(k, -first, x))
+    high = m.fma(k, -third, near)  # rounded; the same product again leaves what was lost
+    low = m.fma(k, -fourth, m.fma(k, -third, near - high))
+    large = x > most
+    exactly = _reduced_exactly if kind.kind == "f64" else _reduced_in_f64
+    return m.corrected(large, (m.bits(raised, form.integer), high, low), exactly, m.select(large, x, most))
+
+
+def _reduced_in_f64(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
+    """Do the same for an f32 x that is large."""
+    quarters, high, low = _angle(m, m.convert(x, "f64"))
+    short = m.convert(high, "f32")
+    rest = (high - m.convert(short, "f64")) + low
+    return m.convert(quarters, "i32"), short, m.convert(rest, "f32")
 
 
 def _reduced_exactly(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
-    """Do the same for a large x, by multiplying it with those bits of 2/pi that matter (Payne and Hanek, 1983).
+    """Do the same for an f64 x that is large, by multiplying it with those bits of 2/pi that matter (Payne and Hanek, 1983).
 
     x is n 2^p with an integer n of 53 bits. Bits of 2/pi of weight 2^(2-p) and more give multiples of four turns, so the
     product starts at the next one; it is kept modulo 2^192, in words of 32 bits.
@@ -129,72 +150,62 @@ def _reduced_exactly(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
     turn_high, turn_low = constants(m, x, *_HALF_PI_PAIR)
     angle, error = two_product(m, high, turn_high)
     angle, error = fast_two_sum(angle, error + m.fma(high, turn_low, low * turn_high))
-    negative = x < m.constant(kind, 0.0)
-    return (
-        m.select(negative, -quarters, quarters),
-        m.select(negative, -angle, angle),
-        m.select(negative, -error, error),
-    )
+    return quarters, angle + (x - x), error  # infinity - infinity is NaN
 
 
-def _angle(m: Arithmetic, x: Number) -> tuple[Number, Number, Number]:
-    """Return quarter turns and the angle left, as a pair, in the format of x; f32 is reduced in f64."""
-    kind: SimdType = m.type_of(x)
-    if kind.kind == "f64":
-        return _reduced(m, x, short=False)
-    quarters, high, _ = _reduced(m, m.convert(x, "f64"), short=True)
-    short = m.convert(high, "f32")
-    return m.convert(quarters, "i32"), short, m.convert(high - m.convert(short, "f64"), "f32")
+def _flipped(m: Arithmetic, result: Number, x: Number, turns: Number) -> Number:
+    """Return the result with the sign of x, and changed once more if the integer `turns` is odd."""
+    kind: SimdType = m.type_of(turns)
+    top = m.constant(kind, -(2 ** (kind.bits - 1)))
+    sign = (m.bits(x, kind.kind) ^ m.shift_left(turns, m.constant(kind, kind.bits - 1))) & top
+    return m.bits(m.bits(result, kind.kind) ^ sign, m.type_of(x).kind)
 
 
-def _sin_and_cos(m: Arithmetic, high: Number, low: Number) -> tuple[Pair, Pair]:
-    """Return the sine and the cosine of a small angle, as pairs (fdlibm, k_sin.c and k_cos.c)."""
-    kind: SimdType = m.type_of(high)
-    one, half = constants(m, high, 1.0, 0.5)
-    z = high * high
-    half_square = half * z
-    rest = one - half_square
-    sine = m.fma(high * z, polynomial(m, z, _SIN[kind.kind]), low * rest)
-    cosine = ((one - rest) - half_square) + m.fma(z * z, polynomial(m, z, _COS[kind.kind]), -(high * low))
-    return (high, sine), (rest, cosine)
+def _sine(m: Arithmetic, x: Number, ahead: int) -> tuple[Number, Number]:
+    """Return the sine of x >= 0 and `ahead` quarter turns but for its sign, and an integer that is odd if it is negative.
 
-
-def _chosen(m: Arithmetic, mask: Number, a: Pair, b: Pair) -> Pair:
-    return m.select(mask, a[0], b[0]), m.select(mask, a[1], b[1])
-
-
-def _sine(m: Arithmetic, x: Number, ahead: int) -> Number:
-    """Return the sine of x and `ahead` quarter turns."""
+    What the angle's low part adds to a square goes into both polynomials with it; where the sine needs it times a
+    cosine, 1 will do.
+    """
     quarters, high, low = _angle(m, x)
-    integer = m.type_of(quarters)
-    quarters = quarters + m.constant(integer, ahead)
-    one, two = m.constant(integer, 1), m.constant(integer, 2)
-    sine, cosine = _sin_and_cos(m, high, low)
-    first, rest = _chosen(m, (quarters & one) == one, cosine, sine)
-    result = first + rest
-    return m.select((quarters & two) == two, -result, result)
+    kind: SimdType = m.type_of(x)
+    quarters = quarters + m.constant(m.type_of(quarters), ahead)
+    one, minus_half = constants(m, x, 1.0, -0.5)
+    bit = m.constant(m.type_of(quarters), 1)
+    square = m.fma(high, high, high * (low + low))
+    sine = high + m.fma(high * square, polynomial(m, square, _SIN[kind.kind]), low)
+    cosine = m.fma(square, m.fma(square, polynomial(m, square, _COS[kind.kind]), minus_half), one)
+    return m.select((quarters & bit) == bit, cosine, sine), m.shift_right(quarters, bit)
 
 
 def sin(m: Arithmetic, x: Number) -> Number:
     """Return the sine of an angle in radians."""
-    return m.select(x == constants(m, x, 0.0)[0], x, _sine(m, x, 0))
+    result, turns = _sine(m, m.absolute(x), 0)
+    return _flipped(m, result, x, turns)
 
 
 def cos(m: Arithmetic, x: Number) -> Number:
     """Return the cosine of an angle in radians."""
-    return _sine(m, x, 1)
+    size = m.absolute(x)
+    result, turns = _sine(m, size, 1)
+    return _flipped(m, result, size, turns)
 
 
 def tan(m: Arithmetic, x: Number) -> Number:
-    """Return the tangent of an angle in radians: sine by cosine, or cosine by -sine, both as pairs."""
-    quarters, high, low = _angle(m, x)
-    one = m.constant(m.type_of(quarters), 1)
-    sine, cosine = _sin_and_cos(m, high, low)
-    turned = (quarters & one) == one
-    above = _chosen(m, turned, cosine, sine)
-    below = _chosen(m, turned, (-sine[0], -sine[1]), cosine)
-    quotient, rest = divide_pairs(m, fast_two_sum(*above), fast_two_sum(*below))
-    return m.select(x == constants(m, x, 0.0)[0], x, quotient + rest)
+    """Return the tangent of an angle in radians: that of the angle left, in every second quarter -1 by it."""
+    quarters, high, low = _angle(m, m.absolute(x))
+    kind: SimdType = m.type_of(x)
+    first, *others = _TAN[kind.kind]
+    one, third = constants(m, x, 1.0, first)
+    bit = m.constant(m.type_of(quarters), 1)
+    square = high * high
+    fourth = square * square
+    rest = m.fma(square, third, fourth * polynomial(m, square, others))
+    tangent, rest = fast_two_sum(high, m.fma(high, rest, m.fma(low, square + fourth, low)))
+    inverse = one / tangent
+    error = m.fma(-inverse, rest, m.fma(-inverse, tangent, one))
+    result = m.select((quarters & bit) == bit, m.fma(inverse, error, inverse), tangent)
+    return _flipped(m, result, x, quarters)
 
 
 for _function in (sin, cos, tan):

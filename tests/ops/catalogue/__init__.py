@@ -2,18 +2,20 @@
 
 A row gives a builder, its operands (shape, kind of numbers, safe domain), an independent NumPy definition, hard values
 (one tuple for each position, an item for each operand, in the operand's dtype), and calls that must raise: (call, error)
-or (call, error, regular expression found in the message). Kinds: "f" runs in float32 and float64; "i" is int64, "i32"
-int32, "u" uint32, "u8" uint8, "b" bool.
+or (call, error, regular expression found in the message). Besides, each hard value in `spoils` is put anywhere into
+each operand. Kinds: "f" runs in float32 and float64; "i" is int64, "i32" int32, "u" uint32, "u8" uint8, "b" bool.
 """
 
 from tests.ops.catalogue import (
     contraction,
     control,
+    convolution,
     elementwise,
     indexing,
     integers,
     linalg,
     movement,
+    pooling,
     random,
     reduction,
     sorting,
@@ -26,6 +28,8 @@ ROWS: tuple[Row, ...] = (
     *movement.ROWS,
     *reduction.ROWS,
     *contraction.ROWS,
+    *convolution.ROWS,
+    *pooling.ROWS,
     *linalg.ROWS,
     *indexing.ROWS,
     *sorting.ROWS,

@@ -1,32 +1,21 @@
-"""Sums of products: matrices, einsum, convolutions."""
+"""Sums of products: matrices and einsum."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import graphc
-from tests.ops.catalogue.row import Row, f, ints, misread, node
+from tests.ops.catalogue.row import FINITE, NAN, SPOILS, Row, f, ints, misread, node
 
 
-def _conv2d(
-    stride: tuple[int, int], pads: tuple[tuple[int, int], tuple[int, int]], dilation: tuple[int, int]
-) -> Callable[..., Any]:
-    def define(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        x = np.pad(x, ((0, 0), *pads, (0, 0)))
-        reach = [(w.shape[k] - 1) * dilation[k] + 1 for k in (0, 1)]
-        height, width = ((x.shape[k + 1] - reach[k]) // stride[k] + 1 for k in (0, 1))
-        out = np.zeros((x.shape[0], height, width, w.shape[3]), x.dtype)
-        for i in range(height):
-            for j in range(width):
-                top, left = i * stride[0], j * stride[1]
-                patch = x[:, top : top + reach[0] : dilation[0], left : left + reach[1] : dilation[1]]
-                out[:, i, j] = np.einsum("nklc,klco->no", patch, w)
-        return out
-
-    return define
+def _einsum(text: str, *shapes: tuple[int, ...], spoils: tuple[float, ...] = SPOILS) -> Row:
+    return Row(
+        f"einsum {text} {' '.join(str(shape) for shape in shapes)}",
+        lambda *x: graphc.einsum(text, *x),
+        tuple(f(*shape) for shape in shapes),
+        lambda *x: np.einsum(text, *x),
+        spoils=spoils,
+    )
 
 
 ROWS = (
@@ -60,12 +49,7 @@ ROWS = (
         ),
     ),
     *(
-        Row(
-            f"einsum {text} {' '.join(str(shape) for shape in shapes)}",
-            lambda *x, text=text: graphc.einsum(text, *x),
-            tuple(f(*shape) for shape in shapes),
-            lambda *x, text=text: np.einsum(text, *x),
-        )
+        _einsum(text, *shapes)
         for text, *shapes in (
             ("bij,kj->kbi", (2, 3, 4), (5, 4)),
             ("ii,j->i", (3, 3), (4,)),
@@ -75,11 +59,17 @@ ROWS = (
             ("...ii->...i", (2, 3, 3)),
             ("iij,jkk->ik", (2, 2, 3), (3, 4, 4)),
             ("a...,...b->b...a", (2, 3, 4), (1, 4, 5)),
-            ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
             ("ai,bi,ci,i->abc", (2, 3), (3, 3), (2, 3), (3,)),
+            ("ij,jk", (2, 0), (0, 3)),
+        )
+    ),
+    # What is summed before it meets an infinity decides its sign, where the sum of all products has both.
+    *(
+        _einsum(text, *shapes, spoils=(*FINITE, NAN))
+        for text, *shapes in (
+            ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
             ("ij,kl->", (2, 3), (4, 2)),
             ("ij,jk", (2, 1), (3, 4)),
-            ("ij,jk", (2, 0), (0, 3)),
         )
     ),
     Row(
@@ -179,35 +169,5 @@ ROWS = (
     *(
         Row(f"trace {k}", lambda x, k=k: graphc.trace(x, k), (f(3, 5),), lambda x, k=k: np.trace(x, k))
         for k in (2, -1, -3)
-    ),
-    Row(
-        "conv2d",
-        graphc.conv2d,
-        (f(2, 5, 4, 3), f(3, 2, 3, 2)),
-        _conv2d((1, 1), ((0, 0), (0, 0)), (1, 1)),
-        tolerance=64,
-        raises=(
-            (
-                lambda: graphc.conv2d(node(1, 2, 2, 1), node(3, 3, 1, 1)),
-                graphc.ShapeError,
-                "reaches over 3 does not fit",
-            ),
-            (lambda: graphc.conv2d(node(1, 5, 5, 2), node(3, 3, 1, 1)), graphc.ShapeError, "equal channels C"),
-            (lambda: graphc.conv2d(node(5, 5, 2), node(3, 3, 2, 1)), graphc.ShapeError, r"expected \(N, H, W, C\)"),
-        ),
-    ),
-    Row(
-        "conv2d stride",
-        lambda x, w: graphc.conv2d(x, w, stride=(2, 3), padding=((1, 2), (0, 1)), dilation=(2, 1)),
-        (f(1, 6, 7, 2), f(2, 3, 2, 1)),
-        _conv2d((2, 3), ((1, 2), (0, 1)), (2, 1)),
-        tolerance=64,
-    ),
-    Row(
-        "conv2d same",
-        lambda x, w: graphc.conv2d(x, w, stride=2, padding="same"),
-        (f(1, 5, 4, 1), f(3, 3, 1, 2)),
-        _conv2d((2, 2), ((1, 1), (0, 1)), (1, 1)),
-        tolerance=64,
     ),
 )

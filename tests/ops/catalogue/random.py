@@ -13,7 +13,7 @@ import graphc
 from graphc.graph.node import make
 from graphc.ops import quantile
 from graphc.ops import random as random_ops
-from tests.ops.catalogue.row import Row, f, ints, misread, no_size, node
+from tests.ops.catalogue.row import NAN, Row, f, ints, misread, no_size, node
 
 SITE = 41
 
@@ -28,7 +28,7 @@ def _philox_word(flat: int, seed: int, site: int, step: int) -> int:
 
 
 def _bits(seed: np.ndarray, step: np.ndarray) -> np.ndarray:
-    words = [_philox_word(k, int(seed), 7, int(step)) for k in range(10)]
+    words = [_philox_word(k, int(seed), 7, int(step) % 2**64) for k in range(10)]
     return np.array(words, np.uint32).reshape(2, 5)
 
 
@@ -58,7 +58,8 @@ def _at_site(build: Callable[..., Any]) -> Callable[..., Any]:
 def _uniform(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     drop = 8 if low.dtype == np.float32 else 0
     unit = np.vectorize(lambda word: (word >> drop) * 2.0 ** (drop - 32), otypes=[float])(_words(2, 3))
-    return (low + (high - low) * unit).astype(low.dtype)
+    drawn = (low + (high - low) * unit).astype(low.dtype)
+    return np.where(np.isfinite(high - low), drawn, np.nan).astype(low.dtype)
 
 
 def _normal(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -85,7 +86,9 @@ def _gumbel(dtype: Any, *shape: int) -> np.ndarray:
 def _randint(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     pairs = _words(4, 2)
     wide = [(int(a) << 32 | int(b)) for a, b in pairs]
-    return np.array([int(m) + (w * (int(n) - int(m)) >> 64) for w, m, n in zip(wide, low, high, strict=True)], np.int64)
+    return np.array(
+        [int(m) + (w * max(int(n) - int(m), 0) >> 64) for w, m, n in zip(wide, low, high, strict=True)], np.int64
+    )
 
 
 def _shuffled(x: np.ndarray) -> np.ndarray:
@@ -120,6 +123,7 @@ ROWS = (
         raises=(
             (lambda: graphc.uniform((3,), 1.0, 0.0), graphc.GraphError, "low <= high; got 1.0 and 0.0"),
             (lambda: graphc.uniform((3,), 0, math.inf), graphc.GraphError, "finite bounds"),
+            (lambda: graphc.uniform((3,), -2e38, 2e38), graphc.GraphError, r"got -2e\+38 and 2e\+38 for float32"),
             (lambda: graphc.uniform((3,), dtype="int32"), graphc.DTypeError, "floating dtype, got int32"),
             (
                 lambda: graphc.uniform((3,), node(4), 9),
@@ -144,7 +148,7 @@ ROWS = (
         "bernoulli",
         _at_site(graphc.bernoulli),
         (f(2, 3, low=0, high=1),),
-        lambda p: _uniform(0 * p, 0 * p + 1) < p,
+        lambda p: _uniform(np.zeros_like(p), np.ones_like(p)) < p,
         derivable=False,
         raises=(
             (lambda: graphc.bernoulli(1.5, (3,)), graphc.GraphError, "probability from 0 to 1, got 1.5"),
@@ -173,6 +177,7 @@ ROWS = (
         (f(4, low=-2, high=1), f(4, low=1.5), f(), f(low=0.5, high=1.5)),
         _truncated,
         tolerance=2048,
+        spoils=(NAN,),  # bounds must not cross
         raises=(
             (lambda: graphc.truncated_normal((3,), 1, 1), graphc.GraphError, "lower < upper, got 1 and 1"),
             (lambda: graphc.truncated_normal((3,), std=0), graphc.GraphError, "above 0, got 0"),

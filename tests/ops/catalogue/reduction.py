@@ -15,10 +15,9 @@ def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _recurrence(factor: np.ndarray, term: np.ndarray) -> np.ndarray:
-    total, result = np.zeros_like(term[:, 0]), []
-    for t in range(term.shape[1]):
-        total = factor[:, t] * total + term[:, t]
-        result.append(total)
+    result = [term[:, 0]]
+    for t in range(1, term.shape[1]):
+        result.append(factor[:, t] * result[-1] + term[:, t])
     return np.stack(result, 1)
 
 

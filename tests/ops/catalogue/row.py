@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,6 +15,9 @@ import graphc
 
 NAN, INF = math.nan, math.inf
 FLOATS = (0.0, -0.0, 1.0, -1.0, NAN, INF, -INF, 1e-42, -1e-42, 3.4e38, -3.4e38, 0.5, 1e-8)
+# Any of these may stand anywhere in an operand. None is so large that sums overflow, for then their order would matter.
+FINITE = (0.0, -0.0, 1e-42)
+SPOILS = (*FINITE, NAN, INF, -INF)
 # A call that must raise, the error's class, and (as a third item) a regular expression found in its message.
 Wrong = tuple[Callable[[], Any], type[Exception]] | tuple[Callable[[], Any], type[Exception], str]
 KINDS = {"i": "int64", "i32": "int32", "u": "uint32", "u8": "uint8", "b": "bool"}
@@ -64,10 +67,25 @@ class Row:
     derivable: bool = True
     tolerance: float = 32.0
     batchable: bool = True
+    # The hard values that the definition has an answer to; of integers they are the ends of their range.
+    spoils: tuple[float, ...] = SPOILS
 
     def draw(self, floating: str, seed: int = 0) -> list[np.ndarray]:
         generator = np.random.default_rng(seed)
         return [operand.draw(generator, floating) for operand in self.operands]
+
+    def spoiled(self, floating: str) -> Iterator[list[np.ndarray]]:
+        """Draws of which one element of one operand is a hard value: each value in each operand."""
+        generator = np.random.default_rng(4)
+        for k, operand in enumerate(self.operands):
+            values = self.spoils
+            if operand.kind != "f":
+                limits = None if operand.kind == "b" else np.iinfo(KINDS[operand.kind])
+                values = () if limits is None else (int(limits.min), int(limits.max))
+            for value in values if math.prod(operand.shape) else ():
+                arrays = self.draw(floating, 7)
+                arrays[k].reshape(-1)[generator.integers(arrays[k].size)] = value
+                yield arrays
 
     @property
     def floatings(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ MIXED = tuple((v,) for v in FLOATS)
 
 
 def _middle(x: np.ndarray) -> np.ndarray:
-    return np.array([sorted(row)[len(row) // 2] for row in x], x.dtype)
+    return np.array([np.nan if any(v != v for v in row) else sorted(row)[len(row) // 2] for row in x], x.dtype)
 
 
 def _first(x: np.ndarray, k: int) -> np.ndarray:

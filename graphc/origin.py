@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
 from graphc.errors import GraphcError, MissingAttributeError
+from graphc.records import record
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = os.path.dirname(__file__)
 _internal: dict[str, bool] = {}
 
 
-@dataclass(frozen=True)
+@record
 class Origin:
     """A line of the user's program."""
 
@@ -25,7 +25,7 @@ class Origin:
     line: int
 
     def __str__(self) -> str:
-        return f"{Path(self.file).name}:{self.line}"
+        return f"{os.path.basename(self.file)}:{self.line}"
 
 
 _override: ContextVar[Origin | None] = ContextVar("_override", default=None)

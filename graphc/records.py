@@ -1,0 +1,156 @@
+"""Records: frozen values, equal and hashed by their fields; `dataclass(frozen=True)` without generated source.
+
+`dataclass` compiles functions for each class, which takes 0.3 ms and more; the IRs have a hundred classes, all made by
+`import graphc`. The methods of records are the same functions for every class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from operator import attrgetter
+from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform
+
+C = TypeVar("C", bound=type)
+T = TypeVar("T")
+
+_MISSING: Any = object()
+
+
+class _Keyword:
+    def __init__(self, default: Any) -> None:
+        self.default = default
+
+
+class _Signature:
+    """What `help` and `inspect.signature` say of a record, made when they ask."""
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        found: list[inspect.Parameter] = []
+        for position, name in enumerate(owner._record_names):
+            kind = _POSITIONAL if position < owner._record_positional else inspect.Parameter.KEYWORD_ONLY
+            default = owner._record_fields[name]
+            found.append(
+                inspect.Parameter(name, kind, default=inspect.Parameter.empty if default is _MISSING else default)
+            )
+        return inspect.Signature(found)
+
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def keyword(*, default: Any, kw_only: Literal[True] = True) -> Any:
+    """Return what stands for the default of a field that is given by name only."""
+    return _Keyword(default)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(keyword,))
+def record(cls: C) -> C:
+    """Make the annotated names of a class, after those of its bases, fields of a record.
+
+    Annotations must be strings (`from __future__ import annotations`); those that start with ClassVar are no fields. Methods
+    that the class itself defines stay.
+    """
+    required: dict[str, Any] = {}
+    for base in cls.__mro__[:0:-1]:
+        required |= base.__dict__.get("_record_fields", {})
+    keywords = {name for base in cls.__mro__[1:] for name in base.__dict__.get("_record_keywords", ())}
+    for name, annotation in cls.__dict__.get("__annotations__", {}).items():  # noqa: RUF063
+        if annotation.startswith("ClassVar"):
+            continue
+        default = cls.__dict__.get(name, _MISSING)
+        if isinstance(default, _Keyword):
+            keywords.add(name)
+            default = default.default
+            setattr(cls, name, default)
+        required[name] = default
+    positional = tuple(name for name in required if name not in keywords)
+    names = (*positional, *(name for name in required if name in keywords))
+    made: dict[str, Any] = {
+        "_record_fields": required,
+        "_record_keywords": keywords,
+        "_record_names": names,
+        "_record_positional": len(positional),
+        "_record_values": staticmethod(_getter(names)),
+        "__match_args__": positional,
+        "__signature__": _Signature(),
+        "__init__": _init,
+        "__setattr__": _refuse,
+        "__delattr__": _refuse,
+        "__repr__": _repr,
+    }
+    if "__eq__" not in cls.__dict__:
+        made |= {"__eq__": _equal, "__hash__": _hash}
+    for name, value in made.items():
+        if name not in cls.__dict__:
+            setattr(cls, name, value)
+    return cls
+
+
+def names_of(value: Any) -> tuple[str, ...]:
+    """Return the names of a record's fields."""
+    return value._record_names
+
+
+def replace(value: T, /, **changes: Any) -> T:
+    """Return a record with other values in some fields."""
+    old: Any = value
+    kept = {name: getattr(old, name) for name in old._record_names}
+    return type(value)(**(kept | changes))
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    match names:
+        case ():
+            return lambda _: ()
+        case (name,):
+            return lambda value: (getattr(value, name),)
+        case _:
+            return attrgetter(*names)
+
+
+def _init(self: Any, /, *values: Any, **named: Any) -> None:
+    names = self._record_names
+    if named or len(values) != len(names) or self._record_positional != len(names):
+        values = _completed(self, values, named)
+    # A frozen value refuses assignment.
+    self.__dict__.update(zip(names, values))  # noqa: B905
+
+
+def _completed(record: Any, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    names: tuple[str, ...] = record._record_names
+    what = type(record).__name__
+    if len(values) > record._record_positional:
+        raise TypeError(f"{what} takes {record._record_positional} values by position, got {len(values)}")
+    given = dict(zip(names, values))  # noqa: B905
+    if twice := given.keys() & named.keys():
+        raise TypeError(f"{what} got {sorted(twice)[0]!r} twice")
+    given |= named
+    if unknown := given.keys() - set(names):
+        raise TypeError(f"{what} has no field {sorted(unknown)[0]!r}")
+    complete = record._record_fields | given
+    if missing := [name for name in names if complete[name] is _MISSING]:
+        raise TypeError(f"{what} needs {', '.join(missing)}")
+    return tuple(complete[name] for name in names)
+
+
+def _refuse(self: Any, name: str, value: Any = None) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _equal(self: Any, other: object) -> bool:
+    if self is other:
+        return True
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    return self._record_values(self) == self._record_values(other)
+
+
+def _hash(self: Any) -> int:
+    return hash(self._record_values(self))
+
+
+def _repr(self: Any) -> str:
+    fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._record_names)
+    return f"{type(self).__qualname__}({fields})"

@@ -1,0 +1,98 @@
+"""The rows in JAX: NAME() returns parameters and their function of x; `Steps` trains them with optax's Adam."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+
+_generator = np.random.default_rng(0)
+
+
+def _linear(a, b):
+    return {"w": jnp.asarray(_generator.normal(size=(a, b)).astype("float32") / np.sqrt(a)), "b": jnp.zeros(b)}
+
+
+def _apply(p, x):
+    return x @ p["w"] + p["b"]
+
+
+def _mlp(widths, activation):
+    def forward(parameters, x):
+        for p in parameters[:-1]:
+            x = activation(_apply(p, x))
+        return _apply(parameters[-1], x)
+
+    return [_linear(a, b) for a, b in itertools.pairwise(widths)], forward
+
+
+def _layer_norm(p, x):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * p["g"] + p["s"]
+
+
+def _deep_mlp():
+    width = DEEP["width"]
+    blocks = [{**_linear(width, width), "g": jnp.ones(width), "s": jnp.zeros(width)} for _ in range(DEEP["layers"])]
+
+    def forward(parameters, x):
+        *blocks, last = parameters
+        for p in blocks:
+            x = x + jax.nn.gelu(_apply(p, _layer_norm(p, x)), approximate=False)
+        return _apply(last, x)
+
+    return [*blocks, _linear(width, DEEP["classes"])], forward
+
+
+MODELS = {
+    "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], jnp.tanh),
+    "mlp": lambda: _mlp(WIDTHS["mlp"], jax.nn.relu),
+    "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], jax.nn.relu),
+    "deep_mlp": _deep_mlp,
+}
+
+
+class Steps:
+    """A row's training step: compiled for itself (`jit`), or many in one scan."""
+
+    MODES = ("jit", "scan")
+
+    def __init__(self, row, threads):
+        parameters, forward = MODELS[row]()
+        x, y = (jnp.asarray(one) for one in ROWS[row].arrays())
+        optimizer = optax.adam(1e-3)
+
+        def loss(parameters, x, y):
+            chosen = jnp.take_along_axis(jax.nn.log_softmax(forward(parameters, x)), y[:, None], -1)
+            return -chosen.mean()
+
+        def step(carry, x, y):
+            parameters, slots = carry
+            value, gradients = jax.value_and_grad(loss)(parameters, x, y)
+            updates, slots = optimizer.update(gradients, slots)
+            return (optax.apply_updates(parameters, updates), slots), value
+
+        @functools.partial(jax.jit, donate_argnums=0, static_argnums=3)
+        def many(carry, x, y, count):
+            return jax.lax.scan(lambda carry, _: step(carry, x, y), carry, None, length=count)
+
+        self.arrays, self.carry = (x, y), (parameters, optimizer.init(parameters))
+        self.step, self.many = jax.jit(step, donate_argnums=0), many
+
+    def first(self):
+        """Make the first step, to the value of its loss."""
+        self.carry, loss = self.step(self.carry, *self.arrays)
+        return float(loss)
+
+    def jit(self, count):
+        for _ in range(count):
+            self.carry, loss = self.step(self.carry, *self.arrays)
+        loss.block_until_ready()
+
+    def scan(self, count):
+        self.carry, losses = self.many(self.carry, *self.arrays, count)
+        losses.block_until_ready()

@@ -1,0 +1,55 @@
+"""The short form of the benchmarks: counts that no noise moves, against tests/golden/counts, and ceilings for them."""
+
+import pytest
+
+from graphc import optim
+from graphc.graph.graph import Graph
+from tests.benchmarks.counts import counts, inner_loops, spills
+from tests.benchmarks.models.graphc import MODELS
+from tests.benchmarks.rows import ROWS
+
+# What a change may not exceed without a word: kernels that a step calls, its operations over those of its contractions.
+CALLS = {"mlp_tiny": 20, "mlp": 23, "mlp_big": 24, "deep_mlp": 173}
+OVERHEAD = {"mlp_tiny": 3.0, "mlp": 1.15, "mlp_big": 1.05, "deep_mlp": 1.35}
+OVER_BOUND = 1.05
+
+
+def test_every_row_has_a_model():
+    assert list(MODELS) == list(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_counts_of_a_step(row, golden):
+    x, y, loss = MODELS[row]()
+    updates = optim.Adam(1e-3).minimize(loss)
+    found = counts(Graph((x, y), (loss,), tuple(updates.items())), ROWS[row].sizes)
+    golden(f"counts/{row}.txt", "".join(f"{name}: {number}\n" for name, number in found.items()))
+    assert found["calls"] <= CALLS[row]
+    assert found["arena"] <= OVER_BOUND * found["lower bound"]
+    assert found["operations"] <= OVERHEAD[row] * ROWS[row].flops
+    assert found["spills"] == 0
+
+
+LISTING = """
+	vmovups	%zmm0, 64(%rsp)
+.LBB0_1:
+	vmovups	(%rdi), %zmm1
+.LBB0_2:
+	vfmadd231ps	(%rsi){1to16}, %zmm1, %zmm2
+	vmovups	%zmm2, 128(%rsp)
+	vmovups	192(%rsp), %zmm3
+	vmovups	(%rdx), %zmm4
+	jne	.LBB0_2
+	vmovups	%zmm2, (%rdx)
+	jne	.LBB0_1
+.LBB0_3:
+	vfmadd231ps	%zmm1, %zmm2, %zmm5
+	vmovups	%zmm5, 64(%rsp)
+	vmovups	%zmm5, (%rdx)
+	jl	.LBB0_3
+"""
+
+
+def test_spills_are_those_of_summing_loops():
+    assert [len(loop) for loop in inner_loops(LISTING)] == [6, 5]
+    assert spills(LISTING) == 2

@@ -1,0 +1,79 @@
+"""One framework in a process of its own: it makes a row's first step, then runs blocks of steps as it is told.
+
+    python -m tests.benchmarks.worker MODULE CLASS ROW THREADS [memory]
+
+Lines of JSON come in and go out. While it waits it sleeps, so threads that spin and pools that wait disturb nobody else.
+Nothing is imported before the framework: what that costs is measured.
+"""
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+
+
+def resident(field):
+    """Return bytes of this process in memory: "VmRSS" now, "VmHWM" at most (ru_maxrss would begin with its parent's)."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+
+def main():
+    """Answer until the pipe is closed."""
+    module, name, row, threads = *sys.argv[1:4], int(sys.argv[4])
+    # What libraries print must not come between the lines.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    start = time.perf_counter()
+    try:
+        make = getattr(importlib.import_module(module), name)
+        imported = time.perf_counter()
+        if sys.argv[5:]:
+            print(json.dumps({"growth": _growth(make, row, threads)}), file=answers)
+            return
+        begun = time.perf_counter()
+        steps = make(row, threads)
+    except ImportError as error:
+        print(json.dumps({"missing": str(error)}), file=answers)
+        return
+    steps.first()
+    now = time.perf_counter()
+    about = steps.about() if hasattr(steps, "about") else {}
+    answer = {"import": imported - start, "first": now - begun, "at": now, "modes": steps.MODES, **about}
+    print(json.dumps(answer), file=answers)
+    for line in sys.stdin:
+        print(json.dumps(_answered(steps, json.loads(line))), file=answers)
+
+
+def _growth(make, row, threads):
+    """Return by how many bytes a row's model and three steps raise the most that is in memory, libraries left out.
+
+    So a small model is trained before, which loads what is loaded late.
+    """
+    make("mlp_tiny", threads).first()
+    gc.collect()
+    before = resident("VmRSS")
+    with open("/proc/self/clear_refs", "w") as most:
+        most.write("5")  # the most in memory is what is there now
+    steps = make(row, threads)
+    for _ in range(3):
+        steps.first()
+    return resident("VmHWM") - before
+
+
+def _answered(steps, order):
+    """Return the seconds of one step in a block of a mode, or what a method gives for these arguments."""
+    if "ask" in order:
+        return {"value": getattr(steps, order.pop("ask"))(**order)}
+    block, count = getattr(steps, order["mode"]), order["count"]
+    block(-(-count // 10))  # threads that slept wake up, and caches that others used fill
+    start = time.perf_counter()
+    block(count)
+    return {"value": (time.perf_counter() - start) / count}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Records: what a frozen dataclass promises, without generated source."""
+
+import copy
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError
+from typing import ClassVar
+
+import pytest
+
+import graphc
+from graphc.graph.op import Op
+from graphc.records import keyword, names_of, record, replace
+
+
+@record
+class Point:
+    kind: "ClassVar[str]" = "point"
+    x: "int"
+    y: "int" = 2
+
+
+@record
+class Named(Point):
+    label: "str" = "none"
+    bold: "bool" = keyword(default=False)
+
+
+class Plain(Point):
+    kind = "plain"
+
+
+@record
+class Empty:
+    pass
+
+
+@record
+class Versed:
+    value: "float"
+
+    def __eq__(self, other):
+        return isinstance(other, Versed)
+
+    def __hash__(self):
+        return 7
+
+
+def test_fields_are_given_by_position_and_by_name_and_have_defaults():
+    point = Named(1, label="a")
+    assert (point.x, point.y, point.label, point.bold) == (1, 2, "a", False)
+    assert names_of(point) == ("x", "y", "label", "bold")
+    assert Named(1, 2, "a", bold=True).bold is True
+    assert repr(point) == "Named(x=1, y=2, label='a', bold=False)"
+    assert str(inspect.signature(Named)) == "(x, y=2, label='none', *, bold=False)"
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "message"),
+    [
+        ((), {}, "needs x"),
+        ((1, 2, "a", True), {}, "takes 3 values"),
+        ((1,), {"x": 2}, "'x' twice"),
+        ((1,), {"z": 2}, "no field 'z'"),
+    ],
+)
+def test_wrong_fields_are_refused(values, named, message):
+    with pytest.raises(TypeError, match=message):
+        Named(*values, **named)
+
+
+def test_equal_fields_of_one_class_are_equal_and_hash_alike():
+    assert Point(1) == Point(1, 2)
+    assert hash(Point(1)) == hash(Point(1, 2))
+    assert Point(1) != Point(2)
+    assert Point(1) != Named(1)
+    assert Point(1) != Plain(1)
+    assert Point(1) != (1, 2)
+    assert {Point(1): "a"}[Point(1)] == "a"
+    assert Empty() == Empty()
+    assert len({Empty(), Empty()}) == 1
+    # As in a tuple, the same NaN is equal to itself.
+    assert Point(nan := float("nan")) == Point(nan)
+
+
+def test_what_a_class_says_of_equality_stays():
+    assert Versed(1.0) == Versed(2.0)
+    assert hash(Versed(1.0)) == 7
+
+
+def test_no_field_can_be_changed():
+    with pytest.raises(FrozenInstanceError, match="'x'"):
+        Point(1).x = 3
+    with pytest.raises(FrozenInstanceError, match="'x'"):
+        del Point(1).x
+
+
+def test_replace_copy_pickle_and_match():
+    point = Named(1, 5, bold=True)
+    assert replace(point, x=3) == Named(3, 5, bold=True)
+    assert replace(Versed(1.0), value=2.0).value == 2.0
+    for same in (copy.copy(point), copy.deepcopy(point), pickle.loads(pickle.dumps(point))):
+        assert same == point
+    match point:
+        case Named(x, y, label):
+            assert (x, y, label) == (1, 5, "none")
+
+
+def test_every_op_with_fields_is_a_record():
+    assert graphc.__all__  # with it every op is defined
+    pending, seen = [Op], 0
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        seen += 1
+        assert "__dataclass_fields__" not in vars(kind), f"{kind.__name__}: @record, not @dataclass"
+        own = [name for name, type in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in type]
+        if kind.__module__.startswith("graphc."):
+            assert set(own) <= set(kind._record_names), f"{kind.__name__} is not marked @record"
+    assert seen > 100
