@@ -8,13 +8,13 @@ lanes likewise are masked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.emit.writer import Block, Writer, factor
 from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
+from graphc.records import record
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -128,7 +128,7 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full
         _write_epilogue(kernel, writer, block, v, full=full)
 
 
-@dataclass(frozen=True)
+@record
 class _Operand:
     """How elements of an operand are addressed: from the first of a step, by distances between rows and unrolled positions."""
 

@@ -93,7 +93,7 @@ class Concat(Op):
         return bodies.compute(out, chosen(0, len(parts) - 1))
 
 
-@dataclass(frozen=True)
+@record
 class Interleave(Op):
     """The operands in turns along an axis of `size`: element i is element i // count of operand i % count."""
 

@@ -9,7 +9,6 @@ alone. Legal where h stands alone in one dimension of one operand, and strides a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import gcd
 
 from graphc import dims
@@ -21,6 +20,7 @@ from graphc.ops.joining import Interleave, turns
 from graphc.ops.slicing import Pad, Slice
 from graphc.passes.absorb import read_often
 from graphc.passes.rewriting import rewrite
+from graphc.records import record
 
 
 def gather(graph: Graph) -> Graph:
@@ -45,7 +45,7 @@ def gather(graph: Graph) -> Graph:
     return rewrite(rewrite(graph, of_slice), of_whole)
 
 
-@dataclass(frozen=True)
+@record
 class _Phase:
     """Positions with one residue: how many, the first tap that reaches them, every which one, how many, and h of the first."""
 
@@ -56,7 +56,7 @@ class _Phase:
     base: int
 
 
-@dataclass(frozen=True)
+@record
 class _Sum:
     """Dimension `at` of the result is stride * position + dilation * tap + a number; `position` is dimension `dim` of `operand`.
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from graphc.dims import Dim
 from graphc.graph.bodies import Contract
 from graphc.graph.node import Node
 from graphc.ops.joining import Interleave
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Assembly:
     """Stands for the body of an array that its parts write."""
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """Where a part goes: in `whole`, each index of it times a stride plus a number."""
 

@@ -13,7 +13,6 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import leaves
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -41,7 +40,7 @@ def check(graph, level, kernels_of, batches):
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
     kernel_of = kernels_of(plan, passed)
-    stored = [leaf.value for leaf in leaves(passed)]
+    stored = [leaf.value for leaf in passed.stored]
     for batch in batches:
         generator = np.random.default_rng(batch)
         shapes = ([batch if not isinstance(d, int) else d for d in node.shape] for node in graph.inputs)
@@ -56,7 +55,7 @@ def check(graph, level, kernels_of, batches):
 @pytest.mark.parametrize(("level", "layer"), AT_LEVELS, ids=str)
 def test_compiled(level, layer):
     def kernels_of(plan, passed):
-        return compiled(Loader(build.objects(plan.kernels, LEVELS[level], natives(passed))))
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
 
     check(case(layer), level, kernels_of, (1, 3, 0))
 
