@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from graphc import dims
 from graphc.emit import build, cache
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
@@ -16,6 +15,7 @@ from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
 from graphc.origin import refuse_attribute
+from graphc.parsing import parse
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
@@ -148,17 +148,18 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
 
     Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given.
     """
-    from graphc.emit.source import emit
+    from graphc.emit.source import Emitter
     from graphc.schedule.scheduling import schedule
 
     draft = schedule(graph, level, stored)
-    made = [emit(k.kernel, lambda n: _remark(draft.buffers[n]), k.comments) for k in draft.kernels]
+    write = Emitter(lambda n: _remark(draft.buffers[n]))
+    made = [write(k.kernel, k.comments) for k in draft.kernels]
 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
                 source = made[int(step.kernel)]
-                words = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in source.words)
+                words = tuple(Address(w) if isinstance(w, int) else parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))

@@ -8,7 +8,7 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors", "origin", "records", "reentry"}
+BASE = {"dtypes", "dims", "errors", "origin", "parsing", "records", "reentry"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
@@ -19,6 +19,7 @@ ALLOWED = {
     "dtypes": {"errors"},
     "records": set(),
     "origin": {"errors", "records"},
+    "parsing": {"dims"},
     "dims": {"errors", "origin", "records"},
     "simd": set(),
     "loops": BASE,

@@ -181,7 +181,7 @@ def _left_elements(kernel: Tile, count: int, *, full: bool) -> list[tuple[int, i
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
-    writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
+    writer.accumulated = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
     # lane axis names the first vector, so nothing that uses it may be placed there.
     top = block

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, children, index_dims, load, rewrite, walk
+from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index_dims, load, rewrite, walk
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
@@ -142,17 +142,6 @@ def expressions(kernel: Map | Rows | Tile) -> list[Expr]:
     """Return the roots of what the kernel computes."""
     roots: list[Expr] = [s.value for s in kernel.stores]
     return [*roots, kernel.left, kernel.right] if isinstance(kernel, Tile) else roots
-
-
-def free_axes(expr: Expr, memo: dict[Expr, frozenset[Axis]]) -> frozenset[Axis]:
-    """Return the axes that the expression uses and does not bind."""
-    for inner in walk(expr):
-        if inner not in memo:
-            used = frozenset(a for d in index_dims(inner) for a in dims.axes(d))
-            for child in children(inner):
-                used |= memo[child]
-            memo[inner] = used - frozenset(inner.axes) if isinstance(inner, Reduce) else used
-    return memo[expr]
 
 
 def loads(*roots: Expr) -> Iterator[Load]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from graphc.errors import GraphError
+from graphc.errors import GraphError, ShapeError
 from graphc.graph.node import Node
+from graphc.nn.arguments import differ
 from graphc.nn.module import Module
 
 
@@ -56,6 +57,27 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.steps)
+
+
+class Residual(Module):
+    """body(x) + shortcut(x), or body(x) + x: both must give one shape.
+
+    shortcut: a module or a function, such as a convolution of one element that changes the number of channels. He et al.,
+    Deep Residual Learning for Image Recognition, 2016.
+    """
+
+    def __init__(self, body: Any, shortcut: Any = None) -> None:
+        for what, part in (("body", body), ("shortcut", shortcut)):
+            if not callable(part) and part is not None:
+                raise GraphError(f"Residual: expected a module or a function as {what}, got a {type(part).__name__}")
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: Node) -> Node:
+        inner = self.body(x)
+        outer = x if self.shortcut is None else self.shortcut(x)
+        if inner.ndim != outer.ndim or any(map(differ, inner.shape, outer.shape)):
+            raise ShapeError(f"Residual: expected one shape, got {inner.type} of the body and {outer.type} beside it")
+        return inner + outer
 
 
 class ModuleList(Module):

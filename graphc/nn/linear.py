@@ -6,6 +6,7 @@ from typing import Any
 
 from graphc.graph.node import Node, Parameter, builder, parameter
 from graphc.nn.arguments import last_axes, whole
+from graphc.nn.layouts import ReadsFeatures
 from graphc.nn.module import Module
 from graphc.ops.contraction import matmul
 from graphc.ops.einsum import einsum
@@ -31,12 +32,14 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Node:
     return product if bias is None else product + bias
 
 
-class Linear(Module):
+class Linear(ReadsFeatures):
     """x @ weight.T + bias over the last axis.
 
     weight: (out_features, in_features); bias: (out_features,) or None.
     Both start uniform within 1 / sqrt(in_features), as in PyTorch.
     """
+
+    by_feature = ("weight",)
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: object = None) -> None:
         self.in_features = whole(in_features, "Linear's in_features")
@@ -51,6 +54,7 @@ class Linear(Module):
     def forward(self, x: Any) -> Node:
         node = as_node(x)
         last_axes(node, (self.in_features,), "Linear")
+        self.sees(node)
         return linear(node, self.weight, self.bias)
 
     def extra_repr(self) -> str:

@@ -140,24 +140,39 @@ class Module:
         return {name: leaf.value.copy() for name, leaf in self._named("")}
 
     @located("load_state_dict")
-    def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True, layout: str | None = None) -> None:
         """Copy arrays into the parameters and states of these names.
 
-        Raises GraphError, before anything is changed, if a name is missing or unknown (unless `strict` is false) or
-        a shape differs, or an array holds no real numbers.
+        layout: "pytorch" converts the arrays of a module of PyTorch, where channels come first: filters, and the columns of
+        a Linear that reads what Flatten made of images, now or when the graph is first built. Raises GraphError, before
+        anything is changed, if a name is missing or unknown (unless `strict` is false) or a shape differs, or an array holds
+        no real numbers.
         """
+        if layout not in (None, "pytorch"):
+            raise GraphError(f"expected layout to be None or 'pytorch', got {layout!r}")
+        owners = {name: (module, key) for name, module, key, _ in self._owned("")}
         stored = dict(self._named(""))
         missing, unknown = sorted(stored.keys() - arrays.keys()), sorted(arrays.keys() - stored.keys())
         if strict and (missing or unknown):
             raise GraphError(f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
         known = {name: np.asarray(array) for name, array in arrays.items() if name in stored}
         for name, array in known.items():
+            module, key = owners[name]
+            known[name] = array = module.converted(key, array) if layout else array
             if array.shape != stored[name].value.shape:
                 raise GraphError(f"{name} has shape {stored[name].value.shape}, got {array.shape}")
             if array.dtype.kind not in "fiub":
                 raise GraphError(f"{name} is of {stored[name].dtype}, got {array.dtype}")
         for name, array in known.items():
             stored[name].set(array)
+            owners[name][0].loaded(owners[name][1], layout)
+
+    def converted(self, name: str, array: Any) -> Any:
+        """Return an array that PyTorch has for one of this module's own parameters or states, as it stands here."""
+        return array
+
+    def loaded(self, name: str, layout: str | None) -> None:
+        """Note that one of this module's own parameters or states was loaded."""
 
     def _leaves(self, prefix: str) -> Iterator[tuple[str, Parameter | State]]:
         """Yield the parameters and states under their first names, each once."""
@@ -169,10 +184,15 @@ class Module:
 
     def _named(self, prefix: str) -> Iterator[tuple[str, Parameter | State]]:
         """Yield the parameters and states by every name: tied weights have several."""
+        for name, _, _, leaf in self._owned(prefix):
+            yield name, leaf
+
+    def _owned(self, prefix: str) -> Iterator[tuple[str, Module, str, Parameter | State]]:
+        """Yield each name of a parameter or a state, the module that has it, its name there, and itself."""
         for path, module in self._modules(prefix):
             for name, value in module._members.items():
                 if not isinstance(value, Module):
-                    yield (f"{path}.{name}" if path else name), value
+                    yield (f"{path}.{name}" if path else name), module, name, value
 
     def __repr__(self) -> str:
         return self._form(counted=False)

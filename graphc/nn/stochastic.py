@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.dims import Dim
+from graphc.errors import ShapeError
 from graphc.graph.node import Node, builder
 from graphc.nn.arguments import number
 from graphc.nn.module import Module
@@ -20,16 +22,40 @@ def dropout(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node
     training: a bool, a boolean scalar, or None for the phase that the graph is compiled for.
     Srivastava et al., Dropout, 2014.
     """
-    node = floating(x)
-    number(p, "dropout's probability p", 0.0, 1.0)
+    return _dropped(floating(x), None, p, training, "dropout")
+
+
+@builder("nn.dropout1d")
+def dropout1d(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node:
+    """Return sequences (N, L, C) with whole channels zeroed with probability p, as `dropout` does elements."""
+    return _dropped(floating(x), 3, p, training, "dropout1d")
+
+
+@builder("nn.dropout2d")
+def dropout2d(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node:
+    """Return images (N, H, W, C) with whole channels zeroed with probability p, as `dropout` does elements.
+
+    Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    """
+    return _dropped(floating(x), 4, p, training, "dropout2d")
+
+
+def _dropped(x: Node, rank: int | None, p: float, training: bool | Node | None, name: str) -> Node:
+    """Return x after dropout of elements or, given the rank that x must have, of channels."""
+    number(p, f"{name}'s probability p", 0.0, 1.0)
+    if rank is not None and x.ndim != rank:
+        raise ShapeError(f"{name}: expected {'(N, L, C)' if rank == 3 else '(N, H, W, C)'}, got {x.type}")
     if training is False or p == 0.0:
-        return node
-    return thinned(node, p, training_phase() if training is None else training)
+        return x
+    shape = x.shape if rank is None else (x.shape[0], *(1,) * (rank - 2), x.shape[-1])
+    return thinned(x, p, training_phase() if training is None else training, shape=shape)
 
 
-def thinned(x: Node, p: float, training: bool | Node, site: int | None = None) -> Node:
-    """Return x after dropout; `site`: that of an earlier draw, to zero the same elements again."""
-    kept = fraction(x.shape, x.dtype, site=site) >= p
+def thinned(
+    x: Node, p: float, training: bool | Node, site: int | None = None, shape: tuple[Dim, ...] | None = None
+) -> Node:
+    """Return x after dropout; `site`: that of an earlier draw, to zero the same elements again; `shape`: of the draw."""
+    kept = expand(fraction(x.shape if shape is None else shape, x.dtype, site=site) >= p, x.shape)
     dropped = where(kept, x * (1.0 / (1.0 - p) if p < 1.0 else 0.0), 0.0)
     return dropped if training is True else where(expand(as_node(training), x.shape), dropped, x)
 
@@ -38,10 +64,24 @@ class Dropout(Module):
     """Zero elements with probability p while training; see `dropout`."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = number(p, "Dropout's probability p", 0.0, 1.0)
+        self.p = number(p, f"{type(self).__name__}'s probability p", 0.0, 1.0)
 
     def forward(self, x: Any, training: bool | Node | None = None) -> Node:
         return dropout(x, self.p, training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Dropout1d(Dropout):
+    """Zero whole channels of sequences (N, L, C) with probability p while training; see `dropout1d`."""
+
+    def forward(self, x: Any, training: bool | Node | None = None) -> Node:
+        return dropout1d(x, self.p, training)
+
+
+class Dropout2d(Dropout):
+    """Zero whole channels of images (N, H, W, C) with probability p while training; see `dropout2d`."""
+
+    def forward(self, x: Any, training: bool | Node | None = None) -> Node:
+        return dropout2d(x, self.p, training)

@@ -19,6 +19,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DTYPES, DType
+from graphc.parsing import parse
 from graphc.records import record
 
 
@@ -147,7 +148,7 @@ class Plan:
         data = json.loads(text)
         return Plan(
             tuple(
-                Buffer(n, name, DTYPES[dtype], tuple(dims.parse(d) for d in shape), kind, position, shares)
+                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares)
                 for n, (name, dtype, shape, kind, position, shares) in enumerate(data["buffers"])
             ),
             tuple(_step_from_json(s) for s in data["steps"]),
@@ -156,7 +157,7 @@ class Plan:
                 np.frombuffer(base64.b64decode(raw), dtype).reshape(shape) for dtype, shape, raw in data["constants"]
             ),
             tuple(
-                Requirement(dims.parse(left), relation, dims.parse(right), reason, origin)
+                Requirement(parse(left), relation, parse(right), reason, origin)
                 for left, relation, right, reason, origin in data["requirements"]
             ),
             tuple(data["sites"]),
@@ -199,10 +200,10 @@ def _step_to_json(step: Step) -> list[Any]:
 def _step_from_json(data: list[Any]) -> Step:
     match data:
         case ["call", kernel, words, reads, writes, units, work, commit]:
-            read = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in words)
-            return KernelCall(kernel, read, tuple(reads), tuple(writes), dims.parse(units), dims.parse(work), commit)
+            read = tuple(Address(w) if isinstance(w, int) else parse(w) for w in words)
+            return KernelCall(kernel, read, tuple(reads), tuple(writes), parse(units), parse(work), commit)
         case ["repeat", count, steps, slices, reverse]:
-            return Repeat(dims.parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
+            return Repeat(parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
         case ["branch", predicate, then, otherwise]:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)

@@ -82,6 +82,7 @@ PAGES = {
         {
             "Modules": ["graphc.nn.module", "graphc.nn.containers", "graphc.nn.shape"],
             "Layers": ["graphc.nn.linear", "graphc.nn.embedding", "graphc.nn.normalization", "graphc.nn.stochastic"],
+            "Layers of images and sequences": ["graphc.nn.convolution", "graphc.nn.pooling", "graphc.nn.channels"],
             "Recurrent layers": ["graphc.nn.recurrent", "graphc.nn.cells"],
             "Attention": [
                 "graphc.nn.attention",

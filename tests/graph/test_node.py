@@ -195,7 +195,9 @@ def test_a_parameter_is_frozen_by_its_flag_and_nothing_else_of_it_changes():
     assert weight.trainable
     weight.trainable = False
     assert not weight.trainable
-    with pytest.raises(graphc.AssignmentError, match=r"'array' of a parameter.*weight\.set\(array\) .*\n  at test_node"):
+    with pytest.raises(
+        graphc.AssignmentError, match=r"'array' of a parameter.*weight\.set\(array\) .*\n  at test_node"
+    ):
         weight.array = np.zeros(3, "f")
 
 

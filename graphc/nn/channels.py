@@ -1,0 +1,314 @@
+"""Normalisation of channels: over a batch, over each example, over groups of channels. The channels are the last axis.
+
+Statistics of a training step are those of its batch; where they are tracked, running ones follow them, by
+`graphc.with_update`, and stand for them in evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc import dims
+from graphc.errors import ShapeError
+from graphc.graph.node import Node, Parameter, State, builder, parameter, state
+from graphc.nn.arguments import differ, last_axes, number, whole
+from graphc.nn.layouts import ReadsFeatures
+from graphc.nn.module import Module
+from graphc.ops.comparison import where
+from graphc.ops.exponential import rsqrt
+from graphc.ops.gradient_control import training as training_phase
+from graphc.ops.gradient_control import with_update
+from graphc.ops.movement import reshape
+from graphc.ops.operands import as_node, as_optional_dtype, cast, floating
+from graphc.ops.positions import size
+from graphc.ops.reduction import mean
+
+
+@builder("nn.batch_norm")
+def batch_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool | Node | None = None,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Node:
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias for each channel of x (N, ..., C).
+
+    While training, mean and variance are over all axes but the last, and states given as running_mean and running_var
+    become (1 - momentum) * running + momentum * the batch's, of which the variance is the unbiased one (of a single number, 0);
+    otherwise mean and variance are those. Without them they are always the batch's. training: a bool, a boolean scalar, or
+    None for the phase that the graph is compiled for. All but x: (C,) or None. Ioffe and Szegedy, Batch Normalization, 2015.
+    """
+    node = _with_channels(x, "batch_norm", 2)
+    axes = tuple(range(node.ndim - 1))
+    return _normalized(node, axes, running_mean, running_var, weight, bias, training, momentum, eps, "batch_norm")
+
+
+@builder("nn.instance_norm")
+def instance_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool | Node | None = None,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Node:
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias for each channel of each example of x (N, ..., C).
+
+    As `batch_norm`, with mean and variance over the axes of space only; running ones follow their means over the examples.
+    Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
+    """
+    node = _with_channels(x, "instance_norm", 3)
+    axes = tuple(range(1, node.ndim - 1))
+    return _normalized(node, axes, running_mean, running_var, weight, bias, training, momentum, eps, "instance_norm")
+
+
+@builder("nn.group_norm")
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Node:
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias; mean and variance are over each group of channels.
+
+    x: (N, ..., C), whose channels fall into num_groups groups of neighbours; weight, bias: (C,) or None. Wu and He, Group
+    Normalization, 2018.
+    """
+    node = _with_channels(x, "group_norm", 2)
+    groups, channels = whole(num_groups, "group_norm's num_groups", 1), node.shape[-1]
+    if not isinstance(channels, int) or channels % groups:
+        raise ShapeError(f"group_norm: expected channels that {groups} groups divide evenly, got {node.type}")
+    parts = reshape(node, (*node.shape[:-1], groups, channels // groups))
+    axes = (*range(1, node.ndim - 1), node.ndim)
+    centred = parts - mean(parts, axes, keepdims=True)
+    scaled = reshape(centred * rsqrt(mean(centred * centred, axes, keepdims=True) + eps), node.shape)
+    return _affine(scaled, weight, bias, "group_norm")
+
+
+def _with_channels(x: Any, name: str, least: int) -> Node:
+    node = floating(x)
+    if node.ndim < least:
+        space = "(N, ..., C)" if least == 2 else "(N, ..., C) with an axis of space"
+        raise ShapeError(f"{name}: expected {space}, got {node.type}")
+    return node
+
+
+def _affine(x: Node, weight: Any, bias: Any, name: str) -> Node:
+    x = x if weight is None else x * _of_channels(weight, x, f"{name}'s weight")
+    return x if bias is None else x + _of_channels(bias, x, f"{name}'s bias")
+
+
+def _of_channels(value: Any, x: Node, what: str) -> Node:
+    given = as_node(value)
+    if given.ndim != 1 or differ(given.shape[0], x.shape[-1]):
+        raise ShapeError(f"{what}: expected one number for each of {x.shape[-1]} channels, got {given.type}")
+    return given
+
+
+def _normalized(
+    x: Node,
+    axes: tuple[int, ...],
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool | Node | None,
+    momentum: Any,
+    eps: float,
+    name: str,
+) -> Node:
+    if (running_mean is None) != (running_var is None):
+        raise ShapeError(f"{name}: expected running_mean and running_var, or neither")
+    centre = mean(x, axes, keepdims=True)
+    centred = x - centre
+    variance = mean(centred * centred, axes, keepdims=True)
+    if running_mean is None:
+        return _affine(centred * rsqrt(variance + eps), weight, bias, name)
+    kept = [_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var)]
+    if training is False:
+        return _affine((x - kept[0]) * rsqrt(kept[1] + eps), weight, bias, name)
+    phase = training_phase() if training is None else training if training is True else as_node(training)
+    now = (centre, variance)
+    used = now if phase is True else [where(phase, new, cast(old, x.dtype)) for new, old in zip(now, kept, strict=True)]
+    result = _affine((x - used[0]) * rsqrt(used[1] + eps), weight, bias, name)
+    # Every axis but the channels' is averaged over; the unbiased variance is that of the numbers in `axes`.
+    count = dims.product(x.shape[axis] for axis in axes)
+    unbiased = variance * (size(count, x.dtype) / size(dims.maximum(count - 1, 1), x.dtype))
+    updates: dict[Node, Node] = {}
+    for old, new in zip(kept, (centre, unbiased), strict=True):
+        if isinstance(old, State):
+            batch = cast(mean(new, tuple(range(x.ndim - 1))), old.dtype)
+            moved = (1.0 - momentum) * old + momentum * batch
+            # The phase of compile decides whether updates are made at all; any other says so here.
+            updates[old] = cast(where(phase, moved, old) if isinstance(training, Node) else moved, old.dtype)
+    return with_update(result, updates) if updates else result
+
+
+class _Tracked(ReadsFeatures):
+    """What batch and instance norms share: weight and bias, and running statistics of each channel."""
+
+    ranks: ClassVar[tuple[int, ...]]
+    function: ClassVar[Any]
+    by_feature = ("weight", "bias", "running_mean", "running_var")
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        dtype: object,
+    ) -> None:
+        kind = type(self).__name__
+        self.num_features = whole(num_features, f"{kind}'s num_features", 1)
+        self.eps = number(eps, f"{kind}'s eps", 0.0)
+        self.momentum = None if momentum is None else number(momentum, f"{kind}'s momentum", 0.0, 1.0)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        floats, shape = as_optional_dtype(dtype).numpy, (self.num_features,)
+        self.weight: Parameter | None = parameter(np.ones(shape, floats), "weight") if affine else None
+        self.bias: Parameter | None = parameter(np.zeros(shape, floats), "bias") if affine else None
+        self.running_mean: State | None = None
+        self.running_var: State | None = None
+        self.num_batches_tracked: State | None = None
+        if track_running_stats:
+            self.running_mean = state(np.zeros(shape, floats), "running_mean")
+            self.running_var = state(np.ones(shape, floats), "running_var")
+            self.num_batches_tracked = state(np.int64(0), "num_batches_tracked")
+
+    def forward(self, x: Any, training: bool | Node | None = None) -> Node:
+        kind, node = type(self).__name__, as_node(x)
+        if node.ndim not in self.ranks:
+            forms = {2: "(N, C)", 3: "(N, L, C)", 4: "(N, H, W, C)"}
+            raise ShapeError(f"{kind}: expected {' or '.join(forms[rank] for rank in self.ranks)}, got {node.type}")
+        last_axes(node, (self.num_features,), kind)
+        self.sees(node)
+        build: Any = type(self).function
+        running = (self.running_mean, self.running_var)
+        return build(node, *running, self.weight, self.bias, training, self._rate(node), self.eps)
+
+    def _rate(self, x: Node) -> Any:
+        """Return the weight of the newest batch in the running statistics."""
+        return self.momentum or 0.0
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_Tracked):
+    function = staticmethod(batch_norm)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def forward(self, x: Any, training: bool | Node | None = None) -> Node:
+        result, count = super().forward(x, training), self.num_batches_tracked
+        if count is None or training is False:
+            return result
+        return with_update(
+            result, {count: where(training, count + 1, count) if isinstance(training, Node) else count + 1}
+        )
+
+    def _rate(self, x: Node) -> Any:
+        if self.momentum is not None or self.num_batches_tracked is None:
+            return self.momentum
+        return 1.0 / cast(self.num_batches_tracked + 1, floating(x).dtype)
+
+
+class BatchNorm1d(_BatchNorm):
+    """The channels of (N, C) or (N, L, C) shifted to mean 0 and scaled to variance 1, then by weight and bias.
+
+    As `BatchNorm2d`.
+    """
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """The channels of images (N, H, W, C) shifted to mean 0 and scaled to variance 1, then by weight and bias.
+
+    weight: (num_features,), ones at the start; bias: zeros; None without `affine`. In a training step mean and variance
+    are the batch's, and the states running_mean, running_var and num_batches_tracked follow them by `graphc.with_update`; in
+    evaluation they are the running ones. momentum: the weight of the newest batch; None averages all alike. Without
+    `track_running_stats` the batch's are used in evaluation too. See `batch_norm`.
+    """
+
+    ranks = (4,)
+
+
+class _InstanceNorm(_Tracked):
+    function = staticmethod(instance_norm)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each sequence (N, L, C) shifted to mean 0 and scaled to variance 1.
+
+    As `InstanceNorm2d`.
+    """
+
+    ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Each channel of each image (N, H, W, C) shifted to mean 0 and scaled to variance 1.
+
+    With `affine`, then by weight and bias. With `track_running_stats` evaluation uses running statistics, which follow
+    the mean of the examples' as those of `BatchNorm2d` follow a batch's. See `instance_norm`.
+    """
+
+    ranks = (4,)
+
+
+class GroupNorm(Module):
+    """Groups of channels of each example shifted to mean 0 and scaled to variance 1, then by weight and bias.
+
+    x: (N, ..., num_channels). weight: (num_channels,), ones at the start; bias: zeros; None without `affine`. See
+    `group_norm`.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: object = None
+    ) -> None:
+        self.num_groups = whole(num_groups, "GroupNorm's num_groups", 1)
+        self.num_channels = whole(num_channels, "GroupNorm's num_channels", 1)
+        if self.num_channels % self.num_groups:
+            raise ShapeError(
+                f"GroupNorm: expected num_channels that num_groups divides evenly, got {num_channels} and {num_groups}"
+            )
+        self.eps, self.affine = number(eps, "GroupNorm's eps", 0.0), affine
+        floats = as_optional_dtype(dtype).numpy
+        self.weight: Parameter | None = parameter(np.ones(self.num_channels, floats), "weight") if affine else None
+        self.bias: Parameter | None = parameter(np.zeros(self.num_channels, floats), "bias") if affine else None
+
+    def forward(self, x: Any) -> Node:
+        node = as_node(x)
+        last_axes(node, (self.num_channels,), "GroupNorm")
+        return group_norm(node, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
