@@ -195,10 +195,11 @@ def _sum_of(op: Contract, k: int, start: int, size: Dim) -> _Sum | None:
 def _phase(residue: int, start: int, size: Dim, stride: int, dilation: int, taps: int) -> _Phase | None:
     every = stride // gcd(stride, dilation)
     first = next((k for k in range(min(taps, every)) if (start + residue - dilation * k) % stride == 0), None)
-    if first is None:
+    count = turns(size, residue, stride)
+    if first is None or count == 0:
         return None
     base = (start + residue - dilation * first) // stride
-    return _Phase(turns(size, residue, stride), first, every, -(-(taps - first) // every), base)
+    return _Phase(count, first, every, -(-(taps - first) // every), base)
 
 
 def _places(op: Contract, axis: Axis) -> list[tuple[int, int]]:
