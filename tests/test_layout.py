@@ -35,7 +35,8 @@ ALLOWED = {
     "schedule": SPINE | {"chain", "ops", "passes"},
     "emit": BASE | {"loops", "simd"},
     "runtime": BASE | {"loops", "emit"},
-    "compiler": COMPILER,
+    "forms": SPINE | {"ops"},
+    "compiler": COMPILER | {"forms"},
 }
 # Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}

@@ -1,8 +1,8 @@
 """Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
 
 The left operand is read one element at a time and spread, at any strides, unless it varies along the lanes, too; the
-right one by vectors along the lanes. Rows that do not fill a tile are computed on the last row again and not stored;
-lanes likewise are masked.
+right one by vectors along the lanes. Rows that do not fill a tile are a smaller one, or made one by one where their number
+is not known; lanes that do not fill a vector are masked.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc import dims
-from graphc.dims import Axis, Dim
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.writer import Block, Writer, factor
 from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
 from graphc.records import record
 
+# Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
+PRODUCTS = 48
+
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write a Tile kernel: threads share the blocks of rows.
+    """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
     The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
     """
@@ -27,22 +30,27 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     extent = writer.dim(kernel.row.extent, block)
     block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
-    span = writer.split(total, block)
     stop = writer.dim(lane.extent, block)
     if isinstance(lane.extent, int):
         whole, rest = str(lane.extent - lane.extent % width), lane.extent % width != 0
     else:
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
+    if kernel.by_lanes:
+        block.add(f"pieces = {total}")
+        total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
+    span = writer.split(total, block)
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
-        _write_rows(kernel, writer, inner, span, kernel.shape[1])
+        share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
+        _write_rows(kernel, writer, inner, share, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_rows(kernel, writer, inner, span, 1)
+        column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
+        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
 
 
@@ -51,6 +59,16 @@ def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Blo
     if kernel.panel:
         inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
     return inner
+
+
+def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], column: str) -> tuple[str, str]:
+    """Write which pieces of a block of lanes, the `column`-th, are this thread's; return the names of their bounds."""
+    if not kernel.by_lanes:
+        return span
+    first, last = writer.fresh("first"), writer.fresh("last")
+    block.add(f"{first} = max({span[0]} - pieces * {factor(column)}, 0)")
+    block.add(f"{last} = min({span[1]} - pieces * {factor(column)}, pieces)")
+    return first, last
 
 
 def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:
@@ -72,114 +90,138 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         inner.add(f"{axis.name} = {flat} % {size}")
         flat = f"{flat} // {size}"
     if dims.remainder(row.extent, rows) == 0:
-        _write_one(kernel, writer, inner, vectors, full=True)
+        _write_one(kernel, writer, inner, rows, vectors)
     else:
         side = inner.inner()
-        _write_one(kernel, writer, side, vectors, full=True)
+        _write_one(kernel, writer, side, rows, vectors)
         inner.close(side, f"if {row.name} + {rows} <= {extent}:")
         side = inner.inner()
-        for t in range(rows):
-            side.add(f"row{t} = min({row.name} + {t}, {extent} - 1)")
-            side.add(f"step{t} = row{t} - {row.name}")
-        _write_one(kernel, writer, side, vectors, full=False)
+        if isinstance(row.extent, int):
+            _write_one(kernel, writer, side, row.extent % rows, vectors)
+        else:
+            single = side.inner()
+            _write_one(kernel, writer, single, 1, vectors)
+            side.close(single, f"for {row.name} in range({row.name}, {extent}):")
         inner.close(side, "else:")
     block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
 
 
-def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
-    rows, lanes = kernel.shape[0], writer.lanes
+def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write a register tile of so many rows and vectors."""
     kind = kernel.left.dtype.short
-    mask = f", {block.mask}" if block.mask else ""
     for t in range(rows):
         for v in range(vectors):
-            block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+            block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
+    unrolled, count = kernel.unrolled or (None, 1)
+    at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
+    loops = [axis for axis in kernel.reduced if axis not in at]
+    turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
     inner = block
     chain: list[tuple[Block, str]] = []
-    unrolled, count = kernel.unrolled or (None, 1)
-    for axis in kernel.reduced:
+    for axis in loops if turn == 1 else loops[:-1]:
         extent = writer.dim(axis.extent, inner)
-        if axis == unrolled:
-            if axis.extent == count:
-                continue
-            extent = f"0, {extent}, {count}"
-        chain.append((inner, f"for {axis.name} in range({extent}):"))
+        chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
         inner = inner.inner(axis)
-
-    start: dict[Axis, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
-    right = _Operand.of(kernel.right, kernel, writer, block, inner, start)
-    left = _Operand.of(kernel.left, kernel, writer, block, inner, start)
-    for u in range(count):
-        for v in range(vectors):
-            inner.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address('0', 0, u, v * lanes)}{mask})")
-    both = kernel.lane in dims.axes(kernel.left.index[0])
-    for t, u, users in _left_elements(kernel, count, full=full):
-        row = str(t) if full else f"step{t}"
-        if not both:
-            inner.add(f"a = {kind}x{lanes}(load_{kind}({left.address(row, t, u, 0)}))")
-        for v in range(vectors):
-            if both:
-                inner.add(f"a = load_{kind}x{lanes}({left.address(row, t, u, v * lanes)}{mask})")
-            for at, by in users:
-                inner.add(f"c{at}_{v} = fma(a, b{by}_{v}, c{at}_{v})")
+    if turn == 1:
+        _write_products(kernel, writer, inner, rows, vectors, at)
+    else:
+        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn))
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
     for v in range(vectors):
-        _write_epilogue(kernel, writer, block, v, full=full)
+        _write_epilogue(kernel, writer, block, rows, v)
+
+
+def _write_turns(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: dict[Atom, Dim], by: tuple[Axis, int]
+) -> None:
+    """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
+    axis, turn = by
+    stop = writer.dim(axis.extent, block)
+    whole = str(axis.extent - axis.extent % turn) if isinstance(axis.extent, int) else writer.fresh("turns")
+    if not isinstance(axis.extent, int):
+        block.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
+    if whole != "0":
+        step = block.inner(axis)
+        for number in range(turn):
+            _write_products(kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number})
+        block.close(step, f"for {axis.name} in range(0, {whole}, {turn}):")
+    if whole != stop:
+        step = block.inner(axis)
+        _write_products(kernel, writer, step, rows, vectors, at)
+        block.close(step, f"for {axis.name} in range({whole}, {stop}):")
+
+
+def _write_products(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
+) -> None:
+    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
+    kind, lanes = kernel.left.dtype.short, writer.lanes
+    mask = f", {block.mask}" if block.mask else ""
+    count = kernel.unrolled[1] if kernel.unrolled else 1
+    right = _Operand.of(kernel.right, kernel, writer, block, at)
+    left = _Operand.of(kernel.left, kernel, writer, block, at)
+    for u in range(count):
+        for v in range(vectors):
+            block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
+    both = kernel.lane in dims.axes(kernel.left.index[0])
+    # An element of the left operand may serve several rows: the windows of a convolution overlap.
+    users: dict[Dim, list[tuple[int, int]]] = {}
+    for t in range(rows):
+        for u in range(count):
+            users.setdefault(t * left.row + u * left.reach, []).append((t, u))
+    for (t, u), *others in users.values():
+        if not both:
+            block.add(f"a = {kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))")
+        for v in range(vectors):
+            if both:
+                block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
+            for row, position in ((t, u), *others):
+                block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
 
 
 @record
 class _Operand:
-    """How elements of an operand are addressed: from the first of a step, by distances between rows and unrolled positions."""
+    """How a step addresses the elements of an operand: from the first one, by the distances to the next row and position.
+
+    A distance that is no known number has a name.
+    """
 
     base: str
     size: int
-    row: int | str
-    reach: int | str
+    row: Dim
+    reach: Dim
+    row_name: str
+    reach_name: str
 
     @staticmethod
-    def of(
-        operand: Load, kernel: Tile, writer: Writer, outside: Block, inside: Block, start: Mapping[Axis, Dim]
-    ) -> _Operand:
-        """Write the first address in the innermost loop, and distances that are not known numbers outside of all loops."""
+    def of(operand: Load, kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> _Operand:
+        """Write the address of the first element."""
         (offset,), size = operand.index, operand.dtype.itemsize
-        distances: list[int | str] = []
+        distances: list[Dim] = []
+        names: list[str] = []
         for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None):
             slope = dims.linear(offset, axis)[0] if axis is not None else 0
             assert slope is not None
-            if isinstance(slope, int):
-                distances.append(size * slope)
-            else:
-                distances.append(name := writer.fresh("stride"))
-                outside.add(f"{name} = {size} * ({writer.dim(slope, outside)})")
+            distances.append(slope)
+            names.append("" if isinstance(slope, int) else writer.distance(slope, size, block))
         base = writer.fresh("at")
-        inside.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, start), size, inside)}")
-        return _Operand(base, size, *distances)
+        block.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, at), size, block)}")
+        return _Operand(base, size, *distances, *names)
 
-    def address(self, row: str, t: int, u: int, lanes: int) -> str:
-        """Return the address that is so many rows (`row` is their name, or the number t), positions and lanes further."""
+    def address(self, row: int, position: int, lanes: int) -> str:
+        """Return the address that is so many rows, positions and lanes further."""
         number, text = self.size * lanes, self.base
-        for name, count, distance in ((row, t, self.row), (str(u), u, self.reach)):
-            if isinstance(distance, int) and name == str(count):
-                number += count * distance
-            elif distance != 0 and count != 0:
-                text += f" + {name} * {distance}"
+        for count, distance, name in ((row, self.row, self.row_name), (position, self.reach, self.reach_name)):
+            if isinstance(distance, int):
+                number += self.size * count * distance
+            elif count:
+                text += f" + {count} * {name}"
         return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
 
 
-def _left_elements(kernel: Tile, count: int, *, full: bool) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Return the elements of the left operand: a row and an unrolled position of each, and all that read it, in order."""
-    (offset,) = kernel.left.index
-    row = dims.linear(offset, kernel.row)[0] or 0
-    reach = (dims.linear(offset, kernel.unrolled[0])[0] or 0) if kernel.unrolled else 0
-    users: dict[object, list[tuple[int, int]]] = {}
-    for t in range(kernel.shape[0]):
-        for u in range(count):
-            users.setdefault(row * t + reach * u if full else (t, u), []).append((t, u))
-    return [(*first, [first, *rest]) for first, *rest in users.values()]
-
-
-def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
     writer.accumulated = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
@@ -190,14 +232,12 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full:
     column = Block(top, block.bound, block.depth, block.vector, block.mask)
     column.axis_names = {axis: axis.name for axis in kernel.outer}
     column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
-    for t in range(kernel.shape[0]):
-        guarded = not full and t > 0
-        cell = column.inner(kernel.row, depth=int(guarded))
-        name = kernel.row.name if not t else f"({kernel.row.name} + {t})" if full else f"row{t}"
-        cell.axis_names = {kernel.row: name}
+    for t in range(rows):
+        cell = column.inner(kernel.row, depth=0)
+        cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
         cell.names[accumulator] = f"c{t}_{v}"
         values = [writer.vector(s.value, cell) for s in kernel.stores]
         for store, value in zip(kernel.stores, values, strict=True):
             writer.store(store, value, cell)
-        column.close(cell, f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:" if guarded else None)
+        column.close(cell)
     block.close(column)

@@ -23,6 +23,8 @@ from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 LENGTH = "_length"
+# What a symbol counts as where sizes are weighed.
+USUAL = 64
 
 
 @record
@@ -88,6 +90,18 @@ class Tile:
     panel: Axis | None = None
     strip: Axis | None = None
 
+    @property
+    def by_lanes(self) -> bool:
+        """Whether threads share the lanes rather than the rows: then each reads all of `left` and its part of `right`.
+
+        The result is read by rows later, so it counts as what must be fetched from another thread's cache, too.
+        """
+        left, right = (
+            [a for a in (*self.outer, self.row, self.lane, *self.reduced) if a in dims.axes(x.index[0])]
+            for x in (self.left, self.right)
+        )
+        return _usual_size(right) > _usual_size(left) + _usual_size((*self.outer, self.row, self.lane))
+
 
 @record
 class Scatter:
@@ -128,6 +142,11 @@ class Segments:
 
 
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments
+
+
+def _usual_size(axes: Sequence[Axis]) -> int:
+    size = dims.product(a.extent for a in axes)
+    return dims.evaluate(size, dict.fromkeys(dims.symbols(size), USUAL))
 
 
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Binding:
     heavy: bool
     counter: int
     count: int
+    constants: tuple[np.ndarray[Any, Any], ...]
+    sites: tuple[str, ...]
 
 
 def bind(
@@ -195,6 +198,8 @@ class _Writer:
             total_work(layout.plan.steps, self.sizes) >= WAKE_WORK,
             first.counter if first else -1,
             first.count if first else 0,
+            tuple(np.require(c, requirements=["C", "A"]) for c in layout.plan.constants),
+            layout.plan.sites,
         )
 
     def reserve(self, nodes: Sequence[Node]) -> None:

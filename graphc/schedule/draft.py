@@ -183,8 +183,13 @@ def _pieces(kernel: Kernel) -> Dim:
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, shape=(rows, _)):
-            return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+        case Tile(outer, row, lane, shape=(rows, vectors)):
+            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+            if not kernel.by_lanes:
+                return pieces
+            lanes = 64 // kernel.left.dtype.itemsize
+            rest = dims.remainder(lane.extent, vectors * lanes)
+            return pieces * (dims.floordiv(lane.extent, vectors * lanes) + dims.floordiv(rest + lanes - 1, lanes))
         case Scatter():
             return kernel.size
         case Segments():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -162,6 +162,19 @@ class Plan:
             ),
             tuple(data["sites"]),
         )
+
+
+@record
+class Form:
+    """The plan for some numbers in place of symbols: what is known of sizes makes its kernels simpler."""
+
+    sizes: Mapping[str, int]
+    plan: Plan
+
+
+def kernels_of(plan: Plan, forms: Sequence[Form] = ()) -> dict[str, str]:
+    """Return the kernels of a plan and its forms by name; what they share once."""
+    return {name: text for one in (plan, *(form.plan for form in forms)) for name, text in one.kernels.items()}
 
 
 def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -48,19 +49,47 @@ def test_no_collapse_when_another_process_takes_a_core():
     assert np.array_equal(run(), expected(x, 40))
 
 
+def test_a_wait_for_a_thread_that_has_no_core_gives_way():
+    # One thread more than cores: waits that only spin take a time slice of the scheduler each, some milliseconds.
+    run = chain(40, work=10**7, threads=threads.available_cores() + 1).bind(np.ones(N, np.float32))
+    assert np.array_equal(run(), expected(np.ones(N, np.float32), 40))
+    assert min(seconds(run, 1) for _ in range(30)) < 0.02
+
+
+@contextmanager
+def on_cores_of_their_own():
+    """Pin the caller and the first worker to two cores, so that the scheduler does not put both on one."""
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    tasks = {threading.get_native_id(): first}
+    tasks |= {thread.native_id: second for thread in threading.enumerate() if thread.name == "graphc-2"}
+    before = {task: os.sched_getaffinity(task) for task in tasks}
+    for task, core in tasks.items():
+        os.sched_setaffinity(task, {core})
+    try:
+        yield
+    finally:
+        for task, cores in before.items():
+            os.sched_setaffinity(task, cores)
+
+
+@pytest.mark.skipif(
+    threads.available_cores() < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two cores and affinity"
+)
 def test_a_hot_launch_takes_less_than_5_us():
     # Two steps on 33 numbers: what is measured is the launch on two threads, one barrier and the wait for the other.
     run = chain(2, work=10**7).bind(np.ones(N, np.float32))
     activation: Activation = run._run.__self__
-    best, together = math.inf, 0
-    for _ in range(20_000):
-        start = time.perf_counter_ns()
-        run()
-        took = time.perf_counter_ns() - start
-        if activation.threads_ran == 2:
-            together += 1
-            best = min(best, took)
-    assert together
+    run()
+    best, end = math.inf, time.monotonic() + 5
+    with on_cores_of_their_own():
+        # Usually over at once; other processes may keep the two from running at the same time for long.
+        while best >= 5000 and time.monotonic() < end:
+            start = time.perf_counter_ns()
+            run()
+            took = time.perf_counter_ns() - start
+            best = min(best, took) if activation.threads_ran == 2 else best
+    if best >= 5000 and os.getloadavg()[0] > 2 * threads.available_cores():
+        pytest.skip("too many other processes want the cores")
     assert best < 5000
 
 
