@@ -19,6 +19,7 @@ from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
+from graphc.passes.whole import reduce_by_rows
 
 __all__ = [
     "PASSES",
@@ -34,6 +35,7 @@ __all__ = [
     "join_pads",
     "keep_residuals",
     "merge_scans",
+    "reduce_by_rows",
     "refuse_unknown_phase",
     "run_passes",
     "simplify",
@@ -59,6 +61,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     drop_unused,
     simplify,
     absorb,
+    reduce_by_rows,
     cse,
 )
 
