@@ -9,7 +9,7 @@ its history, a slice of one array, one shared operand. Lean scans, which must no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 from graphc.dtypes import bool_
@@ -26,6 +26,7 @@ from graphc.ops.nested import Item, item
 from graphc.ops.positions import Positions
 from graphc.ops.scan import Scan
 from graphc.passes.rewriting import with_roots, with_subgraphs
+from graphc.records import replace
 
 # Operations an element that are made again rather than stored.
 CHEAP = 8
@@ -127,5 +128,5 @@ def _extended(node: Node, operands: tuple[Node, ...], kept: Mapping[Node, _Kept]
     outputs = walk.replace((*op.step.outputs, *entry.stored), new)
     split = op.carries + op.slices
     step = Graph((*op.step.inputs[:split], *new.values(), *op.step.inputs[split:]), outputs, (), op.step.requirements)
-    longer = replace(op, step=step, slices=op.slices + len(arrays))
+    longer = replace(op, step=keep_residuals(step), slices=op.slices + len(arrays))
     return node.on((*operands[:split], *arrays, *operands[split:]), longer)
