@@ -10,6 +10,7 @@ from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
+from graphc.passes.gather import gather
 from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
@@ -31,6 +32,7 @@ __all__ = [
     "exponentials",
     "fold",
     "fold_phase",
+    "gather",
     "hoist",
     "join_pads",
     "keep_residuals",
@@ -61,6 +63,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     drop_unused,
     simplify,
     absorb,
+    gather,
     reduce_by_rows,
     cse,
 )
