@@ -1,0 +1,6 @@
+"""Data sets from files, as arrays."""
+
+from graphc.data.cifar import load_cifar
+from graphc.data.idx import load_idx
+
+__all__ = ["load_cifar", "load_idx"]
