@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from graphc import dims
+from graphc import forms
 from graphc.emit import build, cache
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
@@ -16,10 +16,11 @@ from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
 from graphc.origin import refuse_attribute
+from graphc.parsing import parse
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
+from graphc.schedule.plan import Address, Branch, Buffer, Form, KernelCall, Leave, Plan, Repeat, Step, kernels_of
 from graphc.simd.levels import Level, host_level
 
 
@@ -88,16 +89,19 @@ def compile(
     *,
     training: bool | None = None,
     threads: int | None = None,
+    specialize: Mapping[str, int] | None = None,
 ) -> Executable:
     """Compile a graph to native code.
 
     `outputs` is a node, or a tuple, list or dict of nodes; a call returns arrays in the same structure. `updates` maps
     parameters and states to what each call makes of them: all right sides and outputs read the values before the call.
     `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
-    most this many; the cores that this process may use, unless said otherwise.
+    most this many; the cores that this process may use, unless said otherwise. `specialize`, as in {"batch": 128}, adds a
+    form of the code for these numbers in the place of symbols; it runs where a call has them, the general one elsewhere.
 
     Raises GraphError if an output depends on an input that is not listed, two inputs have one name, an update is of no
-    parameter or state, or a derivative depends on the phase and neither `updates` nor `training` is given.
+    parameter or state, `specialize` names no symbol of the inputs, or a derivative depends on the phase and neither
+    `updates` nor `training` is given.
     """
     _check_arguments(inputs, updates)
     flat: list[Node] = []
@@ -106,15 +110,19 @@ def compile(
     _check_inputs(graph)
     level = host_level()
     phase = True if training is None and updates else training
+    special = forms.checked(graph, specialize or {})
     plan = _planned(graph, level, phase)
+    chosen = [sizes for sizes in (special, forms.sizes_of_one(graph)) if sizes]
+    more = [Form(s, _planned(forms.specialized(graph, s), level, phase)) for s in chosen]
     executable = Executable(
         plan,
         [leaf.value for leaf in graph.stored],
-        lambda: build.objects(plan.kernels, level, lambda: _natives(graph)),
+        lambda: build.objects(kernels_of(plan, more), level, lambda: _natives(graph)),
         [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
         structure,
         threads,
         tuple(inputs),
+        more,
     )
     executable._describe(graph, tuple(inputs), outputs, dict(updates or {}), training=bool(phase))  # pyright: ignore
     return executable
@@ -148,17 +156,18 @@ def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) 
 
     Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given.
     """
-    from graphc.emit.source import emit
+    from graphc.emit.source import Emitter
     from graphc.schedule.scheduling import schedule
 
     draft = schedule(graph, level, stored)
-    made = [emit(k.kernel, lambda n: _remark(draft.buffers[n]), k.comments) for k in draft.kernels]
+    write = Emitter(lambda n: _remark(draft.buffers[n]))
+    made = [write(k.kernel, k.comments) for k in draft.kernels]
 
     def finished(step: Step) -> Step:
         match step:
             case KernelCall():
                 source = made[int(step.kernel)]
-                words = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in source.words)
+                words = tuple(Address(w) if isinstance(w, int) else parse(w) for w in source.words)
                 return replace(step, kernel=source.name, words=words)
             case Repeat():
                 return replace(step, steps=tuple(finished(s) for s in step.steps))

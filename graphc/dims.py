@@ -10,9 +10,6 @@ expressions that compare equal are equal for all sizes; what cannot be decided b
 
 from __future__ import annotations
 
-import ast
-import keyword
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
@@ -145,11 +142,33 @@ class Maximum(_Pair):
 class DimExpr:
     """A polynomial that is not a plain integer; made by arithmetic on dims, never by hand."""
 
-    __slots__ = ("_hash", "terms")
+    __slots__ = ("_atoms", "_hash", "_mentioned", "terms")
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
         self._hash = hash(terms)
+        self._atoms: frozenset[Atom] | None = None
+        self._mentioned: frozenset[Atom] | None = None
+
+    @property
+    def atoms(self) -> frozenset[Atom]:
+        """The atoms at any depth, but for what stands in the extents of axes."""
+        if self._atoms is None:
+            self._atoms = direct = frozenset(atom for monomial, _ in self.terms for atom, _ in monomial)
+            for atom in direct:
+                if not isinstance(atom, Axis | Symbol):
+                    self._atoms = self._atoms.union(*(atoms(part) for part in atom.parts()))
+        return self._atoms
+
+    @property
+    def mentioned(self) -> frozenset[Atom]:
+        """The atoms at any depth, those in the extents of axes too."""
+        if self._mentioned is None:
+            self._mentioned = direct = self.atoms
+            for atom in direct:
+                if isinstance(atom, Axis) and isinstance(atom.extent, DimExpr):
+                    self._mentioned |= atom.extent.mentioned
+        return self._mentioned
 
     @staticmethod
     def of(atom: Atom) -> DimExpr:
@@ -163,6 +182,8 @@ class DimExpr:
         return isinstance(other, DimExpr) and self._hash == other._hash and self.terms == other.terms
 
     def __add__(self, other: Dim) -> Dim:
+        if other == 0:
+            return self
         return _from_terms([*self.terms, *_terms(other)])
 
     __radd__ = __add__
@@ -177,6 +198,8 @@ class DimExpr:
         return self * -1 + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int):
+            return DimExpr(tuple((m, a * other) for m, a in self.terms)) if other else 0
         return _from_terms([(_multiply(m, n), a * b) for m, a in self.terms for n, b in _terms(other)])
 
     __rmul__ = __mul__
@@ -329,6 +352,8 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
     if isinstance(dim, int) or not replacement:
         return dim
     mapping: dict[Atom, Dim] = dict(replacement.items())
+    if dim.mentioned.isdisjoint(mapping):
+        return dim
     total: Dim = 0
     for monomial, count in dim.terms:
         term: Dim = count
@@ -345,15 +370,9 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
     return total
 
 
-def atoms(dim: Dim) -> set[Atom]:
+def atoms(dim: Dim) -> frozenset[Atom]:
     """Return every atom in the dim, at any depth (the extents of axes excepted)."""
-    found: set[Atom] = set()
-    for atom in _atoms_of(dim):
-        found.add(atom)
-        if not isinstance(atom, Axis):
-            for part in atom.parts():
-                found |= atoms(part)
-    return found
+    return dim.atoms if isinstance(dim, DimExpr) else frozenset()
 
 
 def symbols(dim: Dim) -> set[str]:
@@ -382,28 +401,6 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     return total
 
 
-def parse(text: str) -> Dim:
-    """Return the dim that `str` wrote: symbols, integers, + - * // % min max."""
-
-    def read(node: ast.expr) -> Dim:
-        match node:
-            case ast.Constant(value=int(number)):
-                return number
-            case ast.Name(id=name):
-                return symbol(name.removeprefix(_KEYWORD))
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return 0 - read(operand)
-            case ast.Call(func=ast.Name(id="min" | "max" as which), args=[left, right]):
-                return (minimum if which == "min" else maximum)(read(left), read(right))
-            case ast.BinOp(left=left, op=operator, right=right):
-                return _OPERATORS[type(operator)](read(left), read(right))
-            case _:
-                raise ValueError(f"not a dimension: {text!r}")
-
-    text = re.sub(r"[^\W\d]\w*", lambda word: _KEYWORD * keyword.iskeyword(word[0]) + word[0], text)
-    return read(ast.parse(text, mode="eval").body)
-
-
 def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
     """Return Python source for the dim, with atoms named by `name_of`."""
     if isinstance(dim, int):
@@ -416,13 +413,6 @@ def render(dim: Dim, name_of: Callable[[Atom], str]) -> str:
         sign = ("-" if count < 0 else "") if not text else (" - " if count < 0 else " + ")
         text += sign + " * ".join(factors)
     return text
-
-
-_KEYWORD = "_keyword_"  # stands before symbols called like Python's keywords, which its parser takes for no names
-_OPERATORS: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
-    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: floordiv, ast.Mod: remainder,
-}  # fmt: skip
 
 
 def _factor(atom: Atom, name_of: Callable[[Atom], str]) -> str:
@@ -445,10 +435,13 @@ def _from_terms(terms: Iterable[tuple[Monomial, int]]) -> Dim:
         return 0
     if len(kept) == 1 and () in kept:
         return kept[()]
+    if len(kept) == 1:
+        return DimExpr(tuple(kept.items()))
     # Higher degrees first, constants last: the order in which people write polynomials.
     return DimExpr(tuple(sorted(kept.items(), key=lambda item: (-sum(p for _, p in item[0]), _text(item[0])))))
 
 
+@lru_cache(maxsize=65536)
 def _text(monomial: Monomial) -> str:
     return "*".join(f"{atom}^{power}" for atom, power in monomial)
 

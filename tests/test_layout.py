@@ -8,7 +8,7 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors", "origin", "records", "reentry"}
+BASE = {"dtypes", "dims", "errors", "origin", "parsing", "records", "reentry"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
@@ -19,6 +19,7 @@ ALLOWED = {
     "dtypes": {"errors"},
     "records": set(),
     "origin": {"errors", "records"},
+    "parsing": {"dims"},
     "dims": {"errors", "origin", "records"},
     "simd": set(),
     "loops": BASE,
@@ -35,7 +36,8 @@ ALLOWED = {
     "schedule": SPINE | {"chain", "ops", "passes"},
     "emit": BASE | {"loops", "simd"},
     "runtime": BASE | {"loops", "emit"},
-    "compiler": COMPILER,
+    "forms": SPINE | {"ops"},
+    "compiler": COMPILER | {"forms"},
 }
 # Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphc.chain.paths import paths
 from graphc.graph.node import Node, call, made_at
-from graphc.graph.walk import dependents
 
 
 def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node | None]) -> list[Node | None]:
@@ -19,7 +19,7 @@ def forward(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Nod
         if tangent is not None:
             known[node] = call("add", known[node], tangent) if node in known else tangent
     given = dict(known)
-    order = list(dependents(outputs, set(wrt)))
+    order = paths(outputs, wrt)
     read = set(outputs)
     for node in reversed(order):
         if node in read:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from graphc.chain.paths import paths
 from graphc.graph.node import Node, call, made_at
-from graphc.graph.types import TensorType
-from graphc.graph.walk import dependents
 
 Cotangent: TypeAlias = "Node | tuple[Node | None, ...]"
 
@@ -22,7 +21,7 @@ def reverse(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Seq
 
     Where one of `wrt` is made from another, the path through it counts for both.
     """
-    active = {node: None for node in dependents(outputs, set(wrt)) if is_differentiable(node)}
+    active = paths(outputs, wrt)
     arrived: dict[Node, list[Cotangent]] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None and output in active:
@@ -49,12 +48,6 @@ def reverse(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Seq
     results = [found.get(node) for node in wrt]
     assert not any(isinstance(result, tuple) for result in results)
     return results  # pyright: ignore[reportReturnType]
-
-
-def is_differentiable(node: Node) -> bool:
-    """Whether gradients can flow through a node: it is floating, or a tuple with an item that is."""
-    items = (node.type,) if isinstance(node.type, TensorType) else node.type.items
-    return any(item.dtype.is_float for item in items)
 
 
 def _shaped_as(share: Cotangent, operand: Node) -> Cotangent:

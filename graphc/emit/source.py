@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,10 +10,9 @@ from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
+from graphc.loops.canonical import canonical
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
 from graphc.loops.kernels import LENGTH, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions, loads
-
-_AXIS = re.compile(r"\br(\d+)_(?=[a-z]\d*\b)")
 
 
 @dataclass
@@ -35,6 +33,23 @@ class Arguments:
     def __call__(self, buffer: int) -> str:
         """Return the name of a buffer's address."""
         return self.names.setdefault(buffer, f"p{len(self.names)}")
+
+
+class Emitter:
+    """Writes kernels as source; equal loops over other buffers are written once. `describe` and the comments as for `emit`."""
+
+    def __init__(self, describe: Callable[[int], str]) -> None:
+        self.describe = describe
+        self.written: dict[Kernel, Source] = {}
+
+    def __call__(self, kernel: Kernel, comments: Sequence[str]) -> Source:
+        """Return a kernel's source."""
+        form, buffers = canonical(kernel)
+        own = buffers.__getitem__ if buffers is not None else int
+        if form not in self.written:
+            self.written[form] = emit(form, lambda n: self.describe(own(n)), comments)
+        found = self.written[form]
+        return Source(found.text, found.name, [own(w) if isinstance(w, int) else w for w in found.words])
 
 
 def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]) -> Source:
@@ -71,19 +86,12 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
         f"    {arguments.names[w] if isinstance(w, int) else symbol_name(w)} = word(args, {k})"
         for k, w in enumerate(words, 1)
     ]
-    body.lines = _numbered_anew(body.lines)
     digest = hashlib.sha256("\n".join([*head, *body.lines]).encode()).hexdigest()[:16]
     name = f"kernel_{digest}"
     noted = [f"{line}  # {describe(w)}" if isinstance(w, int) else line for line, w in zip(head, words, strict=True)]
     lines = [f"def {name}(args, thread, threads):", *(f"    # {c}" for c in comments), *noted, *body.lines]
     printed = [w if isinstance(w, int) else str(dims.symbol(w)) for w in words]
     return Source("\n".join(lines) + "\n", name, printed + table)
-
-
-def _numbered_anew(lines: Sequence[str]) -> list[str]:
-    """Number the names of summed axes by their place in this kernel, so that equal kernels of two layers are one."""
-    order: dict[str, int] = {}
-    return [_AXIS.sub(lambda found: f"r{order.setdefault(found[1], len(order))}_", line) for line in lines]
 
 
 def _write_map(kernel: Map, writer: Writer, block: Block) -> None:

@@ -1,23 +1,26 @@
 """Contractions: a register tile of accumulators, all reduced axes inside it, then the epilogue on the accumulators.
 
 The left operand is read one element at a time and spread, at any strides, unless it varies along the lanes, too; the
-right one by vectors along the lanes. Rows that do not fill a tile are computed on the last row again and not stored;
-lanes likewise are masked.
+right one by vectors along the lanes. Rows that do not fill a tile are a smaller one, or made one by one where their number
+is not known; lanes that do not fill a vector are masked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.writer import Block, Writer, factor
 from graphc.loops.expr import load
 from graphc.loops.kernels import ACCUMULATOR, Tile
 
+# Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
+PRODUCTS = 48
+
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write a Tile kernel: threads share the blocks of rows.
+    """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
     The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
     """
@@ -26,22 +29,27 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     extent = writer.dim(kernel.row.extent, block)
     block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
-    span = writer.split(total, block)
     stop = writer.dim(lane.extent, block)
     if isinstance(lane.extent, int):
         whole, rest = str(lane.extent - lane.extent % width), lane.extent % width != 0
     else:
         whole, rest = writer.fresh("whole"), True
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
+    if kernel.by_lanes:
+        block.add(f"pieces = {total}")
+        total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
+    span = writer.split(total, block)
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
-        _write_rows(kernel, writer, inner, span, kernel.shape[1])
+        share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
+        _write_rows(kernel, writer, inner, share, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_rows(kernel, writer, inner, span, 1)
+        column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
+        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
 
 
@@ -50,6 +58,16 @@ def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Blo
     if kernel.panel:
         inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
     return inner
+
+
+def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], column: str) -> tuple[str, str]:
+    """Write which pieces of a block of lanes, the `column`-th, are this thread's; return the names of their bounds."""
+    if not kernel.by_lanes:
+        return span
+    first, last = writer.fresh("first"), writer.fresh("last")
+    block.add(f"{first} = max({span[0]} - pieces * {factor(column)}, 0)")
+    block.add(f"{last} = min({span[1]} - pieces * {factor(column)}, pieces)")
+    return first, last
 
 
 def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:
@@ -71,80 +89,105 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
         inner.add(f"{axis.name} = {flat} % {size}")
         flat = f"{flat} // {size}"
     if dims.remainder(row.extent, rows) == 0:
-        _write_one(kernel, writer, inner, vectors, full=True)
+        _write_one(kernel, writer, inner, rows, vectors)
     else:
         side = inner.inner()
-        _write_one(kernel, writer, side, vectors, full=True)
+        _write_one(kernel, writer, side, rows, vectors)
         inner.close(side, f"if {row.name} + {rows} <= {extent}:")
         side = inner.inner()
-        for t in range(rows):
-            side.add(f"row{t} = min({row.name} + {t}, {extent} - 1)")
-        _write_one(kernel, writer, side, vectors, full=False)
+        if isinstance(row.extent, int):
+            _write_one(kernel, writer, side, row.extent % rows, vectors)
+        else:
+            single = side.inner()
+            _write_one(kernel, writer, single, 1, vectors)
+            side.close(single, f"for {row.name} in range({row.name}, {extent}):")
         inner.close(side, "else:")
     block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
 
 
-def _write_one(kernel: Tile, writer: Writer, block: Block, vectors: int, *, full: bool) -> None:
-    rows, lanes = kernel.shape[0], writer.lanes
-    kind, size = kernel.left.dtype.short, kernel.left.dtype.itemsize
-    mask = f", {block.mask}" if block.mask else ""
+def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write a register tile of so many rows and vectors."""
+    kind = kernel.left.dtype.short
     for t in range(rows):
         for v in range(vectors):
-            block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+            block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
+    unrolled, count = kernel.unrolled or (None, 1)
+    at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
+    loops = [axis for axis in kernel.reduced if axis not in at]
+    turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
     inner = block
     chain: list[tuple[Block, str]] = []
-    unrolled, count = kernel.unrolled or (None, 1)
-    for axis in kernel.reduced:
+    for axis in loops if turn == 1 else loops[:-1]:
         extent = writer.dim(axis.extent, inner)
-        if axis == unrolled:
-            if axis.extent == count:
-                continue
-            extent = f"0, {extent}, {count}"
-        chain.append((inner, f"for {axis.name} in range({extent}):"))
+        chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
         inner = inner.inner(axis)
-
-    def position(offset: Dim, u: int) -> Dim:
-        if unrolled is None:
-            return offset
-        return dims.substitute(offset, {unrolled: u if unrolled.extent == count else DimExpr.of(unrolled) + u})
-
-    for u in range(count):
-        for v in range(vectors):
-            at = _shifted(position(kernel.right.index[0], u), kernel.lane, v * lanes)
-            place = writer.address(kernel.right.source, at, size, inner)
-            inner.add(f"b{u}_{v} = load_{kind}x{lanes}({place}{mask})")
-    both = kernel.lane in dims.axes(kernel.left.index[0])
-    for at, users in _left_elements(kernel, position, count, full=full).items():
-        if not both:
-            inner.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, at, size, inner)}))")
-        for v in range(vectors):
-            if both:
-                place = writer.address(kernel.left.source, _shifted(at, kernel.lane, v * lanes), size, inner)
-                inner.add(f"a = load_{kind}x{lanes}({place}{mask})")
-            for t, u in users:
-                inner.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
+    if turn == 1:
+        _write_products(kernel, writer, inner, rows, vectors, at)
+    else:
+        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn))
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
     for v in range(vectors):
-        _write_epilogue(kernel, writer, block, v, full=full)
+        _write_epilogue(kernel, writer, block, rows, v)
 
 
-def _left_elements(
-    kernel: Tile, position: Callable[[Dim, int], Dim], count: int, *, full: bool
-) -> dict[Dim, list[tuple[int, int]]]:
-    """Return the offsets of the left operand, each with the rows and unrolled positions that read it, in order."""
+def _write_turns(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: dict[Atom, Dim], by: tuple[Axis, int]
+) -> None:
+    """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
+    axis, turn = by
+    stop = writer.dim(axis.extent, block)
+    whole = str(axis.extent - axis.extent % turn) if isinstance(axis.extent, int) else writer.fresh("turns")
+    if not isinstance(axis.extent, int):
+        block.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
+    if whole != "0":
+        step = block.inner(axis)
+        for number in range(turn):
+            _write_products(kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number})
+        block.close(step, f"for {axis.name} in range(0, {whole}, {turn}):")
+    if whole != stop:
+        step = block.inner(axis)
+        _write_products(kernel, writer, step, rows, vectors, at)
+        block.close(step, f"for {axis.name} in range({whole}, {stop}):")
+
+
+def _write_products(
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
+) -> None:
+    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
+    kind, size, lanes = kernel.left.dtype.short, kernel.left.dtype.itemsize, writer.lanes
+    mask = f", {block.mask}" if block.mask else ""
+    unrolled, count = kernel.unrolled or (None, 1)
+    places: list[dict[Atom, Dim]] = [dict(at)]
+    if unrolled is not None:
+        places = [{**at, unrolled: at.get(unrolled, DimExpr.of(unrolled)) + u} for u in range(count)]
+    for u, place in enumerate(places):
+        for v in range(vectors):
+            offset = _shifted(dims.substitute(kernel.right.index[0], place), kernel.lane, v * lanes)
+            address = writer.address(kernel.right.source, offset, size, block)
+            block.add(f"b{u}_{v} = load_{kind}x{lanes}({address}{mask})")
+    both = kernel.lane in dims.axes(kernel.left.index[0])
+    # An element of the left operand may serve several rows: the windows of a convolution overlap.
     users: dict[Dim, list[tuple[int, int]]] = {}
-    for t in range(kernel.shape[0]):
-        for u in range(count):
-            at = _row(position(kernel.left.index[0], u), kernel.row, t, full=full)
-            users.setdefault(at, []).append((t, u))
-    return users
+    for t in range(rows):
+        for u, place in enumerate(places):
+            offset = _shifted(dims.substitute(kernel.left.index[0], place), kernel.row, t)
+            users.setdefault(offset, []).append((t, u))
+    for offset, using in users.items():
+        if not both:
+            block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, offset, size, block)}))")
+        for v in range(vectors):
+            if both:
+                address = writer.address(kernel.left.source, _shifted(offset, kernel.lane, v * lanes), size, block)
+                block.add(f"a = load_{kind}x{lanes}({address}{mask})")
+            for t, u in using:
+                block.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
 
 
-def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full: bool) -> None:
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
-    writer.free[accumulator] = frozenset((kernel.row, kernel.lane))
+    writer.accumulated = frozenset((kernel.row, kernel.lane))
     # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
     # lane axis names the first vector, so nothing that uses it may be placed there.
     top = block
@@ -153,24 +196,16 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, v: int, *, full:
     column = Block(top, block.bound, block.depth, block.vector, block.mask)
     column.axis_names = {axis: axis.name for axis in kernel.outer}
     column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
-    for t in range(kernel.shape[0]):
-        guarded = not full and t > 0
-        cell = column.inner(kernel.row, depth=int(guarded))
-        name = kernel.row.name if not t else f"({kernel.row.name} + {t})" if full else f"row{t}"
-        cell.axis_names = {kernel.row: name}
+    for t in range(rows):
+        cell = column.inner(kernel.row, depth=0)
+        cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
         cell.names[accumulator] = f"c{t}_{v}"
         values = [writer.vector(s.value, cell) for s in kernel.stores]
         for store, value in zip(kernel.stores, values, strict=True):
             writer.store(store, value, cell)
-        column.close(cell, f"if {kernel.row.name} + {t} < {writer.dim(kernel.row.extent, block)}:" if guarded else None)
+        column.close(cell)
     block.close(column)
 
 
-def _shifted(offset: Dim, lane: Axis, by: int) -> Dim:
-    return dims.substitute(offset, {lane: DimExpr.of(lane) + by})
-
-
-def _row(offset: Dim, row: Axis, t: int, *, full: bool) -> Dim:
-    if full:
-        return dims.substitute(offset, {row: DimExpr.of(row) + t})
-    return dims.substitute(offset, {row: DimExpr.of(Axis(f"row{t}", 1))})
+def _shifted(offset: Dim, axis: Axis, by: int) -> Dim:
+    return dims.substitute(offset, {axis: DimExpr.of(axis) + by})

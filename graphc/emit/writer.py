@@ -16,7 +16,7 @@ from graphc import dims
 from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, Symbol
 from graphc.dtypes import DType, int64
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
-from graphc.loops.kernels import ACCUMULATOR, Store, free_axes
+from graphc.loops.kernels import ACCUMULATOR, Store
 from graphc.simd.dialect import NAMES
 
 INFIX = {
@@ -24,7 +24,10 @@ INFIX = {
     "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 # Names without a digit that a kernel's text gives a meaning.
-_LOCAL = ("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "blocks", "piece", "position", "panel")
+_LOCAL = (
+    *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment"),
+    *("blocks", "piece", "pieces", "position", "panel"),
+)
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
 
@@ -77,12 +80,13 @@ class Block:
 
 @dataclass
 class Writer:
-    """Writes one kernel. `buffers` names the kernel's arrays; each name used is noted in `used`, in order."""
+    """Writes one kernel. `name_of` names the kernel's arrays. A tile's accumulators differ along the axes `accumulated`."""
 
     lanes: int
     name_of: Callable[[int], str]
-    free: dict[Expr, frozenset[Axis]] = field(default_factory=dict[Expr, frozenset[Axis]])
+    accumulated: frozenset[Axis] = frozenset()
     count: int = 0
+    along: dict[Expr, frozenset[Axis]] = field(default_factory=dict[Expr, frozenset[Axis]])
 
     def fresh(self, stem: str) -> str:
         """Return a name not used before."""
@@ -114,7 +118,17 @@ class Writer:
 
     def varies(self, expr: Expr, block: Block) -> bool:
         """Whether the expression differs between the lanes of the block's vector axis."""
-        return block.vector is not None and block.vector in free_axes(expr, self.free)
+        return block.vector is not None and block.vector in self.free(expr)
+
+    def free(self, expr: Expr) -> frozenset[Axis]:
+        """Return the axes along which the expression's value differs."""
+        if not self.accumulated:
+            return expr.free
+        if expr not in self.along:
+            reads = isinstance(expr, Load) and expr.source == ACCUMULATOR
+            reads |= any(self.accumulated <= self.free(operand) for operand in expr.operands)
+            self.along[expr] = expr.free | self.accumulated if reads else expr.free
+        return self.along[expr]
 
     def _spread(self, expr: Expr, name: str, block: Block) -> str:
         home, spread = self._home(expr, block), ("spread", expr)
@@ -128,7 +142,7 @@ class Writer:
             while expr not in block.names and block.parent is not None:
                 block = block.parent
             return block
-        needs = free_axes(expr, self.free)
+        needs = self.free(expr)
         while block.parent is not None and needs <= block.parent.bound:
             block = block.parent
         return block

@@ -29,9 +29,15 @@ E = TypeVar("E", bound="Expr")
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Expr:
-    """An interned scalar expression with a dtype. Make one with its class's `of`."""
+    """An interned scalar expression with a dtype. Make one with its class's `of`.
+
+    `operands` are the expressions directly inside, those in index expressions too; `free` the axes that it uses and does not
+    bind.
+    """
 
     dtype: DType
+    operands: tuple[Expr, ...] = field(init=False, repr=False)
+    free: frozenset[Axis] = field(init=False, repr=False)
     _table: ClassVar[WeakValueDictionary[tuple[Any, ...], Any]] = WeakValueDictionary()
 
     @classmethod
@@ -42,6 +48,10 @@ class Expr:
         found = cls._table.get(key)
         if found is None:
             found = cls(*values)
+            # Kept with the expression, for what walks expressions asks for them again and again.
+            operands = tuple(_operands(found))
+            object.__setattr__(found, "operands", operands)
+            object.__setattr__(found, "free", _free(found, operands))
             cls._table[key] = found
         return found
 
@@ -178,8 +188,7 @@ def within(at: Dim, low: Dim, high: Dim) -> Expr | None:
     return guard
 
 
-def children(expr: Expr) -> Iterator[Expr]:
-    """Yield the expressions directly inside, those in index expressions too."""
+def _operands(expr: Expr) -> Iterator[Expr]:
     match expr:
         case Index(_, dim):
             yield from _loaded(dim)
@@ -201,6 +210,14 @@ def children(expr: Expr) -> Iterator[Expr]:
             pass
 
 
+def _free(expr: Expr, operands: tuple[Expr, ...]) -> frozenset[Axis]:
+    used = frozenset(axis for dim in index_dims(expr) for axis in dims.axes(dim))
+    for operand in operands:
+        if not operand.free <= used:
+            used = used | operand.free if used else operand.free
+    return used - frozenset(expr.axes) if isinstance(expr, Reduce) else used
+
+
 def index_dims(expr: Expr) -> tuple[Dim, ...]:
     """Return the index expressions written directly in this expression."""
     match expr:
@@ -218,13 +235,13 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
 class Rewriter:
     """Replaces atoms (axes above all) in expressions; equal parts are rewritten once.
 
-    `on_load` maps loads after their indices were rewritten; `prefix` goes before the names of axes that reductions bind;
+    `on_load` maps loads after their indices were rewritten; `rename` gives new names to the axes that reductions bind;
     with `guard`, every index check is made only where that guard holds too.
     """
 
     axes: Mapping[Atom, Dim] | Mapping[Axis, Dim]
     on_load: Callable[[Load], Expr] | None = None
-    prefix: str = ""
+    rename: Callable[[str], str] = str
     guard: Expr | None = None
     memo: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
 
@@ -258,11 +275,11 @@ class Rewriter:
                 joint = both(self.guard, None if guard is None else self(guard))
                 return Check.of(dtype, self(value), self.dim(size), site, wraps, joint)
             case Reduce(dtype, combiner, over, value):
-                bound = {a: Axis(self.prefix + a.name, self.dim(a.extent)) for a in over}
+                bound = {a: Axis(self.rename(a.name), self.dim(a.extent)) for a in over}
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())
                 inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
-                again = Rewriter(inner_axes, self.on_load, self.prefix, self.guard)
+                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard)
                 return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
             case _:
                 return expr
@@ -293,7 +310,7 @@ def walk(*roots: Expr) -> Iterator[Expr]:
         elif id(expr) not in seen:
             seen.add(id(expr))
             stack.append((expr, True))
-            stack.extend((child, False) for child in children(expr))
+            stack.extend([(operand, False) for operand in expr.operands])
 
 
 def _loaded(dim: Dim) -> Iterator[Expr]:

@@ -18,11 +18,13 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, children, index_dims, load, rewrite, walk
+from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index_dims, load, rewrite, walk
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 LENGTH = "_length"
+# What a symbol counts as where sizes are weighed.
+USUAL = 64
 
 
 @record
@@ -88,6 +90,18 @@ class Tile:
     panel: Axis | None = None
     strip: Axis | None = None
 
+    @property
+    def by_lanes(self) -> bool:
+        """Whether threads share the lanes rather than the rows: then each reads all of `left` and its part of `right`.
+
+        The result is read by rows later, so it counts as what must be fetched from another thread's cache, too.
+        """
+        left, right = (
+            [a for a in (*self.outer, self.row, self.lane, *self.reduced) if a in dims.axes(x.index[0])]
+            for x in (self.left, self.right)
+        )
+        return _usual_size(right) > _usual_size(left) + _usual_size((*self.outer, self.row, self.lane))
+
 
 @record
 class Scatter:
@@ -130,6 +144,11 @@ class Segments:
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments
 
 
+def _usual_size(axes: Sequence[Axis]) -> int:
+    size = dims.product(a.extent for a in axes)
+    return dims.evaluate(size, dict.fromkeys(dims.symbols(size), USUAL))
+
+
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     """Return the row-major offset, in elements, of an index into an array of this shape."""
     offset: Dim = 0
@@ -142,17 +161,6 @@ def expressions(kernel: Map | Rows | Tile) -> list[Expr]:
     """Return the roots of what the kernel computes."""
     roots: list[Expr] = [s.value for s in kernel.stores]
     return [*roots, kernel.left, kernel.right] if isinstance(kernel, Tile) else roots
-
-
-def free_axes(expr: Expr, memo: dict[Expr, frozenset[Axis]]) -> frozenset[Axis]:
-    """Return the axes that the expression uses and does not bind."""
-    for inner in walk(expr):
-        if inner not in memo:
-            used = frozenset(a for d in index_dims(inner) for a in dims.axes(d))
-            for child in children(inner):
-                used |= memo[child]
-            memo[inner] = used - frozenset(inner.axes) if isinstance(inner, Reduce) else used
-    return memo[expr]
 
 
 def loads(*roots: Expr) -> Iterator[Load]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, Symbol
-from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, children, walk
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
 from graphc.loops.kernels import ACCUMULATOR, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions
 
 _INFIX = {
@@ -29,7 +29,7 @@ class _Printer:
         self.names: dict[Expr, str] = {}
         self.lines: list[str] = []
         roots = expressions(kernel) if isinstance(kernel, Map | Rows | Tile) else []
-        self.uses = Counter(child for e in walk(*roots) for child in set(children(e)))
+        self.uses = Counter(child for e in walk(*roots) for child in set(e.operands))
 
     def value(self, expr: Expr) -> str:
         if expr in self.names:

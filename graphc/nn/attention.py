@@ -130,7 +130,7 @@ def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node
 
     none = zeros((*rows, 1), q.dtype)
     first = (none - np.inf, none, zeros((*rows, v.shape[-1]), q.dtype))
-    (largest, total, sums), _ = scan(step, first, (k, v, _starts(k), *mask))
+    (largest, total, sums), _ = scan(step, first, (k, v, _starts(k), *mask), checkpoint=1)
     total = where(total == 0, 1.0, total)
     return sums / total, where(largest == -np.inf, 0.0, largest) + log(total)
 
@@ -153,7 +153,7 @@ def _backward(
         share, of_k, *of_mask = vjp(scores, (q, k, *floats), weights * (of_weights - average))
         return of_q + share, (of_k, of_v, *of_mask)
 
-    of_q, of_blocks = scan(step, zeros(q.shape, q.dtype), (k, v, _starts(k), *mask))
+    of_q, of_blocks = scan(step, zeros(q.shape, q.dtype), (k, v, _starts(k), *mask), checkpoint=1)
     return (of_q, *of_blocks, *(None for one in mask if not one.dtype.is_float))
 
 

@@ -77,10 +77,10 @@ class Astype(Elementwise):
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node | None:
         # Backward, the cotangent returns to the operand's dtype; `jvp` below carries tangents forward.
-        return cast(flow, node.inputs[0].dtype) if self.dtype.is_float else None
+        return cast(flow, node.inputs[0].dtype)
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return cast(tangents[0], self.dtype) if tangents[0] is not None and self.dtype.is_float else None
+        return None if tangents[0] is None else cast(tangents[0], self.dtype)
 
     def scalar(self, *values: Expr) -> Expr:
         return expr.cast(values[0], self.dtype)

@@ -192,12 +192,6 @@ class FlatIndex(Indexing):
             total = total * size + self.checked(index, size)
         return total
 
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return (None,) * len(node.inputs)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
-
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         size = next(operand.shape[0] for operand in batched if operand is not None)
         pairs = zip(batched, node.inputs, strict=True)
@@ -239,12 +233,6 @@ class OneHot(Indexing):
         size: Any = self.size
         positions: Any = np.arange(size)
         return self.checked(indices, size)[..., None] == positions
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         assert batched[0] is not None

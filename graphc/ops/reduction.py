@@ -160,15 +160,7 @@ class Min(_Extreme):
         return np.min(x, self.axes)
 
 
-class _Constant(Reduction):
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
-
-
-class All(_Constant):
+class All(Reduction):
     """Whether all are true."""
 
     name = "all"
@@ -179,7 +171,7 @@ class All(_Constant):
         return np.all(x, self.axes)
 
 
-class Any_(_Constant):
+class Any_(Reduction):
     """Whether any is true."""
 
     name = "any"
@@ -190,7 +182,7 @@ class Any_(_Constant):
         return np.any(x, self.axes)
 
 
-class ArgMax(_Constant):
+class ArgMax(Reduction):
     """The position of the largest element along one axis: int64, the first of equals."""
 
     name = "argmax"

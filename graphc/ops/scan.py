@@ -18,7 +18,7 @@ from graphc.dims import Dim
 from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, call, make, placeholder
+from graphc.graph.node import Input, Node, call, make, placeholder
 from graphc.graph.op import inherit, require
 from graphc.graph.reference import run
 from graphc.graph.types import TensorType, TupleType
@@ -159,17 +159,7 @@ class Scan(Nested):
 
     def jvp(self, node: Node, tangents: Several) -> Several:
         part = self.parts(node)
-        inner = [
-            placeholder(x.type) if t is not None else None for x, t in zip(self.step.inputs, tangents, strict=True)
-        ]
-        while True:  # until no further carry turns out to get a tangent
-            flows = forward(self.step.outputs, self.step.inputs, inner)
-            more = [k for k in range(self.carries) if flows[k] is not None and inner[k] is None]
-            if not more:
-                break
-            for k in more:
-                inner[k] = placeholder(part.carries[k].type)
-
+        inner, flows = forward_through(self.step, self.carries, tangents)
         first, last = self.carries, self.carries + self.slices
         carries = [Carry(*carry, keep=False) for carry in zip(part.carries, part.initial, part.new, strict=True)]
         moving = [k for k in range(first) if inner[k] is not None]
@@ -283,6 +273,18 @@ def histories(node: Node, needed: Sequence[bool]) -> list[tuple[Node, Node]]:
         node = make(replace(op, step=step), *node.inputs)
     places = {result: k for k, result in enumerate((*part.results, *missing))}
     return [(carry, item(node, op.carries + places[carry])) for carry in wanted]
+
+
+def forward_through(step: Graph, carries: int, tangents: Several) -> tuple[list[Input | None], list[Node | None]]:
+    """Return the tangents that enter a step, as placeholders, and those that leave it; its first inputs are carries."""
+    inner = [placeholder(x.type) if t is not None else None for x, t in zip(step.inputs, tangents, strict=True)]
+    while True:  # until no further carry turns out to get a tangent
+        flows = forward(step.outputs, step.inputs, inner)
+        more = [k for k in range(carries) if flows[k] is not None and inner[k] is None]
+        if not more:
+            return inner, flows
+        for k in more:
+            inner[k] = placeholder(step.inputs[k].type)
 
 
 def or_zeros(node: Node | None, type: TensorType) -> Node:

@@ -77,12 +77,6 @@ class ArgSort(Op):
     def numpy(self, x: Any) -> Any:
         return np.argsort(x, axis=-1, kind="stable")
 
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None]:
-        return (None,)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
-
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         (x,) = batched
         assert x is not None
@@ -191,12 +185,6 @@ class SearchSorted(Op):
         side = "right" if right[0] else "left"
         rows: list[Any] = [np.searchsorted(a, v, side) for a, v in zip(ordered, values, strict=True)]
         return np.array(rows, np.int64).reshape(values.shape)
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return (None,) * len(node.inputs)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        return None
 
     def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
         size = next(operand.shape[0] for operand in batched if operand is not None)

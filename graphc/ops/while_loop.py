@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from graphc.chain import batch, forward
+from graphc.chain import batch
 from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
@@ -23,7 +23,7 @@ from graphc.ops.control import cond as choose
 from graphc.ops.iteration import scan
 from graphc.ops.nested import Nested, adopt, capture, enclose, item, needed, trace_start
 from graphc.ops.operands import as_node, expand
-from graphc.ops.scan import or_zeros
+from graphc.ops.scan import forward_through, or_zeros
 from graphc.records import record
 
 Several = tuple["Node | None", ...]
@@ -69,16 +69,7 @@ class While(Nested):
 
     def jvp(self, node: Node, tangents: Several) -> Several:
         carries = len(self.step.outputs)
-        inner = [
-            placeholder(x.type) if t is not None else None for x, t in zip(self.step.inputs, tangents, strict=True)
-        ]
-        while True:  # until no further carry turns out to get a tangent
-            flows = forward(self.step.outputs, self.step.inputs, inner)
-            more = [k for k in range(carries) if flows[k] is not None and inner[k] is None]
-            if not more:
-                break
-            for k in more:
-                inner[k] = placeholder(self.step.inputs[k].type)
+        inner, flows = forward_through(self.step, carries, tangents)
         old = list(zip(self.step.inputs, node.inputs, strict=True))
         moving = [(k, x) for k, x in enumerate(inner[:carries]) if x is not None]
         types = [self.step.inputs[k].tensor for k, _ in moving]

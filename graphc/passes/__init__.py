@@ -10,9 +10,11 @@ from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
+from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.phase import fold_phase, refuse_unknown_phase
+from graphc.passes.residuals import keep_residuals
 from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
@@ -28,7 +30,9 @@ __all__ = [
     "exponentials",
     "fold",
     "fold_phase",
+    "hoist",
     "join_pads",
+    "keep_residuals",
     "merge_scans",
     "refuse_unknown_phase",
     "run_passes",
@@ -50,6 +54,10 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     cse,
     merge_scans,
     drop_unused,
+    keep_residuals,
+    hoist,
+    drop_unused,
+    simplify,
     absorb,
     cse,
 )

@@ -93,14 +93,12 @@ class Activation:
         self,
         binding: Binding,
         leaves: Sequence[Array],
-        constants: Sequence[Array],
-        sites: tuple[str, ...],
         code: object,
     ) -> None:
         self.binding = binding
-        self.sites = sites
+        self.sites = binding.sites
         # Machine code and storage must live as long as something may run on them.
-        self._keep = (tuple(leaves), tuple(constants), code)
+        self._keep = (tuple(leaves), binding.constants, code)
         line = LINE // 8
         stride = -(-len(binding.frame) // line) * line
         entries = -(-binding.entries // line) * line
@@ -115,7 +113,7 @@ class Activation:
         self._frames = words[4 * line + entries :].reshape(binding.threads, stride)
         self._frames[:, : len(binding.frame)] = binding.frame
         self._externals[1] = base + LINE
-        known = [address_of(array) for array in (*leaves, *constants)]
+        known = [address_of(array) for array in (*leaves, *binding.constants)]
         self._externals[2 : 2 + len(known)] = known
         self._late = binding.inputs_at
         walk = native()

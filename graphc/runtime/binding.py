@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Pla
 WAKE_WORK = 1_600_000
 # What a barrier costs, with the caches that exchange lines after it: about 2 us.
 BARRIER_WORK = 40_000
+# An arena that is larger than need be by this factor is worth barriers that cost this part of the work.
+_WASTE, _BARRIERS_FOR_MEMORY = 1.02, 0.01
 _ARENA, _STATUS, _FIRST = 0, 1, 2
 
 
@@ -51,6 +54,8 @@ class Binding:
     heavy: bool
     counter: int
     count: int
+    constants: tuple[np.ndarray[Any, Any], ...]
+    sites: tuple[str, ...]
 
 
 def bind(
@@ -80,12 +85,22 @@ def check_requirements(plan: Plan, sizes: Mapping[str, int]) -> None:
 
 
 def assign_memory(plan: Plan, sizes: Mapping[str, int], threads: int, paused: bool = False) -> tuple[Layout, set[int]]:
-    """Return the layout of a plan with offsets, and the times that a barrier must come before."""
+    """Return the layout of a plan with offsets, and the times that a barrier must come before.
+
+    Memory is reused across the barriers that there are anyway. Where that takes much more than the most bytes alive at
+    once, there may be more barriers, if they cost little beside the work.
+    """
     layout = memory.lay_out(plan, sizes, threads)
     life = memory.lifetimes(layout)
-    life = barriers.settle(layout, life, barriers.place(layout, paused, with_offsets=False))
-    memory.assign(layout, life)
+    memory.assign(layout, barriers.settle(layout, life, barriers.place(layout, paused, with_offsets=False)))
     separations = barriers.place(layout, paused)
+    if layout.arena > _WASTE * memory.lower_bound(layout, life):
+        tight = replace(layout)
+        memory.assign(tight, life)
+        more = barriers.place(tight, paused)
+        loss = _gain(layout.nodes, separations, sizes, threads) - _gain(layout.nodes, more, sizes, threads)
+        if tight.arena < layout.arena and loss <= _BARRIERS_FOR_MEMORY * total_work(plan.steps, sizes):
+            layout, separations = tight, more
     if os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0"):
         barriers.verify(layout, separations, paused)
     return layout, separations
@@ -183,6 +198,8 @@ class _Writer:
             total_work(layout.plan.steps, self.sizes) >= WAKE_WORK,
             first.counter if first else -1,
             first.count if first else 0,
+            tuple(np.require(c, requirements=["C", "A"]) for c in layout.plan.constants),
+            layout.plan.sites,
         )
 
     def reserve(self, nodes: Sequence[Node]) -> None:

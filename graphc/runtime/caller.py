@@ -40,8 +40,7 @@ class Caller:
     """The storage and the shape of the results of one executable, and its bindings by the shapes of the inputs."""
 
     __slots__ = (
-        "apart", "bounds", "constants", "dtypes", "is_single", "keep", "leaves", "sites", "spans", "specs", "structure",
-        "writes",
+        "apart", "bounds", "dtypes", "is_single", "keep", "leaves", "spans", "specs", "structure", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -49,13 +48,11 @@ class Caller:
         specs: Sequence[InputSpec],
         structure: Structure,
         leaves: Sequence[Array],
-        constants: Sequence[Array],
-        sites: tuple[str, ...],
         writes: bool,
         keep: object,
     ) -> None:
         self.specs, self.structure, self.leaves, self.writes = specs, structure, leaves, writes
-        self.constants, self.sites, self.keep = constants, sites, keep
+        self.keep = keep
         self.dtypes = tuple(spec.dtype.numpy for spec in specs)
         self.is_single = structure == 0 and isinstance(structure, int)
         self.bounds: OrderedDict[tuple[tuple[int, ...], ...], Bound] = OrderedDict()
@@ -108,7 +105,7 @@ class Caller:
 
     def activation(self, bound: Bound) -> Activation:
         """Return a new activation."""
-        return Activation(bound.binding, self.leaves, self.constants, self.sites, self.keep)
+        return Activation(bound.binding, self.leaves, self.keep)
 
 
 class BoundCall:

@@ -31,7 +31,7 @@ from graphc.runtime.caller import Bound, BoundCall, Caller
 from graphc.runtime.locks import LOADING
 from graphc.runtime.program import STEPS, Program, repeated
 from graphc.runtime.threads import thread_count
-from graphc.schedule.plan import Plan, calls
+from graphc.schedule.plan import Form, Plan, calls, kernels_of
 
 
 class Code:
@@ -66,17 +66,16 @@ class Executable:
         outputs: Structure,
         threads: int | None = None,
         keys: Sequence[object] = (),
+        forms: Sequence[Form] = (),
     ) -> None:
         self.plan = plan
+        self.forms = tuple(forms)
         self.threads = thread_count(threads)
         self._code = objects if isinstance(objects, Code) else Code(objects)
         self._specs = tuple(InputSpec(name, as_dtype(dtype), tuple(shape)) for name, dtype, shape in inputs)
         self._keys = tuple(keys)
-        constants = [np.require(c, requirements=["C", "A"]) for c in plan.constants]
         writes = any(call.commit for call in calls(plan.steps))
-        self._caller = Caller(
-            self._specs, outputs, _check_leaves(plan, leaves), constants, plan.sites, writes, self._code
-        )
+        self._caller = Caller(self._specs, outputs, _check_leaves(plan, leaves), writes, self._code)
         self._repeats: dict[tuple[int, ...], Executable] = {}
         self._paused = False
         given = {name for spec in self._specs for dim in spec.shape for name in dims.symbols(dim)} | {STEPS}
@@ -133,6 +132,7 @@ class Executable:
             self._caller.structure,
             self.threads,
             self._keys,
+            self.forms,
         )
 
     def repeat(
@@ -158,27 +158,35 @@ class Executable:
             raise CallError(f"count must be 0 or more, got {count}")
         if key not in self._repeats:
             plan, inputs = repeated(self.plan, self._specs, key)
-            whole = Executable(plan, self._caller.leaves, self._code, inputs, self._caller.structure, self.threads)
+            forms = [Form(form.sizes, repeated(form.plan, self._specs, key)[0]) for form in self.forms]
+            leaves, structure = self._caller.leaves, self._caller.structure
+            whole = Executable(plan, leaves, self._code, inputs, structure, self.threads, (), forms)
             whole._paused = True
             self._repeats[key] = whole
         return self._repeats[key]._start(count, values, out)
 
     def source(self) -> str:
         """Return the source of all kernels."""
-        return "\n\n".join(text.strip("\n") for text in self.plan.kernels.values()) + "\n"
+        return "\n\n".join(text.strip("\n") for text in kernels_of(self.plan, self.forms).values()) + "\n"
 
     def peak_bytes(self, **sizes: int) -> int:
         """Return the bytes that one call takes for temporaries and results, when the symbols have these sizes."""
         needed = {name for buffer in self.plan.buffers for dim in buffer.shape for name in dims.symbols(dim)}
         if missing := sorted(needed - sizes.keys()):
             raise CallError(f"peak_bytes needs the sizes of {', '.join(missing)}")
-        bindings.check_requirements(self.plan, sizes)
-        layout, _ = bindings.assign_memory(self.plan, sizes, self.threads)
-        return layout.arena + sum(dims.evaluate(buffer.nbytes, sizes) for buffer in self.plan.of_kind("output"))
+        plan = self._plan_for(sizes)
+        bindings.check_requirements(plan, sizes)
+        layout, _ = bindings.assign_memory(plan, sizes, self.threads)
+        return layout.arena + sum(dims.evaluate(buffer.nbytes, sizes) for buffer in plan.of_kind("output"))
 
     def binding(self, **sizes: int) -> Binding:
         """Return the plan bound to these sizes, as a call would bind it."""
-        return bindings.bind(self.plan, sizes, self.threads, self._code.address, self._paused)
+        return bindings.bind(self._plan_for(sizes), sizes, self.threads, self._code.address, self._paused)
+
+    def _plan_for(self, sizes: Mapping[str, int]) -> Plan:
+        """Return the plan of the first form that is for these sizes; sizes alone decide."""
+        found = (form.plan for form in self.forms if all(sizes[name] == size for name, size in form.sizes.items()))
+        return next(found, self.plan)
 
     def _call_slowly(self, arguments: Sequence[Any], named: Mapping[str, Any], out: Any) -> Any:
         arrays = self._arrays(arrange(self._specs, self._keys, arguments, named))

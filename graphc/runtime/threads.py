@@ -110,18 +110,27 @@ def available_cores() -> int:
     return max(1, math.ceil(min(cores, _quota())))
 
 
-def _quota() -> float:
-    for path in (Path("/sys/fs/cgroup/cpu.max"),):
-        try:
-            quota, period = path.read_text().split()
-            if quota != "max":
-                return int(quota) / int(period)
-        except (OSError, ValueError):
-            pass
+def _quota(root: Path = Path("/")) -> float:
+    """Return the cores that the control groups of this process grant, its own and all above it; infinity without a limit."""
+    granted = math.inf
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        group = Path(path.lstrip("/"))
+        for above in (group, *group.parents):
+            if not controllers:  # version 2: all controllers in one tree
+                quota, period = (*_read(root / "sys/fs/cgroup" / above / "cpu.max").split(), "max", "")[:2]
+            elif "cpu" in controllers.split(","):
+                base = root / "sys/fs/cgroup/cpu" / above
+                quota, period = _read(base / "cpu.cfs_quota_us").strip(), _read(base / "cpu.cfs_period_us").strip()
+            else:
+                break
+            if quota.isdigit() and period.isdigit():  # no limit is "max" in version 2, -1 in version 1
+                granted = min(granted, int(quota) / int(period))
+    return granted
+
+
+def _read(path: Path) -> str:
     try:
-        base = Path("/sys/fs/cgroup/cpu")
-        quota = int((base / "cpu.cfs_quota_us").read_text())
-        period = int((base / "cpu.cfs_period_us").read_text())
-        return quota / period if quota > 0 else math.inf
-    except (OSError, ValueError):
-        return math.inf
+        return path.read_text()
+    except OSError:
+        return ""

@@ -31,7 +31,8 @@ LAUNCH_WORDS = 13
 DONE, PAUSED, FAILED = 0, 1, 2
 FREE, ASLEEP, GIVEN, CLAIMED = 0, 1, 2, 3
 
-# The waits spin some microseconds and then yield: a pure spin collapses when another process takes a core.
+# The waits spin for about a microsecond and then yield: a pure spin collapses when another process takes a core, and
+# where two threads share one, each wait costs all of the spin.
 WALK = """
 def graphc_walk(args, thread, threads):
     # An instruction is 32 bytes: opcode a b c (instructions.py says what each does).
@@ -77,7 +78,7 @@ def graphc_walk(args, thread, threads):
                 now = atomic_load(barrier + 128)
                 while now == generation:
                     spins += 1
-                    if spins < 256:
+                    if spins < 64:
                         pause()
                     else:
                         yield_thread()
@@ -154,7 +155,7 @@ def graphc_launch(args, thread, unused):
             spins = 0
             while atomic_load(worker) == 2:
                 spins += 1
-                if spins < 256:
+                if spins < 64:
                     pause()
                 else:
                     yield_thread()
@@ -182,7 +183,7 @@ def graphc_serve(args, thread, threads):
             running = 0
         else:
             spins += 1
-            if spins < 256:
+            if spins < 64:
                 pause()
             else:
                 yield_thread()

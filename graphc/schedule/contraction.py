@@ -36,7 +36,9 @@ def scalar_operand(body: Contract, left: Sequence[Dim], right: Sequence[Dim], ou
     for scalar in (0, 1):
         (offset, _), (other, size) = operands[scalar], operands[1 - scalar]
         found = dims.axes(other)
-        if lane not in found or not any(a in dims.axes(offset) and a not in found for a in used[:-1]):
+        rows = [a for a in used[:-1] if a in dims.axes(offset) and a not in found]
+        # A single row shares nothing of what it reads with others: as a reduction it needs no copy, and fuses.
+        if lane not in found or all(a.extent == 1 for a in rows):
             continue
         if slopes[scalar] != 0 and slopes != [1, 1]:
             continue

@@ -29,12 +29,12 @@ from graphc.loops.kernels import (
     Store,
     Tile,
     expressions,
-    free_axes,
     loads,
 )
 from graphc.origin import Origin
 from graphc.records import replace
 from graphc.schedule.inline import weight
+from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, finished, reads_in_place
 from graphc.simd.levels import Level
@@ -81,6 +81,12 @@ class Draft:
         self.constants.append(value)
         item = TensorType(value.shape, as_dtype(value.dtype))
         return self.buffer(f"constant_{len(self.constants) - 1}", item, "constant", len(self.constants) - 1)
+
+    def nominal(self) -> dict[int, int]:
+        """Return about how many bytes each temporary takes."""
+        known = {b.number: b.nbytes for b in self.buffers if b.kind == "temporary"}
+        sizes = dict.fromkeys((name for size in known.values() for name in dims.symbols(size)), NOMINAL)
+        return {number: dims.evaluate(size, sizes) for number, size in known.items()}
 
     def slice(self, parent: int) -> int:
         """Add the slice of a buffer that a loop walks along its leading axis."""
@@ -177,8 +183,13 @@ def _pieces(kernel: Kernel) -> Dim:
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, shape=(rows, _)):
-            return dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+        case Tile(outer, row, lane, shape=(rows, vectors)):
+            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+            if not kernel.by_lanes:
+                return pieces
+            lanes = 64 // kernel.left.dtype.itemsize
+            rest = dims.remainder(lane.extent, vectors * lanes)
+            return pieces * (dims.floordiv(lane.extent, vectors * lanes) + dims.floordiv(rest + lanes - 1, lanes))
         case Scatter():
             return kernel.size
         case Segments():
@@ -198,11 +209,8 @@ def _work(kernel: Kernel) -> Dim:
             ]
             total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
             counts: dict[frozenset[Axis], int] = {}
-            memo: dict[Expr, frozenset[Axis]] = {}
-            for root in expressions(kernel):
-                free_axes(root, memo)
-            for inner, used in memo.items():
-                bound = used | frozenset(inner.axes) if isinstance(inner, Reduce) else used
+            for inner in expr.walk(*expressions(kernel)):
+                bound = inner.free | frozenset(inner.axes) if isinstance(inner, Reduce) else inner.free
                 cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
                 counts[bound] = counts.get(bound, 0) + int(cost)
             for used, count in counts.items():

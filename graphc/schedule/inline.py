@@ -21,7 +21,7 @@ from graphc.graph.bodies import Body, Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
-from graphc.loops.kernels import flat_offset, free_axes
+from graphc.loops.kernels import flat_offset
 
 CHEAP = 8
 REPEATED = 24
@@ -237,10 +237,9 @@ class Inliner:
             return True
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
-        memo: dict[Expr, frozenset[Axis]] = {}
         votes = 0
         for found in expr.walk(value):
-            if not isinstance(found, Reduce) or axes[-1] not in free_axes(found, memo):
+            if not isinstance(found, Reduce) or axes[-1] not in found.free:
                 continue
             for inner in expr.walk(found.value):
                 if isinstance(inner, Load) and isinstance(inner.source, Node):
@@ -270,7 +269,7 @@ def _axes(dim: Dim) -> set[Axis]:
     found = set(dims.axes(dim))
     for atom in dims.atoms(dim):
         if isinstance(atom, expr.Loaded):
-            found |= free_axes(atom.expr, {})
+            found |= atom.expr.free
     return found
 
 

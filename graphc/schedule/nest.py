@@ -14,17 +14,15 @@ from dataclasses import dataclass, replace
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.loops.expr import Load, Rewriter
-from graphc.loops.kernels import Store, index_dims_of, walk_as_one
+from graphc.loops.kernels import USUAL, Store, index_dims_of, walk_as_one
 from graphc.simd.levels import Level
 
 # Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
 FAR, DEEP, MANY_ROWS = 512, 64, 64
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
-# What a symbol counts as where sizes are weighed.
-USUAL = 64
-# Products that each pipeline must have under way at once, and what a step of a tile costs besides, in cycles.
-LATENCY, STEP = 4, 0.5
+# Cycles from a product to the next one that adds to it, and those that a load was measured to add.
+LATENCY, LOAD = 4, 0.13
 # Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
 UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
 # How much more a tile takes if a part of the rows is left over.
@@ -222,31 +220,36 @@ class Steps:
         return min(24, (budget - vectors * self.count) // vectors)
 
     def cycles(self, rows: int, vectors: int) -> float:
-        """Products, loads, two of each a cycle, or the latency of a product: whatever takes longest."""
+        """Products, two a cycle, or the latency of those that follow each other; and some of the time of the loads."""
         products = rows * vectors * self.count * self.parts
         reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
         loads = reads + vectors * self.count * self.parts
-        return (max(products / 2, loads / 2, LATENCY) + STEP) / self.count
+        return (max(products / 2, LATENCY * self.count) + LOAD * loads) / self.count if rows else 0
 
 
 def tile_shape(steps: Steps, rows: Dim, lanes: Dim) -> tuple[float, tuple[int, int]]:
     """Return the cost of the best register tile for a vector of products, in cycles, and its rows and vectors."""
     extent, width = max(_magnitude(rows), 1), max(_magnitude(lanes), 1)
-    # Few registers: one vector, for wider tiles leave no room for rows.
-    widest = 4 if steps.parts == 1 else 1
     found: list[tuple[float, int, int, int]] = []
-    for vectors in range(1, min(widest, -(-width // steps.lanes)) + 1):
+    # Few registers: one vector, for wider tiles leave no room for rows. Tiles of 3 vectors spill.
+    for vectors in (1, 2, 4) if steps.parts == 1 else (1,):
+        if vectors > 1 and (vectors - 1) * steps.lanes >= width:
+            break
+        whole, rest = divmod(width, vectors * steps.lanes)
+
+        def cycles(count: int, vectors: int = vectors, whole: int = whole, rest: int = rest) -> float:
+            return whole * steps.cycles(count, vectors) + -(-rest // steps.lanes) * steps.cycles(count, 1)
+
         most = steps.most_rows(vectors)
         if not isinstance(rows, int) and _factor(rows) < USUAL:
             most = min(8, most)  # there may be few
         for count in range(1, min(max(most, 1 if vectors == 1 else 0), extent) + 1):
-            blocks = -(-extent // count) if isinstance(rows, int) else extent / count
-            if dims.remainder(rows, count) != 0:
-                blocks *= UNEVEN
-            whole, rest = divmod(width, vectors * steps.lanes)
-            cycles = whole * steps.cycles(count, vectors) + -(-rest // steps.lanes) * steps.cycles(count, 1)
+            if isinstance(rows, int):
+                total = extent // count * cycles(count) + cycles(extent % count)
+            else:
+                total = extent / count * cycles(count) * (UNEVEN if dims.remainder(rows, count) != 0 else 1)
             # Among equals two vectors, then many rows: fewer loads, fewer pieces.
-            cost = round(blocks * cycles / extent / -(-width // steps.lanes), 3)
+            cost = round(total / extent / -(-width // steps.lanes), 3)
             found.append((cost, abs(vectors - 2), -count, vectors))
     cost, _, count, vectors = min(found)
     return cost, (-count, vectors)

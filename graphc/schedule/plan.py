@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from graphc import dims
 from graphc.dims import Dim, Requirement
 from graphc.dtypes import DTYPES, DType
+from graphc.parsing import parse
 from graphc.records import record
 
 
@@ -147,7 +148,7 @@ class Plan:
         data = json.loads(text)
         return Plan(
             tuple(
-                Buffer(n, name, DTYPES[dtype], tuple(dims.parse(d) for d in shape), kind, position, shares)
+                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares)
                 for n, (name, dtype, shape, kind, position, shares) in enumerate(data["buffers"])
             ),
             tuple(_step_from_json(s) for s in data["steps"]),
@@ -156,11 +157,24 @@ class Plan:
                 np.frombuffer(base64.b64decode(raw), dtype).reshape(shape) for dtype, shape, raw in data["constants"]
             ),
             tuple(
-                Requirement(dims.parse(left), relation, dims.parse(right), reason, origin)
+                Requirement(parse(left), relation, parse(right), reason, origin)
                 for left, relation, right, reason, origin in data["requirements"]
             ),
             tuple(data["sites"]),
         )
+
+
+@record
+class Form:
+    """The plan for some numbers in place of symbols: what is known of sizes makes its kernels simpler."""
+
+    sizes: Mapping[str, int]
+    plan: Plan
+
+
+def kernels_of(plan: Plan, forms: Sequence[Form] = ()) -> dict[str, str]:
+    """Return the kernels of a plan and its forms by name; what they share once."""
+    return {name: text for one in (plan, *(form.plan for form in forms)) for name, text in one.kernels.items()}
 
 
 def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:
@@ -199,10 +213,10 @@ def _step_to_json(step: Step) -> list[Any]:
 def _step_from_json(data: list[Any]) -> Step:
     match data:
         case ["call", kernel, words, reads, writes, units, work, commit]:
-            read = tuple(Address(w) if isinstance(w, int) else dims.parse(w) for w in words)
-            return KernelCall(kernel, read, tuple(reads), tuple(writes), dims.parse(units), dims.parse(work), commit)
+            read = tuple(Address(w) if isinstance(w, int) else parse(w) for w in words)
+            return KernelCall(kernel, read, tuple(reads), tuple(writes), parse(units), parse(work), commit)
         case ["repeat", count, steps, slices, reverse]:
-            return Repeat(dims.parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
+            return Repeat(parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
         case ["branch", predicate, then, otherwise]:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)

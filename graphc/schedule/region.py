@@ -27,6 +27,7 @@ from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
+from graphc.schedule.order import ordered
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
@@ -96,7 +97,7 @@ class Region:
             self._whole(node)
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
         self.units = merge(self.units, lambda b: self.draft.buffers[b].shape)
-        self.units = gather(self.draft, self.units, alone=True)
+        self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 
@@ -115,7 +116,7 @@ class Region:
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
             if isinstance(body, Compute):
-                value = Rewriter({}, prefix=prefix)(body.value)
+                value = Rewriter({}, rename=prefix.__add__)(body.value)
                 body = replace(body, value=self.draft.with_sites(value, node))
                 if isinstance(value, Const):
                     self.scalars[node] = value

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.emit.loader import Loader
 from graphc.emit.objects import compile_kernel
-from graphc.simd import host_level
+from graphc.simd.levels import host_level
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 LANES = {"f32": 16, "f64": 8}

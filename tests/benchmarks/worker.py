@@ -36,7 +36,7 @@ def main():
             return
         begun = time.perf_counter()
         steps = make(row, threads)
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         print(json.dumps({"missing": str(error)}), file=answers)
         return
     steps.first()

@@ -11,7 +11,7 @@ from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Plan, Repe
 from tests.runtime.handmade import Maker, N
 
 # What offsets may cost above the most bytes that are alive at once.
-FACTOR_ALWAYS, FACTOR_MEAN = 1.6, 1.05
+FACTOR_ALWAYS, FACTOR_MEAN = 1.05, 1.005
 
 
 def random_plan(seed):

@@ -96,6 +96,46 @@ def largest_error(got, exact, rounded, units):
     return most, where
 
 
+@numba.njit(error_model="numpy", nogil=True)
+def largest_of_usual(got, high, low, high_bits, unusual):
+    """The largest error of a chunk of f64 and where it is, its exact values being sums high + low.
+
+    Marks the elements that it leaves out: those that are not finite, or so large or small that a sum does not hold them.
+    """
+    most, where = -1.0, 0
+    unit = np.empty(1)
+    unit_bits = unit.view(np.int64)
+    for i in range(got.size):
+        exponent = (high_bits[i] >> 52) & 0x7FF
+        unusual[i] = exponent < 128 or exponent > 2040 or not np.isfinite(got[i])
+        if not unusual[i]:
+            unit_bits[0] = (exponent - 52) << 52
+            error = abs((got[i] - high[i]) - low[i]) / unit[0]
+            if error > most:
+                most, where = error, i
+    return most, where
+
+
+def largest_sampled(got, exact):
+    """Return the largest error, as `errors` defines it, and where it is; most f64 take a way that is ten times as fast."""
+    if got.dtype != np.float64:
+        wrong = errors(got, exact)
+        where = int(np.argmax(wrong))
+        return float(wrong[where]), where
+    with np.errstate(all="ignore"):
+        high = exact.astype(np.float64)
+        low = (exact - high).astype(np.float64)
+    unusual = np.empty(got.size, np.bool_)
+    most, where = largest_of_usual(got, high, low, high.view(np.int64), unusual)
+    rest = np.flatnonzero(unusual)
+    if rest.size:
+        wrong = errors(got[rest], exact[rest])
+        place = int(np.argmax(wrong))
+        if wrong[place] > most:
+            most, where = float(wrong[place]), int(rest[place])
+    return most, where
+
+
 def every_float(name, step):
     """Return the largest error over all f32, or one of `step`, its argument, and how many were tried."""
     function = Function(name, "f32")
@@ -121,9 +161,8 @@ def sampled(name, kind, count):
     while tried < count:
         with np.errstate(all="ignore"):
             exact = reference(name, *(one.astype(WIDER[kind]) for one in operands))
-        wrong = errors(function(*operands), exact)
-        where = int(np.argmax(wrong))
-        worst = max(worst, (float(wrong[where]), tuple(one[where] for one in operands)), key=lambda one: one[0])
+        most, where = largest_sampled(function(*operands), exact)
+        worst = max(worst, (most, tuple(one[where] for one in operands)), key=lambda one: one[0])
         tried += operands[0].size
         operands = samples(name, kind, generator, CHUNK)
     return *worst, tried

@@ -60,3 +60,21 @@ def test_errors_of_floats_are_measured_as_all_others():
         assert expected[part][where] == most
     zero, wrong = np.zeros(1), np.array([-0.0], np.float32)
     assert accuracy.largest_error(wrong, zero, zero.astype(np.float32).view(np.int32), units)[0] == np.inf
+
+
+def test_errors_of_doubles_are_measured_as_all_others():
+    generator = np.random.default_rng(0)
+    exact = np.exp(generator.uniform(-745, 710, 20_000).astype(np.longdouble)) * generator.choice([-1, 1], 20_000)
+    exact[:6] = [0.0, -0.0, np.nan, np.inf, -np.inf, np.nan]
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float64)
+    got = rounded + np.spacing(np.clip(rounded, -1e307, 1e307)) * generator.integers(-2, 3, exact.size)
+    got[:6] = [0.0, -0.0, np.nan, np.inf, 1e308, np.nan]
+    expected = errors(got, exact)
+    for index in range(0, exact.size, 37):
+        part = slice(index, index + 37)
+        most, where = accuracy.largest_sampled(got[part], exact[part])
+        assert most == pytest.approx(float(expected[part].max()), rel=1e-12)
+        assert expected[part][where] == expected[part].max()
+    wrong = np.array([1.0, -0.0, 2.0])
+    assert accuracy.largest_sampled(wrong, np.array([1.0, 0.0, 2.0], np.longdouble)) == (np.inf, 1)

@@ -1,0 +1,70 @@
+"""Forms of a graph: the same computation with numbers in the place of some symbols, so that its kernels are simpler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphc import dims
+from graphc.dims import Atom, Dim, Symbol
+from graphc.errors import GraphError
+from graphc.graph.graph import Graph
+from graphc.ops.contraction import Contract
+from graphc.ops.nested import resize_graph
+
+# Scalar operations that the contractions of one sample take, from which on a form for it pays: 2 us, at eight a nanosecond.
+SINGLE_WORK = 16_000
+
+
+def checked(graph: Graph, sizes: Any) -> dict[str, int]:
+    """Return what `specialize` gives, {name of a symbol: number}; GraphError if there is no such symbol or number."""
+    if not isinstance(sizes, Mapping):
+        raise GraphError(f"specialize: expected {{name of a dimension: number}}, got {sizes!r}")
+    known = _symbols(graph)
+    given: dict[str, int] = {}
+    for key, size in sizes.items():  # pyright: ignore[reportUnknownVariableType]
+        name = str(key)  # pyright: ignore[reportUnknownArgumentType]
+        if name not in known:
+            has = f"the inputs have {', '.join(known)}" if known else "all sizes of the inputs are numbers"
+            raise GraphError(f"specialize: there is no dimension {name!r}; {has}")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise GraphError(f"specialize: expected a whole number of 0 or more for {name!r}, got {size!r}")
+        given[name] = size
+    for requirement in graph.requirements or ():
+        needed = dims.symbols(requirement.left) | dims.symbols(requirement.right)
+        if needed <= given.keys() and not requirement.holds(given):
+            raise GraphError(
+                f"specialize: {requirement.reason} needs {requirement} ({requirement.origin}); got {given}"
+            )
+    return given
+
+
+def specialized(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """Return the graph with these numbers for symbols: same leaves, inputs and outputs in the same order."""
+    replacement: dict[Atom, Dim] = {Symbol(name): size for name, size in sizes.items()}
+    new = resize_graph(Graph(graph.inputs, graph.roots, (), ()), replacement)
+    count = len(graph.outputs)
+    targets = (target for target, _ in graph.updates)
+    updates = tuple(zip(targets, new.outputs[count:], strict=True))
+    return Graph(new.inputs, new.outputs[:count], updates, graph.requirements)
+
+
+def sizes_of_one(graph: Graph) -> dict[str, int] | None:
+    """Return the sizes of a form for one sample, None where it would not pay.
+
+    Predicting for one sample is common, and its products are of a vector with a matrix: a tile of several rows, or a copy of the
+    matrix that serves many, would cost more than the product itself.
+    """
+    known = _symbols(graph)
+    if graph.updates or len(known) != 1:
+        return None
+    sizes = dict.fromkeys(known, 1)
+    work = 0
+    for node in graph.nodes():
+        if isinstance(node.op, Contract):
+            work += 2 * dims.evaluate(dims.product(axis.extent for axis in node.op.domain), sizes)
+    return sizes if work >= SINGLE_WORK else None
+
+
+def _symbols(graph: Graph) -> list[str]:
+    return sorted({name for node in graph.inputs for dim in node.shape for name in dims.symbols(dim)})

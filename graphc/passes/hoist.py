@@ -1,0 +1,260 @@
+"""What does not recur is computed outside of a loop, for all its steps at once.
+
+Before the loop: products and reductions of what the loop walks, which need no carry. A recurrent layer's projection of
+its inputs becomes one product of time * batch rows. After it: those that no step waits for, of results and of carries
+that are only added to. The gradient of a weight, g + contract(a_t, b_t) step by step, becomes one product of all a and b,
+which the loop stores. A carry that is only added to and small becomes a sum over a result.
+
+Legal always: the same values are computed, and sums are added in another, fixed order. What would have to be stored for
+it must not be much more than the loop walks and stores anyway; lean scans, which must not store more, are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc import dims
+from graphc.chain import batch
+from graphc.dims import Dim
+from graphc.graph import walk
+from graphc.graph.graph import Graph, subgraphs
+from graphc.graph.node import Constant, Leaf, Node, call, made_at, placeholder
+from graphc.graph.types import TensorType
+from graphc.ops.arithmetic import Add
+from graphc.ops.contraction import Contract
+from graphc.ops.elementwise import Elementwise
+from graphc.ops.gathering import Take
+from graphc.ops.joining import Concat
+from graphc.ops.movement import Movement
+from graphc.ops.nested import Item, item
+from graphc.ops.positions import Positions
+from graphc.ops.reduction import Reduction
+from graphc.ops.scan import Carry, Scan, assemble
+from graphc.passes.algebra.matching import uniform
+from graphc.passes.rewriting import with_roots, with_subgraphs
+
+# How many times as much as the loop walks and stores anyway may be stored for what moves behind it.
+MORE = 4
+_MOVABLE = (Elementwise, Movement, Contract, Reduction, Take, Concat, Positions, Constant)
+
+
+@dataclass
+class _Loop:
+    """A scan being taken apart: for each placeholder what it stands for, and what the step returns."""
+
+    carries: dict[Node, Node]
+    slices: dict[Node, Node]
+    shared: dict[Node, Node]
+    new: tuple[Node, ...]
+    results: tuple[Node, ...]
+
+    def outside(self, nodes: Sequence[Node], more: dict[Node, Node]) -> list[Node | None]:
+        """Return nodes of the step for all times at once, with `more` arrays; None for one that is the same at all."""
+        inner = walk.replace(nodes, self.shared)
+        return batch(inner, self.slices | more)
+
+
+def hoist(graph: Graph) -> Graph:
+    """Return the graph with such work moved out of scans, in the graphs inside ops too."""
+    inner = {sub: hoist(sub) for node in graph.nodes() for _, sub in subgraphs(node.op)}
+    done: dict[Node, Node] = {}
+    moved: dict[Node, list[Node]] = {}
+    for node in graph.nodes():
+        if isinstance(node.op, Item) and node.inputs[0] in moved:
+            done[node] = moved[node.inputs[0]][node.op.index]
+            continue
+        op = with_subgraphs(node.op, inner) if inner else None
+        done[node] = node.on(tuple(done[operand] for operand in node.inputs), op)
+        if isinstance(node.op, Scan) and not node.op.lean:
+            with made_at(node.origin):
+                outputs = _hoisted(done[node])
+            if outputs is not None:
+                moved[node] = outputs
+    return with_roots(graph, tuple(done[root] for root in graph.roots))
+
+
+def _hoisted(node: Node) -> list[Node] | None:
+    """Return the outputs of a scan with less in its step, or None where nothing can move."""
+    op = node.op
+    assert isinstance(op, Scan)
+    part = op.parts(node)
+    loop = _Loop(
+        dict(zip(part.carries, part.initial, strict=True)),
+        dict(zip(part.slices, part.arrays, strict=True)),
+        dict(zip(part.shared, part.operands, strict=True)),
+        part.new,
+        part.results,
+    )
+    before = _before(loop)
+    behind = _Behind(loop, op.length)
+    if not before and not behind.moved:
+        return None
+    return behind.outputs(op)
+
+
+def _before(loop: _Loop) -> bool:
+    """Move what needs no carry before the loop; return whether there was any."""
+    outputs = (*loop.new, *loop.results)
+    recurring = walk.dependents(outputs, loop.carries)
+    given = {*loop.carries, *loop.slices, *loop.shared}
+    heavy: dict[Node, bool] = {}  # what may move, and whether it is worth it
+    for node in walk.topological(outputs):
+        if node not in recurring and (node in given or _may_move(node)) and all(x in heavy for x in node.inputs):
+            heavy[node] = _is_heavy(node) or any(heavy[x] for x in node.inputs)
+    wanted = dict.fromkeys(x for node in walk.topological(outputs) if node not in heavy for x in node.inputs)
+    wanted |= dict.fromkeys(outputs)
+    frontier = [node for node in wanted if heavy.get(node)]
+    if not frontier:
+        return False
+    inner = [placeholder(node.type) for node in frontier]
+    arrays = loop.outside(frontier, {})
+    fixed = walk.replace(frontier, loop.shared)
+    for one, array, same in zip(inner, arrays, fixed, strict=True):
+        if array is None:
+            loop.shared[one] = same
+        else:
+            loop.slices[one] = array
+    swapped = walk.replace(outputs, dict(zip(frontier, inner, strict=True)))
+    loop.new, loop.results = swapped[: len(loop.new)], swapped[len(loop.new) :]
+    return True
+
+
+class _Behind:
+    """What of a loop can come after it: `sums` are carries that are only added to, `moved` the nodes outside."""
+
+    def __init__(self, loop: _Loop, length: Dim) -> None:
+        self.loop, self.length = loop, length
+        self.sums = self._sums()
+        while True:  # until no sum turns out to have to stay
+            self.moved, self.factors = self._split()
+            staying = [carry for carry, terms in self.sums.items() if not all(self._is_worth(t) for t in terms)]
+            for carry in staying:
+                del self.sums[carry]
+            if not staying:
+                break
+        if not self._fits():
+            self.sums, self.moved, self.factors = {}, {}, {}
+
+    def outputs(self, op: Scan) -> list[Node]:
+        """Return the outputs of the scan, made of a smaller one."""
+        loop = self.loop
+        stays = [(c, first, new) for (c, first), new in zip(loop.carries.items(), loop.new, strict=True)]
+        stays = [each for each in stays if each[0] not in self.sums]
+        kept = [result for result in loop.results if result not in self.moved and result not in loop.slices]
+        stored = list(dict.fromkeys([*kept, *self.factors]))
+        made = assemble(
+            [Carry(*each, keep=False) for each in stays],
+            list(loop.slices.items()),
+            list(loop.shared.items()),
+            stored,
+            self.length,
+            op.reverse,
+        )
+        finals = {c: item(made, k) for k, (c, _, _) in enumerate(stays)}
+        arrays = {node: item(made, len(stays) + k) for k, node in enumerate(stored)} | loop.slices
+        roots = [*loop.results, *(t for terms in self.sums.values() for t in terms)]
+        moving = [root for root in dict.fromkeys(roots) if root not in arrays]
+        holders = {factor: placeholder(factor.type) for factor in self.factors}
+        inner = walk.replace(moving, holders)
+        found = loop.outside(inner, {holders[factor]: arrays[factor] for factor in self.factors})
+        for root, array in zip(moving, found, strict=True):
+            assert array is not None, "what is the same at all times has been moved before the loop"
+            arrays[root] = array
+        for carry, terms in self.sums.items():
+            total = loop.carries[carry]
+            for term in terms:
+                share = call("sum", arrays[term], 0)
+                total = share if uniform(total) == 0 else total + share
+            finals[carry] = total
+        return [*(finals[c] for c in loop.carries), *(arrays[result] for result in loop.results)]
+
+    def _sums(self) -> dict[Node, list[Node]]:
+        """Return the carries that each step only adds to, with what it adds."""
+        loop = self.loop
+        outputs = (*loop.new, *loop.results)
+        users = walk.users(walk.topological(outputs))
+        found: dict[Node, list[Node]] = {}
+        for carry, new in zip(loop.carries, loop.new, strict=True):
+            terms: list[Node] = []
+            node = carry
+            while node is not new and len(users.get(node, ())) == 1 and not any(node is root for root in outputs):
+                (user,) = users[node]
+                if not isinstance(user.op, Add):
+                    break
+                terms.append(next(x for x in user.inputs if x is not node))
+                node = user
+            if node is new and terms and not users[new] and sum(root is new for root in outputs) == 1:
+                found[carry] = terms
+        return found
+
+    def _split(self) -> tuple[dict[Node, None], dict[Node, None]]:
+        """Return the nodes of the step that move behind the loop, and those whose values they need from it."""
+        loop = self.loop
+        stays = [new for carry, new in zip(loop.carries, loop.new, strict=True) if carry not in self.sums]
+        terms = [term for several in self.sums.values() for term in several]
+        core = set(walk.topological(stays))
+        roots = [*loop.results, *terms]
+        order = walk.topological(roots)
+        varying = walk.dependents(roots, (*loop.carries, *loop.slices))
+        moved: dict[Node, None] = {}
+        for node in order:
+            if node in core or node not in varying or not _may_move(node):
+                continue
+            if _is_heavy(node) or any(x in moved for x in node.inputs):
+                moved[node] = None
+        # What an impure node or one of several results makes of moved ones would have to move, too: it keeps them inside.
+        for node in reversed(order):
+            if node not in moved:
+                for x in walk.topological([y for y in node.inputs if y in moved]):
+                    moved.pop(x, None)
+        self._absorb_elements(moved, core)
+        factors = dict.fromkeys(
+            x for node in moved for x in node.inputs if x not in moved and x in varying and x not in loop.slices
+        )
+        return moved, factors
+
+    def _absorb_elements(self, moved: dict[Node, None], core: set[Node]) -> None:
+        """Let reductions take along the elementwise work in front of them that nothing in the loop needs."""
+        results = set(self.loop.results)
+        stack = [x for node in moved if isinstance(node.op, Reduction) for x in node.inputs]
+        read = {x for node in moved if isinstance(node.op, Contract) for x in node.inputs}
+        while stack:
+            node = stack.pop()
+            if node in moved or node in core or node in results or node in read or not isinstance(node.op, Elementwise):
+                continue
+            moved[node] = None
+            stack.extend(node.inputs)
+
+    def _is_worth(self, term: Node) -> bool:
+        return term in self.moved or (term.ndim == 0 and term in self._varying([term]))
+
+    def _varying(self, roots: Sequence[Node]) -> dict[Node, None]:
+        return walk.dependents(roots, (*self.loop.carries, *self.loop.slices))
+
+    def _fits(self) -> bool:
+        """Whether what must be stored is not much more than what the loop walks and stores anyway."""
+        loop = self.loop
+        for terms in self.sums.values():
+            self.factors |= dict.fromkeys(t for t in terms if t not in self.moved and t not in loop.slices)
+        known = {*loop.results, *loop.slices}
+        extra = [f for f in self.factors if f not in known]
+        anyway = [*loop.slices, *(result for result in loop.results if result not in self.moved), *loop.carries]
+        return dims.is_nonnegative(MORE * _elements(anyway) - _elements(extra))
+
+
+def _elements(nodes: Sequence[Node]) -> Dim:
+    total: Dim = 0
+    for node in nodes:
+        total = total + dims.product(node.shape)
+    return total
+
+
+def _is_heavy(node: Node) -> bool:
+    return isinstance(node.op, Contract | Reduction)
+
+
+def _may_move(node: Node) -> bool:
+    if isinstance(node.op, Leaf):
+        return node.op.kind == "training"
+    return isinstance(node.op, _MOVABLE) and isinstance(node.type, TensorType)
