@@ -205,6 +205,12 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
         times = np.array([whole(count, "how often to repeat") for count in repeats], "int64")
         if (times < 0).any():
             raise ShapeError(f"repeat: expected numbers of 0 or more, got {repeats}")
+        if len(times) == 1:
+            return repeat(node, int(times[0]), at)
+        if node.shape[at] == 1:
+            raise ShapeError(
+                f"repeat: expected a number for each element along axis {at} of {node.type}, got {repeats}"
+            )
         known = expand(node, (*node.shape[:at], len(times), *node.shape[at + 1 :]))
         return call("take", known, np.repeat(np.arange(len(times)), times), axis=at)
     (count,) = as_shape(repeats)

@@ -49,6 +49,21 @@ def dense(about, batch, widths):
 
 WIDTHS = {"mlp_tiny": (2, 32, 32, 2), "mlp": (784, 256, 128, 10), "mlp_big": (784, 1024, 1024, 10)}
 DEEP = {"layers": 20, "width": 128, "classes": 10}
+GPT = {"layers": 4, "width": 128, "heads": 4, "times": 64, "tokens": 64, "batch": 16}
+
+
+def next_tokens(generator):
+    """Random tokens (batch, times), and random next ones (batch * times,)."""
+    shape = (GPT["batch"], GPT["times"])
+    return tuple(generator.integers(0, GPT["tokens"], shape).reshape(one) for one in (shape, -1))
+
+
+def gpt_flops():
+    """Contractions of a step of the GPT: projections, the network for each position, scores and averages, the head."""
+    width = GPT["width"]
+    layer = 12 * width**2 + 2 * GPT["times"] * width
+    return 6 * GPT["batch"] * GPT["times"] * (GPT["layers"] * layer + width * GPT["tokens"])
+
 
 ROWS = {
     "mlp_tiny": dense("2-32-32-2 tanh, batch 32", 32, WIDTHS["mlp_tiny"]),
@@ -59,4 +74,5 @@ ROWS = {
         64,
         (*[DEEP["width"]] * (DEEP["layers"] + 1), DEEP["classes"]),
     ),
+    "gpt": Row("4 layers, d=128, 4 heads, T=64, batch 16", next_tokens, gpt_flops(), {}),
 }

@@ -18,7 +18,7 @@ def test_every_row_has_a_model():
     assert list(MODELS) == list(ROWS)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", CALLS)
 def test_counts_of_a_step(row, golden):
     x, y, loss = MODELS[row]()
     updates = optim.Adam(1e-3).minimize(loss)

@@ -249,7 +249,7 @@ CHOICE = {
         (lambda v: graphc.where(v.a, graphc.where(v.b, v.b, v.c), v.c),),
     ),
     "where_truth": Case(
-        (lambda v: graphc.where(v.a, True, False), lambda v: graphc.where(v.a, False, True)),
+        tuple(lambda v, c=c, d=d: graphc.where(v.a, c, d) for c in (True, False) for d in (True, False)),
         (lambda v: graphc.where(v.a, True, v.b), lambda v: graphc.where(v.a, 1.0, 0.0)),
     ),
     "extreme_itself": Case(

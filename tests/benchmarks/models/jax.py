@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, ROWS, WIDTHS
 
 _generator = np.random.default_rng(0)
 
@@ -48,11 +48,44 @@ def _deep_mlp():
     return [*blocks, _linear(width, DEEP["classes"])], forward
 
 
+def _normalised(width):
+    return {"g": jnp.ones(width), "s": jnp.zeros(width)}
+
+
+def _gpt():
+    width, heads, times = GPT["width"], GPT["heads"], GPT["times"]
+    blocks = [
+        {
+            **{f"norm{k}": _normalised(width) for k in (1, 2)},
+            **{"into": _linear(width, 3 * width), "out": _linear(width, width)},
+            **{"up": _linear(width, 4 * width), "down": _linear(4 * width, width)},
+        }
+        for _ in range(GPT["layers"])
+    ]
+    tables = [jnp.asarray(_generator.normal(size=(n, width)).astype("float32")) for n in (GPT["tokens"], times)]
+
+    def attend(p, x):
+        parts = _apply(p["into"], x).reshape(*x.shape[:2], 3, heads, width // heads)
+        q, k, v = (parts[:, :, n] for n in range(3))
+        return _apply(p["out"], jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape))
+
+    def forward(parameters, tokens):
+        (tokens_of, places), blocks, norm, head = parameters
+        x = tokens_of[tokens] + places
+        for p in blocks:
+            x = x + attend(p, _layer_norm(p["norm1"], x))
+            x = x + _apply(p["down"], jax.nn.gelu(_apply(p["up"], _layer_norm(p["norm2"], x)), approximate=False))
+        return _apply(head, _layer_norm(norm, x)).reshape(-1, GPT["tokens"])
+
+    return (tables, blocks, _normalised(width), _linear(width, GPT["tokens"])), forward
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], jnp.tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], jax.nn.relu),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], jax.nn.relu),
     "deep_mlp": _deep_mlp,
+    "gpt": _gpt,
 }
 
 
