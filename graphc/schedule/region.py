@@ -239,9 +239,9 @@ class Region:
         Parts of one size, joined along the lanes, are a store each: one store would choose among all parts in every lane.
         """
         node, op = root.node, root.node.op
-        sizes = {x.shape for x in node.inputs}
+        kinds = {x.type for x in node.inputs}
         is_joined = isinstance(op, Concat) and not root.late and root.lane is not None and op.axis == node.ndim - 1
-        if not is_joined or len(sizes) > 1 or len(node.inputs) > MOST_STORES:
+        if not is_joined or len(kinds) > 1 or len(node.inputs) > MOST_STORES:
             value = self._flat(root.expression)
             return Map(root.rows, root.lane, (Store(root.buffer, root.offset, value),), root.ordered)
         axes = axes_of(node.inputs[0].shape)
