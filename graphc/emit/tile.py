@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.writer import Block, Writer, factor
-from graphc.loops.expr import load
+from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
+from graphc.records import record
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
@@ -156,33 +157,68 @@ def _write_products(
     kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
 ) -> None:
     """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
-    kind, size, lanes = kernel.left.dtype.short, kernel.left.dtype.itemsize, writer.lanes
+    kind, lanes = kernel.left.dtype.short, writer.lanes
     mask = f", {block.mask}" if block.mask else ""
-    unrolled, count = kernel.unrolled or (None, 1)
-    places: list[dict[Atom, Dim]] = [dict(at)]
-    if unrolled is not None:
-        places = [{**at, unrolled: at.get(unrolled, DimExpr.of(unrolled)) + u} for u in range(count)]
-    for u, place in enumerate(places):
+    count = kernel.unrolled[1] if kernel.unrolled else 1
+    right = _Operand.of(kernel.right, kernel, writer, block, at)
+    left = _Operand.of(kernel.left, kernel, writer, block, at)
+    for u in range(count):
         for v in range(vectors):
-            offset = _shifted(dims.substitute(kernel.right.index[0], place), kernel.lane, v * lanes)
-            address = writer.address(kernel.right.source, offset, size, block)
-            block.add(f"b{u}_{v} = load_{kind}x{lanes}({address}{mask})")
+            block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
     both = kernel.lane in dims.axes(kernel.left.index[0])
     # An element of the left operand may serve several rows: the windows of a convolution overlap.
     users: dict[Dim, list[tuple[int, int]]] = {}
     for t in range(rows):
-        for u, place in enumerate(places):
-            offset = _shifted(dims.substitute(kernel.left.index[0], place), kernel.row, t)
-            users.setdefault(offset, []).append((t, u))
-    for offset, using in users.items():
+        for u in range(count):
+            users.setdefault(t * left.row + u * left.reach, []).append((t, u))
+    for (t, u), *others in users.values():
         if not both:
-            block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, offset, size, block)}))")
+            block.add(f"a = {kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))")
         for v in range(vectors):
             if both:
-                address = writer.address(kernel.left.source, _shifted(offset, kernel.lane, v * lanes), size, block)
-                block.add(f"a = load_{kind}x{lanes}({address}{mask})")
-            for t, u in using:
-                block.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
+                block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
+            for row, position in ((t, u), *others):
+                block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+
+
+@record
+class _Operand:
+    """How a step addresses the elements of an operand: from the first one, by the distances to the next row and position.
+
+    A distance that is no known number has a name.
+    """
+
+    base: str
+    size: int
+    row: Dim
+    reach: Dim
+    row_name: str
+    reach_name: str
+
+    @staticmethod
+    def of(operand: Load, kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> _Operand:
+        """Write the address of the first element."""
+        (offset,), size = operand.index, operand.dtype.itemsize
+        distances: list[Dim] = []
+        names: list[str] = []
+        for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None):
+            slope = dims.linear(offset, axis)[0] if axis is not None else 0
+            assert slope is not None
+            distances.append(slope)
+            names.append("" if isinstance(slope, int) else writer.distance(slope, size, block))
+        base = writer.fresh("at")
+        block.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, at), size, block)}")
+        return _Operand(base, size, *distances, *names)
+
+    def address(self, row: int, position: int, lanes: int) -> str:
+        """Return the address that is so many rows, positions and lanes further."""
+        number, text = self.size * lanes, self.base
+        for count, distance, name in ((row, self.row, self.row_name), (position, self.reach, self.reach_name)):
+            if isinstance(distance, int):
+                number += self.size * count * distance
+            elif count:
+                text += f" + {count} * {name}"
+        return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
 
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
@@ -205,7 +241,3 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: in
             writer.store(store, value, cell)
         column.close(cell)
     block.close(column)
-
-
-def _shifted(offset: Dim, axis: Axis, by: int) -> Dim:
-    return dims.substitute(offset, {axis: DimExpr.of(axis) + by})

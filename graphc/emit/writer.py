@@ -188,6 +188,16 @@ class Writer:
         scaled = text if itemsize == 1 else f"{itemsize} * {text}" if text.isidentifier() else f"{itemsize} * ({text})"
         return f"{self.name_of(source)} + {scaled}"
 
+    def distance(self, dim: Dim, itemsize: int, block: Block) -> str:
+        """Return the name of a distance in bytes that is the same throughout the kernel, writing it at the top."""
+        while block.parent is not None:
+            block = block.parent
+        key = ("distance", dim)
+        if key not in block.names:
+            block.names[key] = name = self.fresh("stride")
+            block.add(f"{name} = {itemsize} * {factor(self.dim(dim, block))}")
+        return block.names[key]
+
     def store(self, store: Store, value: str, block: Block) -> None:
         """Write a store, under the block's mask."""
         address = self.address(store.buffer, store.offset, store.value.dtype.itemsize, block)

@@ -24,6 +24,7 @@ from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, f
 from graphc.ops.joining import Concat
 from graphc.records import replace
 from graphc.schedule import contraction, plan
+from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import gather, settle
@@ -67,11 +68,12 @@ class Region:
     updates: Sequence[tuple[Node, int]]
     invariant: frozenset[int] = frozenset()
     order: list[Node] = field(default_factory=list[Node])
-    bodies: dict[Node, Body] = field(default_factory=dict[Node, Body])
+    bodies: dict[Node, Body | Assembly] = field(default_factory=dict[Node, Body | Assembly])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
+    parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
     scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
@@ -120,6 +122,9 @@ class Region:
                     self.scalars[node] = value
             self.bodies[node] = body
         self.order = [n for n in self.order if n in self.bodies]
+        self.parts = assemblies(self.order, self.bodies, [n for n, _ in (*self.destinations, *self.updates)])
+        self.bodies |= {place.whole: Assembly() for place in self.parts.values()}
+        self.bodies |= {part: Assembly() for part in self.parts if not isinstance(self.bodies[part], Contract)}
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
         new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
@@ -178,7 +183,7 @@ class Region:
                 self.places[key] = buffer
         for node in self.order:
             body = self.bodies[node]
-            if isinstance(body, Compute) and node not in self.inliner.stored:
+            if node in self.parts or (isinstance(body, Compute) and node not in self.inliner.stored):
                 continue
             items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
             for number, item in enumerate(items):
@@ -338,7 +343,9 @@ class Region:
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
         stores: list[Store] = []
         if stored:
-            stores.append(Store(self.places[node, 0], flat_offset(body.out, node.shape), accumulator))
+            place = self.parts.get(node) or Place.own(node)
+            offset = flat_offset(place.index(body.out), place.whole.shape)
+            stores.append(Store(self.places[place.whole, 0], offset, accumulator))
         for root in fused:
             onto = dict(zip(root.axes, body.out, strict=True))
 
@@ -394,7 +401,7 @@ class Region:
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""
         body = self.bodies[node]
-        inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract) else []
+        inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract | Assembly) else []
         match body:
             case bodies.Scatter(site, wraps):
                 index, updates = node.inputs

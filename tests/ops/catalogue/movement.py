@@ -6,6 +6,8 @@ import numpy as np
 
 import graphc
 from graphc.graph import operators
+from graphc.graph.node import make
+from graphc.ops.joining import Interleave
 from tests.ops.catalogue.row import NAN, Row, along, f, ints, misread, no_dtype, no_size, node
 
 
@@ -15,7 +17,13 @@ def _interior(x: np.ndarray) -> np.ndarray:
     return out
 
 
+def _dealt(*parts: np.ndarray) -> np.ndarray:
+    turns = [iter(np.moveaxis(x, 1, 0)) for x in parts]
+    return np.stack([next(turns[k % len(turns)]) for k in range(sum(x.shape[1] for x in parts))], 1)
+
+
 ROWS = (
+    Row("interleave", lambda *x: make(Interleave(1, 8), *x), (f(2, 3, 4), f(2, 3, 4), f(2, 2, 4)), _dealt),
     Row(
         "broadcast_to",
         lambda x: graphc.broadcast_to(x, (4, 3, 2, 5)),
