@@ -28,6 +28,7 @@ ALLOWED = {
     "ops": SPINE | {"chain"},
     "derivatives": SPINE | {"chain", "ops"},
     "linalg": {"ops"},
+    "data": BASE,
     "nn": MODEL,
     "optim": MODEL,
     "passes": SPINE | {"chain", "ops"},
@@ -53,7 +54,7 @@ DEFERRED = {
     ("compiler", "graphc.emit.source"),
     ("compiler", "graphc.schedule.scheduling"),
     ("compiler", "graphc.schedule.natives"),
-    ("emit", "graphc.emit.objects"),
+    ("emit", "graphc.emit.parallel"),
 }
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
