@@ -10,6 +10,8 @@ import pytest
 # Before anything of graphc is imported: tests must neither use nor fill the user's cache.
 os.environ.setdefault("GRAPHC_CACHE", tempfile.mkdtemp(prefix="graphc-tests-"))
 os.environ.setdefault("GRAPHC_VERIFY", "1")
+# The tests themselves keep all cores busy; `tests/emit/test_parallel.py` says otherwise.
+os.environ.setdefault("GRAPHC_COMPILE_PROCESSES", "1")
 # Which tenth of the rows is tried at CPU levels other than the host's; set here, once for all workers.
 os.environ.setdefault("GRAPHC_TEST_TENTH", str(datetime.now(UTC).toordinal() % 10))
 

@@ -54,7 +54,7 @@ DEFERRED = {
     ("compiler", "graphc.emit.source"),
     ("compiler", "graphc.schedule.scheduling"),
     ("compiler", "graphc.schedule.natives"),
-    ("emit", "graphc.emit.objects"),
+    ("emit", "graphc.emit.parallel"),
 }
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

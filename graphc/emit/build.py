@@ -28,13 +28,10 @@ def objects(
     if not missing:
         return made
     # Only a cold start needs the compiler.
-    from graphc.emit.objects import compile_kernel
+    from graphc.emit.parallel import compile_kernels
 
-    available = natives()
-    for name, key in missing.items():
-        text = kernels[name]
-        called = {native: function for native, function in available.items() if native in text}
-        made[name] = compile_kernel(text, name, level, called or None)
-        cache.write("object", key, made[name])
-        cache.write("source", key, text.encode())
+    for name, data in compile_kernels({name: kernels[name] for name in missing}, level, natives()).items():
+        made[name] = data
+        cache.write("object", missing[name], data)
+        cache.write("source", missing[name], kernels[name].encode())
     return {name: made[name] for name in kernels}

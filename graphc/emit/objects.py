@@ -8,6 +8,7 @@ looked at on an x86 machine.
 """
 
 import functools
+import gc
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,12 +41,25 @@ def compile_kernel(source: str, name: str, level: Level, natives: Natives | None
     NumPy's error model), take the dialect's scalars and C-contiguous arrays made by `view_KIND(address, dim, ...)`,
     and must neither allocate, raise nor print. Raises CompileError, with the line of the source where it can be told.
     """
-    module, machine = _optimised(source, name, level, natives)
+    # Numba makes a hundred thousand objects that live as long as the kernel is compiled: looking for garbage among them
+    # takes a seventh of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        module, machine = _optimised(source, name, level, natives)
+    finally:
+        if collecting:
+            gc.enable()
     data: bytes = machine.emit_object(module)
     foreign = read_symbols(data).foreign
     if foreign:
         raise CompileError(_explain_foreign(name, foreign, natives))
     return data
+
+
+def prepare(level: Level) -> None:
+    """Import and make what every compilation needs, so that forked processes need not."""
+    compile_kernel("def graphc_nothing(args, thread, threads):\n    return\n", "graphc_nothing", level)
 
 
 def assembly(source: str, name: str, level: Level, natives: Natives | None = None) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.writer import Block, Writer, factor
-from graphc.loops.expr import load
+from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
+from graphc.records import record
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
@@ -22,7 +23,8 @@ PRODUCTS = 48
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
-    The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
+    The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by; with
+    bands, inside of one over a few blocks of rows.
     """
     rows, lane = kernel.shape[0], kernel.lane
     width = kernel.shape[1] * writer.lanes
@@ -39,6 +41,14 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         block.add(f"pieces = {total}")
         total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
     span = writer.split(total, block)
+    whole_sum, rounds = block, kernel.rounds
+    if rounds is not None:
+        block = whole_sum.inner(rounds)
+    outside, band = block, kernel.band
+    if band:
+        block = outside.inner()
+        first, last = span
+        span = ("band", f"min(band + {band}, {last})")
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
         share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
@@ -51,6 +61,10 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
         _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+    if band:
+        outside.close(block, f"for band in range({first}, {last}, {band}):")
+    if rounds is not None:
+        whole_sum.close(outside, f"for {rounds.name} in range(max({writer.dim(rounds.extent, whole_sum)}, 1)):")
 
 
 def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Block:
@@ -107,18 +121,18 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
     """Write a register tile of so many rows and vectors."""
-    kind = kernel.left.dtype.short
-    for t in range(rows):
-        for v in range(vectors):
-            block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
+    _write_starts(kernel, writer, block, rows, vectors)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
-    loops = [axis for axis in kernel.reduced if axis not in at]
+    loops = [axis for axis in kernel.reduced if axis not in at and axis != kernel.rounds]
     turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
     inner = block
     chain: list[tuple[Block, str]] = []
     for axis in loops if turn == 1 else loops[:-1]:
         extent = writer.dim(axis.extent, inner)
+        if kernel.rounds is not None and axis == loops[0]:
+            # The first round is made of an empty sum, too.
+            extent = f"{extent} * min({writer.dim(kernel.rounds.extent, inner)}, 1)"
         chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
         inner = inner.inner(axis)
     if turn == 1:
@@ -130,6 +144,26 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
         inner = outer
     for v in range(vectors):
         _write_epilogue(kernel, writer, block, rows, v)
+
+
+def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write the accumulators' first values: zeros or, after the first round, what the last one stored."""
+    kind, lanes = kernel.left.dtype.short, writer.lanes
+    if kernel.rounds is None:
+        for t in range(rows):
+            for v in range(vectors):
+                block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+        return
+    (store,) = kernel.stores
+    mask = writer.fresh("mask")
+    block.add(f"{mask} = bx{lanes}({kernel.rounds.name} > 0){f' & {block.mask}' if block.mask else ''}")
+    stride = dims.linear(store.offset, kernel.row)[0]
+    assert stride is not None
+    size = kernel.left.dtype.itemsize
+    for t in range(rows):
+        for v in range(vectors):
+            place = writer.address(store.buffer, store.offset + stride * t + v * lanes, size, block)
+            block.add(f"c{t}_{v} = load_{kind}x{lanes}({place}, {mask})")
 
 
 def _write_turns(
@@ -156,33 +190,68 @@ def _write_products(
     kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
 ) -> None:
     """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
-    kind, size, lanes = kernel.left.dtype.short, kernel.left.dtype.itemsize, writer.lanes
+    kind, lanes = kernel.left.dtype.short, writer.lanes
     mask = f", {block.mask}" if block.mask else ""
-    unrolled, count = kernel.unrolled or (None, 1)
-    places: list[dict[Atom, Dim]] = [dict(at)]
-    if unrolled is not None:
-        places = [{**at, unrolled: at.get(unrolled, DimExpr.of(unrolled)) + u} for u in range(count)]
-    for u, place in enumerate(places):
+    count = kernel.unrolled[1] if kernel.unrolled else 1
+    right = _Operand.of(kernel.right, kernel, writer, block, at)
+    left = _Operand.of(kernel.left, kernel, writer, block, at)
+    for u in range(count):
         for v in range(vectors):
-            offset = _shifted(dims.substitute(kernel.right.index[0], place), kernel.lane, v * lanes)
-            address = writer.address(kernel.right.source, offset, size, block)
-            block.add(f"b{u}_{v} = load_{kind}x{lanes}({address}{mask})")
+            block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
     both = kernel.lane in dims.axes(kernel.left.index[0])
     # An element of the left operand may serve several rows: the windows of a convolution overlap.
     users: dict[Dim, list[tuple[int, int]]] = {}
     for t in range(rows):
-        for u, place in enumerate(places):
-            offset = _shifted(dims.substitute(kernel.left.index[0], place), kernel.row, t)
-            users.setdefault(offset, []).append((t, u))
-    for offset, using in users.items():
+        for u in range(count):
+            users.setdefault(t * left.row + u * left.reach, []).append((t, u))
+    for (t, u), *others in users.values():
         if not both:
-            block.add(f"a = {kind}x{lanes}(load_{kind}({writer.address(kernel.left.source, offset, size, block)}))")
+            block.add(f"a = {kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))")
         for v in range(vectors):
             if both:
-                address = writer.address(kernel.left.source, _shifted(offset, kernel.lane, v * lanes), size, block)
-                block.add(f"a = load_{kind}x{lanes}({address}{mask})")
-            for t, u in using:
-                block.add(f"c{t}_{v} = fma(a, b{u}_{v}, c{t}_{v})")
+                block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
+            for row, position in ((t, u), *others):
+                block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+
+
+@record
+class _Operand:
+    """How a step addresses the elements of an operand: from the first one, by the distances to the next row and position.
+
+    A distance that is no known number has a name.
+    """
+
+    base: str
+    size: int
+    row: Dim
+    reach: Dim
+    row_name: str
+    reach_name: str
+
+    @staticmethod
+    def of(operand: Load, kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> _Operand:
+        """Write the address of the first element."""
+        (offset,), size = operand.index, operand.dtype.itemsize
+        distances: list[Dim] = []
+        names: list[str] = []
+        for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None):
+            slope = dims.linear(offset, axis)[0] if axis is not None else 0
+            assert slope is not None
+            distances.append(slope)
+            names.append("" if isinstance(slope, int) else writer.distance(slope, size, block))
+        base = writer.fresh("at")
+        block.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, at), size, block)}")
+        return _Operand(base, size, *distances, *names)
+
+    def address(self, row: int, position: int, lanes: int) -> str:
+        """Return the address that is so many rows, positions and lanes further."""
+        number, text = self.size * lanes, self.base
+        for count, distance, name in ((row, self.row, self.row_name), (position, self.reach, self.reach_name)):
+            if isinstance(distance, int):
+                number += self.size * count * distance
+            elif count:
+                text += f" + {count} * {name}"
+        return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
 
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
@@ -205,7 +274,3 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: in
             writer.store(store, value, cell)
         column.close(cell)
     block.close(column)
-
-
-def _shifted(offset: Dim, axis: Axis, by: int) -> Dim:
-    return dims.substitute(offset, {axis: DimExpr.of(axis) + by})

@@ -26,7 +26,7 @@ INFIX = {
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
     *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment"),
-    *("blocks", "piece", "pieces", "position", "panel"),
+    *("blocks", "piece", "pieces", "position", "panel", "band"),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
@@ -187,6 +187,16 @@ class Writer:
         text = self.dim(offset, block)
         scaled = text if itemsize == 1 else f"{itemsize} * {text}" if text.isidentifier() else f"{itemsize} * ({text})"
         return f"{self.name_of(source)} + {scaled}"
+
+    def distance(self, dim: Dim, itemsize: int, block: Block) -> str:
+        """Return the name of a distance in bytes that is the same throughout the kernel, writing it at the top."""
+        while block.parent is not None:
+            block = block.parent
+        key = ("distance", dim)
+        if key not in block.names:
+            block.names[key] = name = self.fresh("stride")
+            block.add(f"{name} = {itemsize} * {factor(self.dim(dim, block))}")
+        return block.names[key]
 
     def store(self, store: Store, value: str, block: Block) -> None:
         """Write a store, under the block's mask."""

@@ -24,7 +24,7 @@ class Module:
 
     _members: dict[str, Parameter | State | Module]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Prepare registration, so that a subclass need not call super().__init__()."""
         self = super().__new__(cls)
         object.__setattr__(self, "_members", {})

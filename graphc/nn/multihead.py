@@ -70,7 +70,7 @@ class MultiheadAttention(Module):
         if bias:
             zeros = np.zeros(3 * self.embed_dim, as_optional_dtype(dtype).numpy)
             self.in_proj_bias = parameter(zeros, "in_proj_bias")
-        self.out_proj: Linear = Linear(self.embed_dim, self.embed_dim, bias, dtype)
+        self.out_proj = Linear(self.embed_dim, self.embed_dim, bias, dtype)
         if self.out_proj.bias is not None:
             self.out_proj.bias.set(np.zeros(self.embed_dim))
 

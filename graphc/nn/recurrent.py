@@ -64,7 +64,9 @@ class _Recurrent(Module):
             for suffix in self._suffixes(layer):
                 draw_weights(self, suffix, inputs, self.hidden_size, self.gates, bias, dtype, self.proj_size)
 
-    def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> tuple[Node, Any]:
+    def forward(
+        self, input: Any, hx: Any = None, lengths: Any = None, *, truncate: int | None = None
+    ) -> tuple[Node, Any]:
         kind, x = type(self).__name__, floating(input)
         if x.ndim not in (2, 3):
             form = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
@@ -83,7 +85,8 @@ class _Recurrent(Module):
             sides: list[Node] = []
             for suffix in self._suffixes(layer):
                 start = tuple(state[len(finals)] for state in given)
-                final, outputs = self._walk(x, start, weights_of(self, suffix), kept, suffix.endswith("reverse"))
+                options = {"reverse": suffix.endswith("reverse"), "truncate": truncate}
+                final, outputs = self._walk(x, start, weights_of(self, suffix), kept, options)
                 finals.append(final)
                 sides.append(outputs)
             x = sides[0] if len(sides) == 1 else concat(sides, axis=-1)
@@ -91,7 +94,7 @@ class _Recurrent(Module):
         return swapaxes(x, 0, 1) if swapped else x, ends if self.carried > 1 else ends[0]
 
     def _walk(
-        self, x: Node, start: tuple[Node, ...], weights: Weights, kept: Node | None, reverse: bool
+        self, x: Node, start: tuple[Node, ...], weights: Weights, kept: Node | None, options: dict[str, Any]
     ) -> tuple[tuple[Node, ...], Node]:
         """Return the last states of one layer in one direction, and its outputs at all times."""
 
@@ -106,7 +109,7 @@ class _Recurrent(Module):
 
         # The part of the gates that does not recur is one product for all times.
         projected = linear(x, weights.input, weights.input_bias)
-        return scan(step, start, (projected, kept), reverse=reverse)
+        return scan(step, start, (projected, kept), **options)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"] if self.bidirectional else [f"_l{layer}"]
@@ -134,7 +137,8 @@ class RNN(_Recurrent):
 
     Called with input: (time, batch, input_size), or (batch, time, input_size) if `batch_first`, or (time, input_size);
     hx: the first states (layers * directions, batch, hidden_size), zeros if not given; lengths: (batch,), integers, for
-    sequences that end earlier: outputs behind the end are zero, and the last state is that at the end.
+    sequences that end earlier: outputs behind the end are zero, and the last state is that at the end; truncate: see
+    `graphc.scan`.
     Returns the outputs of the last layer (time, batch, directions * hidden_size), in the input's order of axes, and the last
     state of every layer and direction (layers * directions, batch, hidden_size).
     dropout: of the outputs of every layer but the last. Weights have PyTorch's names and are those of `RNNCell`.

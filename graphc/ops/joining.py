@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, DimExpr
+from graphc.dtypes import as_dtype, bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
@@ -90,6 +91,66 @@ class Concat(Op):
             return left if guard is None else expr.select(guard, left, chosen(middle + 1, last))
 
         return bodies.compute(out, chosen(0, len(parts) - 1))
+
+
+@record
+class Interleave(Op):
+    """The operands in turns along an axis of `size`: element i is element i // count of operand i % count."""
+
+    axis: int
+    size: Dim
+
+    name = "interleave"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        first = inputs[0]
+        for n, other in enumerate(inputs):
+            if other.dtype is not first.dtype or other.rank != first.rank:
+                raise ShapeError(f"interleave: expected equal dtypes and ranks, got {first} and {other}")
+            for k, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
+                wanted = turns(self.size, n, len(inputs)) if k == self.axis else a
+                require(wanted, "==", b, f"operand {n} of {len(inputs)} interleaved along axis {self.axis}")
+        return TensorType((*first.shape[: self.axis], self.size, *first.shape[self.axis + 1 :]), first.dtype)
+
+    def numpy(self, *inputs: Any) -> Any:
+        shape: Any = self.infer(*(TensorType(x.shape, as_dtype(x.dtype)) for x in inputs)).shape
+        result = np.empty(shape, inputs[0].dtype)
+        for n, operand in enumerate(inputs):
+            result[(slice(None),) * self.axis + (slice(n, None, len(inputs)),)] = operand
+        return result
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node, ...]:
+        along = [k == self.axis for k in range(node.ndim)]
+        step = tuple(len(node.inputs) if a else 1 for a in along)
+        starts = [tuple(n if a else 0 for a in along) for n in range(len(node.inputs))]
+        return tuple(make(Slice(at, x.shape, step), cotangent) for at, x in zip(starts, node.inputs, strict=True))
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node:
+        pairs = zip(tangents, node.inputs, strict=True)
+        return make(self, *(call("zeros_like", x) if t is None else t for t, x in pairs))
+
+    def vmap(self, node: Node, batched: tuple[Node | None, ...]) -> Node:
+        size = next(operand.shape[0] for operand in batched if operand is not None)
+        pairs = zip(batched, node.inputs, strict=True)
+        whole = (expand(x, (size, *x.shape)) if b is None else b for b, x in pairs)
+        return make(Interleave(self.axis + 1, self.size), *whole)
+
+    def lower(self, out: TensorType, *inputs: TensorType) -> bodies.Body:
+        at, count = bodies.output_axes(out), len(inputs)
+        turn = expr.index(dims.remainder(at[self.axis], count))
+        index = (*at[: self.axis], dims.floordiv(at[self.axis], count), *at[self.axis + 1 :])
+        value: expr.Expr | None = None
+        for n, type in enumerate(inputs):
+            guard = expr.apply("eq", turn, expr.index(n), dtype=bool_)
+            found = expr.load(n, index, type.dtype, guard)
+            value = found if value is None else expr.select(guard, found, value)
+        assert value is not None
+        return bodies.compute(out, value)
+
+
+def turns(size: Dim, turn: int, count: int) -> Dim:
+    """Return how many of `size` elements, dealt to `count` in turns, go to this one."""
+    return dims.floordiv(size - turn + count - 1, count)
 
 
 def _listed(arrays: Any, what: str) -> tuple[Node, ...]:
@@ -205,6 +266,12 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
         times = np.array([whole(count, "how often to repeat") for count in repeats], "int64")
         if (times < 0).any():
             raise ShapeError(f"repeat: expected numbers of 0 or more, got {repeats}")
+        if len(times) == 1:
+            return repeat(node, int(times[0]), at)
+        if node.shape[at] == 1:
+            raise ShapeError(
+                f"repeat: expected a number for each element along axis {at} of {node.type}, got {repeats}"
+            )
         known = expand(node, (*node.shape[:at], len(times), *node.shape[at + 1 :]))
         return call("take", known, np.repeat(np.arange(len(times)), times), axis=at)
     (count,) = as_shape(repeats)

@@ -121,7 +121,7 @@ def linspace(start: Any, stop: Any, num: object, dtype: object = None, endpoint:
     """Return `num` numbers from start to stop at equal distances, with stop itself unless `endpoint` is false.
 
     start, stop: numbers, or nodes without dimensions. dtype: the default floating one unless given. Values are computed
-    in float64 and then rounded.
+    in float64 and then rounded: for integers down, as in NumPy.
     """
     first, last = (cast(as_node(value, float64), float64) for value in (start, stop))
     if first.ndim or last.ndim:
@@ -132,7 +132,8 @@ def linspace(start: Any, stop: Any, num: object, dtype: object = None, endpoint:
     values = places / gaps * (last - first) + first
     if endpoint:  # the last is stop itself, whatever rounding does
         values = call("where", places == gaps, last, values)
-    return cast(values, as_optional_dtype(dtype))
+    wanted = as_optional_dtype(dtype)
+    return cast(values if wanted.is_float else call("floor", values), wanted)
 
 
 def _bound(value: object) -> Dim:

@@ -4,6 +4,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dims import Dim, DimExpr
-from graphc.dtypes import bool_
+from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require
@@ -159,11 +160,10 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     else:
         pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
     low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
-    try:
-        fill = float(value)
-    except (TypeError, ValueError):
-        raise DTypeError(f"pad: expected a number to fill with, got {value!r}") from None
+    fill = _filling(value, node.dtype)
     if mode == "constant":
+        if fill == 0 and math.copysign(1, fill) < 0:  # equal to 0.0 as an attribute, and not as a value
+            return -pad(-node, widths, 0.0, interior)
         between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
         return make(Pad(low, high, between, fill), node)
     if mode not in _SPARE:
@@ -176,6 +176,21 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     for axis, (before, after) in enumerate(zip(low, high, strict=True)):
         node = _extended(node, axis, before, after, mode)
     return node
+
+
+def _filling(value: Any, dtype: DType) -> float:
+    """Return the number that fills; DTypeError if it is none, or one that the dtype does not hold."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DTypeError(f"pad: expected a number to fill with, got {value!r}") from None
+    if dtype.is_float:
+        return number
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max)
+    if not low <= value <= high or value != int(value):
+        raise DTypeError(f"pad: {value!r} does not fit {dtype}")
+    # A float does not hold every integer.
+    return number if number == int(value) else int(value)
 
 
 # The elements that each mode needs beyond those that it puts there.

@@ -10,6 +10,7 @@ from graphc.passes.absorb import absorb
 from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
+from graphc.passes.gather import gather
 from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
@@ -19,6 +20,7 @@ from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
+from graphc.passes.whole import reduce_by_rows
 
 __all__ = [
     "PASSES",
@@ -30,10 +32,12 @@ __all__ = [
     "exponentials",
     "fold",
     "fold_phase",
+    "gather",
     "hoist",
     "join_pads",
     "keep_residuals",
     "merge_scans",
+    "reduce_by_rows",
     "refuse_unknown_phase",
     "run_passes",
     "simplify",
@@ -59,6 +63,8 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     drop_unused,
     simplify,
     absorb,
+    gather,
+    reduce_by_rows,
     cse,
 )
 

@@ -24,7 +24,7 @@ Map = tuple[Dim, ...]
 def absorb(graph: Graph) -> Graph:
     """Return the graph with movement absorbed."""
     graph = rewrite(graph, _operands)
-    shared = _read_often(graph)
+    shared = read_often(graph)
 
     def rule(node: Node) -> Node:
         if not isinstance(node.op, PermuteDims | Sum) or node.inputs[0] in shared:
@@ -56,7 +56,7 @@ def _runs_in_both(node: Node, k: int) -> bool:
     return all(any(axis in dims.axes(index) for index in at) for at in (op.left, op.right))
 
 
-def _read_often(graph: Graph) -> set[Node]:
+def read_often(graph: Graph) -> set[Node]:
     """Return the contractions with more than one reader, in the graphs inside ops too."""
     found: set[Node] = set()
     seen: set[Node] = set()

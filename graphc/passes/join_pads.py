@@ -1,7 +1,8 @@
 """A sum of disjoint pads becomes one pad of a concat.
 
 The gradient of T slices of one array is a sum of T arrays, each zero but for its slice; that would cost T full arrays.
-Legal where the pads have value 0, no interior, agree on all axes but one, and cover that one without overlap.
+Legal where the pads have value 0, no interior, agree on all axes but one, and cover that one without overlap. What is
+-0.0 stays so, where the sum, by adding 0.0, would have made 0.0 of it.
 """
 
 from __future__ import annotations

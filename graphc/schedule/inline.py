@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.dtypes import bool_
-from graphc.graph.bodies import Body, Compute, Contract
+from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
@@ -78,7 +78,7 @@ class Inliner:
     """
 
     order: Sequence[Node]
-    bodies: Mapping[Node, Body]
+    bodies: Mapping[Node, object]
     scalars: Mapping[Node, Const]
     stored: set[Node]
     shape_of: Callable[[Node], Sequence[Dim]]
@@ -286,5 +286,5 @@ def _real(axes: Iterable[Axis]) -> frozenset[Axis]:
     return frozenset(a for a in axes if a.extent != 1)
 
 
-def _has_check(body: Body) -> bool:
+def _has_check(body: object) -> bool:
     return isinstance(body, Compute) and any(isinstance(e, Check) for e in expr.walk(body.value))

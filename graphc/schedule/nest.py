@@ -9,12 +9,12 @@ rows of the tile, as are (tap, channel) of its weight's gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.loops.expr import Load, Rewriter
 from graphc.loops.kernels import USUAL, Store, index_dims_of, walk_as_one
+from graphc.records import record, replace
 from graphc.simd.levels import Level
 
 # Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
@@ -29,7 +29,7 @@ UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
 UNEVEN = 1.02
 
 
-@dataclass(frozen=True)
+@record
 class Nest:
     """accumulator[kept] = sum over `reduced` of left * right, then the stores; the last kept axis is the lanes'.
 
@@ -43,7 +43,7 @@ class Nest:
     stores: tuple[Store, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Roles:
     """The parts that a nest's axes play, and the register tile: rows, vectors.
 
@@ -150,7 +150,7 @@ def row_candidates(nest: Nest) -> list[Axis]:
     return [a for a in nest.kept[:-1] if a in left and a not in right]
 
 
-@dataclass(frozen=True)
+@record
 class _Choice:
     """A register tile for one nest: its cost in cycles for a vector of products, and how far apart its rows lie."""
 
@@ -196,7 +196,7 @@ def _roles(nest: Nest, choice: _Choice, size_of: Callable[[int], Dim]) -> Roles:
     return Roles(outer, row, lane, choice.shape, choice.unrolled, pack, strips)
 
 
-@dataclass(frozen=True)
+@record
 class Steps:
     """What a step of a tile's sum costs on a CPU level: `count` positions of it at once, in logical vectors of `lanes`.
 

@@ -21,14 +21,16 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.ops.joining import Concat
 from graphc.records import replace
 from graphc.schedule import contraction, plan
+from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
-from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
+from graphc.schedule.units import MOST_STORES, Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
 @dataclass(eq=False)
@@ -66,11 +68,12 @@ class Region:
     updates: Sequence[tuple[Node, int]]
     invariant: frozenset[int] = frozenset()
     order: list[Node] = field(default_factory=list[Node])
-    bodies: dict[Node, Body] = field(default_factory=dict[Node, Body])
+    bodies: dict[Node, Body | Assembly] = field(default_factory=dict[Node, Body | Assembly])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
+    parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
     scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
@@ -89,10 +92,7 @@ class Region:
         fused = self._contractions(roots)
         for root in roots:
             if id(root) not in fused:
-                kernel = Map(
-                    root.rows, root.lane, (Store(root.buffer, root.offset, self._flat(root.expression)),), root.ordered
-                )
-                self.units.append(map_unit(kernel, [root.node], late=root.late))
+                self.units.append(map_unit(self._map(root), [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
@@ -122,6 +122,9 @@ class Region:
                     self.scalars[node] = value
             self.bodies[node] = body
         self.order = [n for n in self.order if n in self.bodies]
+        self.parts = assemblies(self.order, self.bodies, [n for n, _ in (*self.destinations, *self.updates)])
+        self.bodies |= {place.whole: Assembly() for place in self.parts.values()}
+        self.bodies |= {part: Assembly() for part in self.parts if not isinstance(self.bodies[part], Contract)}
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
         new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
@@ -180,7 +183,7 @@ class Region:
                 self.places[key] = buffer
         for node in self.order:
             body = self.bodies[node]
-            if isinstance(body, Compute) and node not in self.inliner.stored:
+            if node in self.parts or (isinstance(body, Compute) and node not in self.inliner.stored):
                 continue
             items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
             for number, item in enumerate(items):
@@ -234,6 +237,26 @@ class Region:
             rows = tuple(a for a in rows if a != axes[position])
         index = tuple(DimExpr.of(a) for a in axes)
         return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
+
+    def _map(self, root: Root) -> Map:
+        """Return the kernel of a value that is no epilogue.
+
+        Parts of one size, joined along the lanes, are a store each: one store would choose among all parts in every lane.
+        """
+        node, op = root.node, root.node.op
+        kinds = {x.type for x in node.inputs}
+        is_joined = isinstance(op, Concat) and not root.late and root.lane is not None and op.axis == node.ndim - 1
+        if not is_joined or len(kinds) > 1 or len(node.inputs) > MOST_STORES:
+            value = self._flat(root.expression)
+            return Map(root.rows, root.lane, (Store(root.buffer, root.offset, value),), root.ordered)
+        axes = axes_of(node.inputs[0].shape)
+        index = [DimExpr.of(a) for a in axes]
+        width = axes[-1].extent
+        stores: list[Store] = []
+        for k, part in enumerate(node.inputs):
+            value = self._flat(self.inliner.element(part, tuple(index)))
+            stores.append(Store(root.buffer, flat_offset([*index[:-1], index[-1] + k * width], node.shape), value))
+        return Map(axes[:-1], axes[-1], tuple(stores))
 
     def _copy(self, node: Node, buffer: int, *, late: bool) -> Root:
         axes = axes_of(node.shape)
@@ -320,7 +343,9 @@ class Region:
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
         stores: list[Store] = []
         if stored:
-            stores.append(Store(self.places[node, 0], flat_offset(body.out, node.shape), accumulator))
+            place = self.parts.get(node) or Place.own(node)
+            offset = flat_offset(place.index(body.out), place.whole.shape)
+            stores.append(Store(self.places[place.whole, 0], offset, accumulator))
         for root in fused:
             onto = dict(zip(root.axes, body.out, strict=True))
 
@@ -376,7 +401,7 @@ class Region:
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""
         body = self.bodies[node]
-        inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract) else []
+        inputs = [self._buffer(i) for i in node.inputs] if not isinstance(body, Compute | Contract | Assembly) else []
         match body:
             case bodies.Scatter(site, wraps):
                 index, updates = node.inputs

@@ -94,12 +94,12 @@ def merge(units: Sequence[Unit], shape_of: ShapeOf) -> list[Unit]:
     """
     groups: list[Unit] = []
     above: list[int] = []  # for each group, the set (as bits) of the groups that must come before it
-    writer: dict[int, int] = {}
+    writers: dict[int, set[int]] = {}
     readers: dict[int, set[int]] = {}
     sizes: list[int] = []
     traits: list[frozenset[object]] = []
     for unit in units:
-        data = {writer[b] for b in unit.reads if b in writer and not groups[writer[b]].late}
+        data = {w for b in unit.reads for w in writers.get(b, ()) if not groups[w].late}
         anti = {r for b in unit.writes for r in readers.get(b, ())} if unit.late else set[int]()
         own = _traits(unit)
         size = sum(1 for _ in walk(*expressions(unit.kernel))) if isinstance(unit.kernel, Map) else 0
@@ -131,7 +131,7 @@ def merge(units: Sequence[Unit], shape_of: ShapeOf) -> list[Unit]:
                 if gained and (follower == number or above[follower] >> number & 1):
                     above[follower] |= gained
         for buffer in unit.writes:
-            writer[buffer] = number
+            writers.setdefault(buffer, set()).add(number)
         for buffer in unit.reads:
             readers.setdefault(buffer, set()).add(number)
     ordered = in_order(groups)

@@ -11,8 +11,8 @@ from tests.benchmarks.rows import ROWS, dense_flops
 
 def test_machine_reaches_plausible_rates():
     machine = Machine("", 1)
-    single, double = machine.flops("f32"), machine.flops("f64")
-    assert 1e8 < double < single < 1e13
+    assert 1e8 < machine.flops("f32") < 1e13
+    assert 1e8 < machine.flops("f64") < 1e13
     assert 1e8 < machine.bandwidth(100_000) < 1e13
 
 
@@ -40,7 +40,9 @@ def test_ratios_are_of_the_fastest_ways(capsys):
         ("torch", "eager"): [4e-3, 5e-3, 9e-3],
         ("jax", "scan"): [3e-3, 7e-3, 8e-3],
     }
-    worker = types.SimpleNamespace(ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6}, start=4.0)
+    worker = types.SimpleNamespace(
+        ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6, "work": 5.0}, start=4.0
+    )
     result.note_start("graphc", worker, worker, worker)
     result.footprint = 10**6
     print_row(result)

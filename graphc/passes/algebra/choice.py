@@ -137,10 +137,12 @@ def where_again(node: Node) -> Node | None:
 
 
 def where_truth(node: Node) -> Node | None:
-    """`where(c, true, false)` is `c`; `where(c, false, true)` is `not c`."""
+    """`where(c, true, false)` is `c`; `where(c, false, true)` is `not c`; of two equal ones it is that."""
     condition, yes, no = node.inputs
     if node.dtype is not bool_ or uniform(yes) is None or uniform(no) is None:
         return None
+    if uniform(yes) == uniform(no):
+        return yes
     return condition if uniform(yes) else call("logical_not", condition)
 
 

@@ -1,11 +1,12 @@
 """The rows in graphc: NAME() returns x, y and the loss; `Steps` trains them."""
 
+import functools
 import itertools
 
 import graphc
 from graphc import nn, optim
 from tests.benchmarks.counts import footprint
-from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
 
 
 def _classified(net, width):
@@ -33,11 +34,47 @@ def _deep_mlp():
     return _classified(nn.Sequential(*blocks, nn.Linear(DEEP["width"], DEEP["classes"])), DEEP["width"])
 
 
+class Gpt(nn.Module):
+    """Embeddings of tokens and places, blocks of causal attention that are normalised before, and a score for each token."""
+
+    def __init__(self):
+        width = GPT["width"]
+        self.embedding = nn.Embedding(GPT["tokens"], width)
+        self.positions = nn.PositionEmbedding(GPT["times"], width)
+        options = {"dropout": 0.0, "activation": "gelu", "norm_first": True, "batch_first": True}
+        layers = range(GPT["layers"])
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, GPT["heads"], 4 * width, **options) for _ in layers
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, GPT["tokens"])
+
+    def forward(self, tokens):
+        x = self.positions(self.embedding(tokens))
+        for block in self.blocks:
+            x = block(x, is_causal=True)
+        return self.head(self.norm(x))
+
+
+def _gpt():
+    x = graphc.input("x", (GPT["batch"], GPT["times"]), "int64")
+    y = graphc.input("y", (GPT["batch"] * GPT["times"],), "int64")
+    return x, y, nn.cross_entropy(Gpt()(x).reshape(y.shape[0], GPT["tokens"]), y)
+
+
+def _recurrent(kind, width, hidden, times, gates):
+    x, y = graphc.input("x", ("time", "batch", width)), graphc.input("y", ("batch",), "int64")
+    outputs, _ = getattr(nn, kind)(width, hidden)(x)
+    return x, y, nn.cross_entropy(nn.Linear(hidden, 10)(outputs[-1]), y)
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], nn.ReLU),
     "deep_mlp": _deep_mlp,
+    **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
+    "gpt": _gpt,
 }
 
 
@@ -57,9 +94,9 @@ class Steps:
         return float(self.step(*self.arrays))
 
     def about(self):
-        """Return what is known at binding: bytes of temporaries, results and parameters, and those a step touches."""
+        """Return what is known at binding: bytes of temporaries, results, parameters, arguments; and those a step touches."""
         self.bound = self.step.bind(*self.arrays)
-        stored = sum(leaf.value.nbytes for leaf in self.step.updates)
+        stored = sum(one.nbytes for one in (*self.arrays, *(leaf.value for leaf in self.step.updates)))
         return {
             "known": self.step.peak_bytes(**self.sizes) + stored,
             "footprint": footprint(self.step.plan, self.sizes),

@@ -1,11 +1,12 @@
 """The rows in PyTorch: NAME() returns a module; `Steps` trains them, as they are or by torch.compile."""
 
+import functools
 import itertools
 
 import torch
 from torch import nn
 
-from tests.benchmarks.rows import DEEP, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
 
 
 def _mlp(widths, activation):
@@ -24,6 +25,49 @@ class Residual(nn.Module):
         return x + self.inner(x)
 
 
+class Block(nn.Module):
+    """Causal attention and a network for each position, each normalised before and added."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        batch, times, width = x.shape
+        parts = self.into(self.norms[0](x)).view(batch, times, 3, self.heads, width // self.heads)
+        attended = nn.functional.scaled_dot_product_attention(*parts.permute(2, 0, 3, 1, 4), is_causal=True)
+        x = x + self.out(attended.transpose(1, 2).reshape(x.shape))
+        return x + self.network(self.norms[1](x))
+
+
+class Gpt(nn.Module):
+    """Embeddings of tokens and places, blocks, and a score for each token."""
+
+    def __init__(self):
+        super().__init__()
+        width = GPT["width"]
+        self.embedding, self.positions = nn.Embedding(GPT["tokens"], width), nn.Embedding(GPT["times"], width)
+        self.blocks = nn.Sequential(*[Block(width, GPT["heads"]) for _ in range(GPT["layers"])])
+        self.end = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, GPT["tokens"]))
+
+    def forward(self, tokens):
+        return self.end(self.blocks(self.embedding(tokens) + self.positions.weight)).flatten(0, 1)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one of its last output."""
+
+    def __init__(self, kind, width, hidden, times, gates):
+        super().__init__()
+        self.layer, self.head = getattr(nn, kind)(width, hidden), nn.Linear(hidden, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][-1])
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
@@ -31,6 +75,8 @@ MODELS = {
     "deep_mlp": lambda: nn.Sequential(
         *[Residual(DEEP["width"]) for _ in range(DEEP["layers"])], nn.Linear(DEEP["width"], DEEP["classes"])
     ),
+    **{row: functools.partial(Recurrent, *what) for row, what in RECURRENT.items()},
+    "gpt": Gpt,
 }
 
 
@@ -59,7 +105,7 @@ class Steps:
 
     def first(self):
         """Make the first step, to the value of its loss."""
-        return float(self._step())
+        return self._step().item()
 
     def eager(self, count):
         for _ in range(count):

@@ -6,7 +6,9 @@ import numpy as np
 
 import graphc
 from graphc.graph import operators
-from tests.ops.catalogue.row import Row, along, f, misread, no_dtype, no_size, node
+from graphc.graph.node import make
+from graphc.ops.joining import Interleave
+from tests.ops.catalogue.row import NAN, Row, along, f, ints, misread, no_dtype, no_size, node
 
 
 def _interior(x: np.ndarray) -> np.ndarray:
@@ -15,7 +17,13 @@ def _interior(x: np.ndarray) -> np.ndarray:
     return out
 
 
+def _dealt(*parts: np.ndarray) -> np.ndarray:
+    turns = [iter(np.moveaxis(x, 1, 0)) for x in parts]
+    return np.stack([next(turns[k % len(turns)]) for k in range(sum(x.shape[1] for x in parts))], 1)
+
+
 ROWS = (
+    Row("interleave", lambda *x: make(Interleave(1, 8), *x), (f(2, 3, 4), f(2, 3, 4), f(2, 2, 4)), _dealt),
     Row(
         "broadcast_to",
         lambda x: graphc.broadcast_to(x, (4, 3, 2, 5)),
@@ -127,7 +135,25 @@ ROWS = (
             (lambda: graphc.pad(node(3), ((1, 2), (3, 4))), graphc.ShapeError, "each of the 1 axes"),
             (lambda: graphc.pad(node(3), 1, "zero"), graphc.DTypeError, "a number to fill with, got 'zero'"),
             (lambda: graphc.pad(node(3), 1, interior=(0.5,)), graphc.ShapeError, "between neighbours .*, got 0.5"),
+            (lambda: graphc.pad(node(3, dtype="int64"), 1, 2**63), graphc.DTypeError, "pad: 9.*8 does not fit int64"),
+            (lambda: graphc.pad(node(3, dtype="int64"), 1, 0.5), graphc.DTypeError, "0.5 does not fit int64"),
+            (lambda: graphc.pad(node(3, dtype="uint8"), 1, -1), graphc.DTypeError, "-1 does not fit uint8"),
+            (lambda: graphc.pad(node(3, dtype="int32"), 1, NAN), graphc.DTypeError, "nan does not fit int32"),
         ),
+    ),
+    Row(
+        "pad of both zeros",
+        lambda x: 1 / graphc.concat([graphc.pad(x, 1, zero, interior=(1,)) for zero in (-0.0, 0.0)]),
+        (f(2, low=0.5),),
+        lambda x: 1 / np.array([z for zero in (-0.0, 0.0) for z in (zero, x[0], zero, x[1], zero)], x.dtype),
+        derivable=False,
+    ),
+    Row(
+        "pad of the largest integers",
+        lambda x: graphc.pad(graphc.pad(x, 1, 2**63 - 1), 2, 2**53 + 1),
+        (ints(3, low=-9, high=9),),
+        lambda x: np.pad(np.pad(x, 1, constant_values=2**63 - 1), 2, constant_values=2**53 + 1),
+        derivable=False,
     ),
     Row(
         "pad interior",
@@ -228,12 +254,18 @@ ROWS = (
         lambda x: np.repeat(x, [2, 0, 3], 0),
         raises=(
             (lambda: graphc.repeat(node(3), [1, 2]), graphc.ShapeError, r"expected 3 == 2(.|\n)*in repeat at"),
+            (
+                lambda: graphc.repeat(node(1), [1, 2]),
+                graphc.ShapeError,
+                r"for each element along axis 0 of float32\[1\]",
+            ),
             (lambda: graphc.repeat(node(2), [1, -2]), graphc.ShapeError, r"numbers of 0 or more, got \[1, -2\]"),
             (lambda: graphc.repeat(node(2), [1, 0.5]), graphc.ShapeError, "how often to repeat .*, got 0.5"),
             *no_size("repeat", lambda count: graphc.repeat(node(2), count)),
             (lambda: graphc.repeat(node(2), 2, 1), graphc.ShapeError, "axis 1 does not exist"),
         ),
     ),
+    Row("repeat one count", lambda x: graphc.repeat(x, [3], 0), (f(2, 2),), lambda x: np.repeat(x, [3], 0)),
     Row("flip", lambda x: graphc.flip(x, 1), (f(2, 4),), lambda x: np.flip(x, 1), raises=along("flip")),
     Row("moveaxis", lambda x: graphc.moveaxis(x, 0, -1), (f(2, 3, 4),), lambda x: np.moveaxis(x, 0, -1)),
     Row("repeat", lambda x: graphc.repeat(x, 3, 1), (f(2, 4),), lambda x: np.repeat(x, 3, 1)),
@@ -266,6 +298,13 @@ ROWS = (
         (f(1),),
         lambda x: np.concatenate([x * np.linspace(-1, 0.3, n).astype(x.dtype) for n in (1, 2, 7)]),
         raises=((lambda: graphc.linspace(node(2), 3, 4), graphc.ShapeError, "expected numbers"),),
+    ),
+    Row(
+        "linspace of integers",
+        lambda x: x + graphc.linspace(-1, 2, 6, "int64"),
+        (ints(6, low=-9, high=9),),
+        lambda x: x + np.linspace(-1, 2, 6, dtype="int64"),
+        derivable=False,
     ),
     Row(
         "linspace of nodes",

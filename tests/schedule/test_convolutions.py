@@ -1,0 +1,89 @@
+"""Convolutions and both gradients as register tiles, on buffers that end at a protected page, at every CPU level.
+
+The batch is a symbol; images are narrower and wider than a tile, strided, dilated, with 1, 3 and many channels.
+"""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.compiler import plan_of
+from graphc.emit import build
+from graphc.emit.loader import Loader
+from graphc.graph.graph import Graph
+from graphc.graph.reference import run
+from graphc.passes import run_passes
+from graphc.schedule.natives import natives
+from graphc.simd.levels import LEVELS, supported_levels
+from tests.interpreter import Interpreter, compiled, unjitted
+
+# height, width, channels, filters, kernel, stride, padding, dilation
+LAYERS = [
+    (4, 19, 3, 16, 3, 1, 1, 1), (7, 5, 4, 17, 3, 2, 1, 1), (9, 7, 2, 3, 2, 3, 0, 2), (4, 4, 20, 7, 1, 1, 0, 1),
+]  # fmt: skip
+HOST, *OTHERS = supported_levels()
+AT_LEVELS = [(HOST, layer) for layer in LAYERS] + [(level, layer) for level in OTHERS for layer in LAYERS[:2]]
+
+
+def case(layer):
+    height, width, channels, filters, kernel, stride, padding, dilation = layer
+    x = graphc.input("x", ("n", height, width, channels))
+    w = graphc.input("w", (kernel, kernel, channels, filters))
+    b = graphc.input("b", (filters,))
+    y = graphc.conv2d(x, w, stride=stride, padding=padding, dilation=dilation)
+    g = graphc.input("g", y.shape)
+    return Graph((x, w, b, g), (graphc.relu(y + b), *graphc.vjp(y, [x, w], g)))
+
+
+def check(graph, level, kernels_of, batches):
+    passed = run_passes(graph)
+    plan = plan_of(passed, LEVELS[level])
+    kernel_of = kernels_of(plan, passed)
+    stored = [leaf.value for leaf in passed.stored]
+    for batch in batches:
+        generator = np.random.default_rng(batch)
+        shapes = ([batch if not isinstance(d, int) else d for d in node.shape] for node in graph.inputs)
+        arrays = [generator.normal(size=shape).astype("float32") for shape in shapes]
+        got = Interpreter(plan, arrays, stored, {"n": batch}, kernel_of, threads=2).result("output")
+        wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
+        for k, (a, b) in enumerate(zip(got, wanted, strict=True)):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1, np.abs(b).max(initial=0)), err_msg=str(k))
+    return plan
+
+
+@pytest.mark.parametrize(("level", "layer"), AT_LEVELS, ids=str)
+def test_compiled(level, layer):
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
+
+    check(case(layer), level, kernels_of, (3, 0))
+
+
+@pytest.mark.parametrize("layer", LAYERS[1:3], ids=str)
+def test_unjitted(layer):
+    check(case(layer), "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (1,))
+
+
+def test_phases_write_one_array():
+    """The gradient by a strided convolution's image: one kernel for each phase, and none that puts them together."""
+    graph = case(LAYERS[1])
+    plan = plan_of(run_passes(graph), LEVELS["x86-64-v4"])
+    (image,) = (b.number for b in plan.of_kind("output") if b.position == 1)
+    assert sum(image in step.writes for step in plan.steps) == 4
+    assert not any(b.name.startswith("interleave") for b in plan.buffers)
+
+
+@pytest.mark.parametrize(("groups", "filters"), [(1, 18), (6, 6)])
+def test_sums_in_rounds(groups, filters):
+    """A weight's gradient adds image after image to what it has stored: none, one and several; depthwise too."""
+    x, w = graphc.input("x", ("n", 18, 18, 6)), graphc.input("w", (3, 3, 6 // groups, filters))
+    y = graphc.conv2d(x, w, groups=groups)
+    g = graphc.input("g", y.shape)
+    graph = Graph((x, w, g), (graphc.vjp(y, w, g),))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 3))
+    assert groups > 1 or any(" in range(max(n, 1)):" in text for text in plan.kernels.values())
+    check(graph, "x86-64-v3", lambda plan, passed: unjitted(plan, natives(passed)), (0, 1))
