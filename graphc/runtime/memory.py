@@ -25,6 +25,8 @@ from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat
 ALIGNMENT = 64
 # How often an order of placing is mended before the next one is tried.
 _ROUNDS = 12
+# Rounds without a better one after which an order is given up.
+_IDLE = 4
 # Below this many scalar operations a kernel runs on one thread: handing it out costs more than it saves.
 SPLIT_WORK = 250_000
 
@@ -231,11 +233,13 @@ def assign(layout: Layout, life: Mapping[int, tuple[int, int]]) -> None:
     ]
     layout.arena, layout.offsets = sum(extents.values()) + 1, {}
     for order in orders:
+        least, idle = layout.arena + 1, 0
         for _ in range(_ROUNDS):
             arena, offsets = _best_fit(order, extents, life)
+            least, idle = (arena, 0) if arena < least else (least, idle + 1)
             if arena < layout.arena:
                 layout.arena, layout.offsets = arena, offsets
-            if layout.arena * 100 <= bound * 101:
+            if layout.arena * 100 <= bound * 101 or idle == _IDLE:
                 break
             top = {s for s in order if offsets[s] + extents[s] == arena}
             order = [*(s for s in order if s in top), *(s for s in order if s not in top)]
