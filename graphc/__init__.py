@@ -93,7 +93,7 @@ from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
-from graphc.ops.custom_vjp import clip_gradient, custom_vjp
+from graphc.ops.custom_vjp import clip_gradient, custom_vjp, watch_gradient
 from graphc.ops.distributions import categorical, exponential, gumbel, permutation, randint, truncated_normal
 from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
@@ -380,6 +380,7 @@ __all__ = [
     "vecdot",
     "vjp",
     "vmap",
+    "watch_gradient",
     "where",
     "while_loop",
     "with_update",

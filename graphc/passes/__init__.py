@@ -20,6 +20,7 @@ from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
+from graphc.passes.whole import reduce_by_rows
 
 __all__ = [
     "PASSES",
@@ -36,6 +37,7 @@ __all__ = [
     "join_pads",
     "keep_residuals",
     "merge_scans",
+    "reduce_by_rows",
     "refuse_unknown_phase",
     "run_passes",
     "simplify",
@@ -62,6 +64,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     simplify,
     absorb,
     gather,
+    reduce_by_rows,
     cse,
 )
 

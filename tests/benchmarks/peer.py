@@ -18,6 +18,9 @@ PEERS = {
 }
 MACHINE = ("tests.benchmarks.machine", "Machine", 0.01)
 
+# What is freed goes back to the system at once, so that memory is what is in use and not what once was (glibc).
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+
 
 class Unavailable(Exception):
     """A framework that is not installed, or whose worker ended."""
@@ -56,7 +59,7 @@ class Worker:
             text=True,
             bufsize=1,
             cwd=ROOT,
-            env=environment(cache),
+            env=environment(cache) | (RETURNED if options else {}),
         )
         self.ready = self._read()
         if "missing" in self.ready:

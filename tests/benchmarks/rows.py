@@ -47,7 +47,23 @@ def dense(about, batch, widths):
     return Row(about, classified(batch, widths[0], widths[-1]), dense_flops(batch, widths), {"batch": batch})
 
 
+def recurrent(kind, width, hidden, times, gates):
+    """A row of one recurrent layer, time first, whose last state goes to ten classes, batch 32.
+
+    A step's products: of the input forward and for its weights; of the state forward, for itself and for its weights.
+    """
+    batch = 32
+
+    def examples(generator):
+        x = generator.normal(size=(times, batch, width)).astype("float32")
+        return x, generator.integers(0, 10, batch)
+
+    flops = 2 * batch * (times * gates * hidden * (2 * width + 3 * hidden) + 3 * hidden * 10)
+    return Row(f"{kind} {width}-{hidden}, T={times}, batch {batch}", examples, flops, {"time": times, "batch": batch})
+
+
 WIDTHS = {"mlp_tiny": (2, 32, 32, 2), "mlp": (784, 256, 128, 10), "mlp_big": (784, 1024, 1024, 10)}
+RECURRENT = {"rnn": ("RNN", 16, 64, 50, 1), "lstm": ("LSTM", 32, 128, 64, 4), "gru": ("GRU", 32, 128, 64, 3)}
 DEEP = {"layers": 20, "width": 128, "classes": 10}
 GPT = {"layers": 4, "width": 128, "heads": 4, "times": 64, "tokens": 64, "batch": 16}
 
@@ -74,5 +90,6 @@ ROWS = {
         64,
         (*[DEEP["width"]] * (DEEP["layers"] + 1), DEEP["classes"]),
     ),
+    **{row: recurrent(*what) for row, what in RECURRENT.items()},
     "gpt": Row("4 layers, d=128, 4 heads, T=64, batch 16", next_tokens, gpt_flops(), {}),
 }

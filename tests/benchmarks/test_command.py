@@ -11,8 +11,8 @@ from tests.benchmarks.rows import ROWS, dense_flops
 
 def test_machine_reaches_plausible_rates():
     machine = Machine("", 1)
-    single, double = machine.flops("f32"), machine.flops("f64")
-    assert 1e8 < double < single < 1e13
+    assert 1e8 < machine.flops("f32") < 1e13
+    assert 1e8 < machine.flops("f64") < 1e13
     assert 1e8 < machine.bandwidth(100_000) < 1e13
 
 

@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+from tests.benchmarks.clock import clock_for
+
 
 def resident(field):
     """Return bytes of this process in memory: "VmRSS" now, "VmHWM" at most (ru_maxrss would begin with its parent's)."""
@@ -45,34 +47,35 @@ def main():
     answer = {"import": imported - start, "first": now - begun, "at": now, "modes": steps.MODES, **about}
     print(json.dumps(answer), file=answers)
     for line in sys.stdin:
-        print(json.dumps(_answered(steps, json.loads(line))), file=answers)
+        print(json.dumps(_answered(steps, json.loads(line), clock_for(threads))), file=answers)
 
 
 def _growth(make, row, threads):
-    """Return by how many bytes a row's model and three steps raise the most that is in memory, libraries left out.
+    """Return how much of memory a row's model, optimizer and three steps take at most, libraries left out.
 
-    So a small model is trained before, which loads what is loaded late.
+    So a small model is trained before, which loads what is loaded late; and what only drawing the first weights took is
+    not counted.
     """
     make("mlp_tiny", threads).first()
     gc.collect()
     before = resident("VmRSS")
+    steps = make(row, threads)
     with open("/proc/self/clear_refs", "w") as most:
         most.write("5")  # the most in memory is what is there now
-    steps = make(row, threads)
     for _ in range(3):
         steps.first()
     return resident("VmHWM") - before
 
 
-def _answered(steps, order):
+def _answered(steps, order, clock):
     """Return the seconds of one step in a block of a mode, or what a method gives for these arguments."""
     if "ask" in order:
         return {"value": getattr(steps, order.pop("ask"))(**order)}
     block, count = getattr(steps, order["mode"]), order["count"]
     block(-(-count // 10))  # threads that slept wake up, and caches that others used fill
-    start = time.perf_counter()
+    start = clock()
     block(count)
-    return {"value": (time.perf_counter() - start) / count}
+    return {"value": (clock() - start) / count}
 
 
 if __name__ == "__main__":

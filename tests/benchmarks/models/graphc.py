@@ -1,11 +1,12 @@
 """The rows in graphc: NAME() returns x, y and the loss; `Steps` trains them."""
 
+import functools
 import itertools
 
 import graphc
 from graphc import nn, optim
 from tests.benchmarks.counts import footprint
-from tests.benchmarks.rows import DEEP, GPT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
 
 
 def _classified(net, width):
@@ -61,11 +62,18 @@ def _gpt():
     return x, y, nn.cross_entropy(Gpt()(x).reshape(y.shape[0], GPT["tokens"]), y)
 
 
+def _recurrent(kind, width, hidden, times, gates):
+    x, y = graphc.input("x", ("time", "batch", width)), graphc.input("y", ("batch",), "int64")
+    outputs, _ = getattr(nn, kind)(width, hidden)(x)
+    return x, y, nn.cross_entropy(nn.Linear(hidden, 10)(outputs[-1]), y)
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], nn.ReLU),
     "deep_mlp": _deep_mlp,
+    **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
     "gpt": _gpt,
 }
 
@@ -86,9 +94,9 @@ class Steps:
         return float(self.step(*self.arrays))
 
     def about(self):
-        """Return what is known at binding: bytes of temporaries, results and parameters, and those a step touches."""
+        """Return what is known at binding: bytes of temporaries, results, parameters, arguments; and those a step touches."""
         self.bound = self.step.bind(*self.arrays)
-        stored = sum(leaf.value.nbytes for leaf in self.step.updates)
+        stored = sum(one.nbytes for one in (*self.arrays, *(leaf.value for leaf in self.step.updates)))
         return {
             "known": self.step.peak_bytes(**self.sizes) + stored,
             "footprint": footprint(self.step.plan, self.sizes),

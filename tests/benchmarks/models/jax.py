@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tests.benchmarks.rows import DEEP, GPT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
 
 _generator = np.random.default_rng(0)
 
@@ -80,11 +80,38 @@ def _gpt():
     return (tables, blocks, _normalised(width), _linear(width, GPT["tokens"])), forward
 
 
+def _cell(kind, carry, given, own):
+    """Return the next carry, from what the input and the state give to the gates."""
+    if kind == "RNN":
+        return (jnp.tanh(given + own),)
+    if kind == "LSTM":
+        i, f, g, o = jnp.split(given + own, 4, -1)
+        c = jax.nn.sigmoid(f) * carry[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+    (r1, u1, n1), (r2, u2, n2) = jnp.split(given, 3, -1), jnp.split(own, 3, -1)
+    r, u = jax.nn.sigmoid(r1 + r2), jax.nn.sigmoid(u1 + u2)
+    return ((1 - u) * jnp.tanh(n1 + r * n2) + u * carry[0],)
+
+
+def _recurrent(kind, width, hidden, times, gates):
+    parameters = {"x": _linear(width, gates * hidden), "h": _linear(hidden, gates * hidden), "o": _linear(hidden, 10)}
+
+    def forward(p, x):
+        start = (jnp.zeros((x.shape[1], hidden)),) * (2 if kind == "LSTM" else 1)
+        last, _ = jax.lax.scan(
+            lambda carry, given: (_cell(kind, carry, given, _apply(p["h"], carry[0])), None), start, _apply(p["x"], x)
+        )
+        return _apply(p["o"], last[0])
+
+    return parameters, forward
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], jnp.tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], jax.nn.relu),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], jax.nn.relu),
     "deep_mlp": _deep_mlp,
+    **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
     "gpt": _gpt,
 }
 

@@ -1,11 +1,12 @@
 """The rows in PyTorch: NAME() returns a module; `Steps` trains them, as they are or by torch.compile."""
 
+import functools
 import itertools
 
 import torch
 from torch import nn
 
-from tests.benchmarks.rows import DEEP, GPT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
 
 
 def _mlp(widths, activation):
@@ -56,6 +57,17 @@ class Gpt(nn.Module):
         return self.end(self.blocks(self.embedding(tokens) + self.positions.weight)).flatten(0, 1)
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one of its last output."""
+
+    def __init__(self, kind, width, hidden, times, gates):
+        super().__init__()
+        self.layer, self.head = getattr(nn, kind)(width, hidden), nn.Linear(hidden, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][-1])
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
@@ -63,6 +75,7 @@ MODELS = {
     "deep_mlp": lambda: nn.Sequential(
         *[Residual(DEEP["width"]) for _ in range(DEEP["layers"])], nn.Linear(DEEP["width"], DEEP["classes"])
     ),
+    **{row: functools.partial(Recurrent, *what) for row, what in RECURRENT.items()},
     "gpt": Gpt,
 }
 
@@ -92,7 +105,7 @@ class Steps:
 
     def first(self):
         """Make the first step, to the value of its loss."""
-        return float(self._step())
+        return self._step().item()
 
     def eager(self, count):
         for _ in range(count):
