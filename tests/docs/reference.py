@@ -17,7 +17,7 @@ PAGES = {
             "Types and sizes": ["graphc.graph.types", "graphc.dims", "graphc.dtypes"],
             "Graphs": ["graphc.graph.graph", "graphc.graph.reference", "graphc.inspect.dump"],
             "Compiling": ["graphc.compiler"],
-            "Data sets from files (`graphc.data`)": ["graphc.data.idx", "graphc.data.cifar"],
+            "Data sets and series (`graphc.data`)": ["graphc.data.idx", "graphc.data.cifar", "graphc.data.stream"],
             "Training": ["graphc.train.fit", "graphc.train.history", "graphc.flat"],
         },
     ),

@@ -187,15 +187,4 @@ ROWS = (
             ),
         ),
     ),
-<<<<<<< HEAD
-=======
-    Row(
-        "conv_transpose2d in groups",
-        lambda x, w: graphc.conv_transpose2d(x, w, 2, groups=2),
-        (f(1, 2, 3, 4), f(2, 3, 3, 4)),
-        transposed((2, 2), [(0, 0), (0, 0)], (0, 0), (1, 1), 2),
-        tolerance=64,
-        spoils=FINITE,
-    ),
->>>>>>> main
 )
