@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from graphc import linalg, nn, optim
+from graphc import data, linalg, nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
@@ -24,6 +24,7 @@ from graphc.errors import (
     AssignmentError,
     CallError,
     CompileError,
+    DataError,
     DTypeError,
     GraphcError,
     GraphcWarning,
@@ -93,7 +94,7 @@ from graphc.ops.conversion import astype, ceil, floor, result_type, round, trunc
 from graphc.ops.convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from graphc.ops.creation import full, full_like, ones, ones_like, zeros, zeros_like
 from graphc.ops.cumulative import cumulative_prod, cumulative_sum
-from graphc.ops.custom_vjp import clip_gradient, custom_vjp
+from graphc.ops.custom_vjp import clip_gradient, custom_vjp, watch_gradient
 from graphc.ops.distributions import categorical, exponential, gumbel, permutation, randint, truncated_normal
 from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.ops.einsum import einsum, kron, outer, tensordot, trace, vecdot
@@ -156,6 +157,7 @@ __all__ = [
     "CompileError",
     "DType",
     "DTypeError",
+    "DataError",
     "Executable",
     "FlatFunction",
     "Graph",
@@ -229,6 +231,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "custom_vjp",
+    "data",
     "default_dtype",
     "diagonal",
     "divide",
@@ -380,6 +383,7 @@ __all__ = [
     "vecdot",
     "vjp",
     "vmap",
+    "watch_gradient",
     "where",
     "while_loop",
     "with_update",

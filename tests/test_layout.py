@@ -28,6 +28,7 @@ ALLOWED = {
     "ops": SPINE | {"chain"},
     "derivatives": SPINE | {"chain", "ops"},
     "linalg": {"ops"},
+    "data": BASE,
     "nn": MODEL,
     "optim": MODEL,
     "passes": SPINE | {"chain", "ops"},

@@ -17,9 +17,9 @@ from graphc.graph.node import Node, builder, located, make, placeholder
 from graphc.graph.structure import leaves, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.arithmetic import clip
-from graphc.ops.gradient_control import clip_by_norm
+from graphc.ops.gradient_control import clip_by_norm, global_norm
 from graphc.ops.nested import Nested, capture, depend, enclose, item, trace_start, zeros
-from graphc.ops.operands import as_node, expand
+from graphc.ops.operands import as_node, cast, expand
 from graphc.records import record, replace
 
 Rule = Callable[[tuple[Node, ...], Any, Any], Any]
@@ -151,6 +151,27 @@ def clip_gradient(
         return clip(cotangent, low, high) if max_norm is None else clip_by_norm(cotangent, max_norm)
 
     return _ruled(as_node, rule, (x,), ClipGradient)
+
+
+@builder("watch_gradient")
+def watch_gradient(x: Any, probe: Any) -> Node:
+    """Return x; the derivative by `probe`, a floating scalar, is the norm of the gradient that comes back through x.
+
+    The value does not depend on the probe. In a scan that walks zeros (time,) as probes, `grad(loss, probes)` is the norm
+    of dL/dh_t for every t, from the same backward pass as the other gradients. Forward derivatives pass through x.
+    """
+    node, watched = as_node(x), as_node(probe)
+    if watched.shape or not watched.dtype.is_float:
+        raise ShapeError(f"watch_gradient: expected a floating scalar as the probe, got {watched.describe()}")
+
+    def rule(inputs: tuple[Node, ...], output: Node, cotangent: Node) -> tuple[Node, Node]:
+        return cotangent, cast(global_norm([cotangent]), watched.dtype)
+
+    return _ruled(_first, rule, (node, watched), ClipGradient)
+
+
+def _first(x: Node, probe: Node) -> Node:
+    return x
 
 
 @located("custom_vjp")

@@ -24,6 +24,7 @@ from graphc.graph.reference import run
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.nested import Nested, adopt, item, needed, used, zeros
 from graphc.ops.operands import expand
+from graphc.ops.slicing import Pad
 from graphc.records import record, replace
 
 Several = tuple["Node | None", ...]
@@ -112,7 +113,7 @@ class Scan(Nested):
 
     def vjp(self, node: Node, cotangent: Several) -> tuple[Node | None, ...]:
         part = self.parts(node)
-        finals, received = cotangent[: self.carries], cotangent[self.carries :]
+        finals, received = self._of_the_last(part, cotangent)
         arriving = [
             (r, placeholder(r.type), given)
             for r, given in zip(part.results, received, strict=True)
@@ -156,6 +157,27 @@ class Scan(Nested):
         found |= {self.carries + self.slices + k: next(taken) for k in to_shared}
         found |= {self.carries + k: next(taken) for k in to_slices}
         return tuple(found.get(k) for k in range(len(node.inputs)))
+
+    def _of_the_last(self, part: Parts, cotangent: Several) -> tuple[list[Node | None], list[Node | None]]:
+        """Return the cotangents of finals and results; one that a result has at its last step alone is its carry's final one.
+
+        What follows from `rows[-1]` is zero at all other times: a loop need not walk an array of that.
+        """
+        finals, received = list(cotangent[: self.carries]), list(cotangent[self.carries :])
+        for k, new in enumerate(part.new):
+            places = [place for place, result in enumerate(part.results) if result is new]
+            for place in places:
+                given = received[place]
+                if given is not None and isinstance(given.op, Pad) and given.op == self._padding(given):
+                    share = call("reshape", given.inputs[0], new.shape)
+                    before = finals[k]
+                    finals[k], received[place] = share if before is None else before + share, None
+        return finals, received
+
+    def _padding(self, given: Node) -> Pad:
+        rest = (0,) * (given.ndim - 1)
+        far, near = (self.length - 1, *rest), (0, *rest)
+        return Pad(near, far, near) if self.reverse else Pad(far, near, near)
 
     def jvp(self, node: Node, tangents: Several) -> Several:
         part = self.parts(node)

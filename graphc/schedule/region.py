@@ -21,6 +21,7 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.ops.joining import Concat
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
@@ -29,7 +30,7 @@ from graphc.schedule.inline import Inliner
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
-from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
+from graphc.schedule.units import MOST_STORES, Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
 @dataclass(eq=False)
@@ -91,10 +92,7 @@ class Region:
         fused = self._contractions(roots)
         for root in roots:
             if id(root) not in fused:
-                kernel = Map(
-                    root.rows, root.lane, (Store(root.buffer, root.offset, self._flat(root.expression)),), root.ordered
-                )
-                self.units.append(map_unit(kernel, [root.node], late=root.late))
+                self.units.append(map_unit(self._map(root), [root.node], late=root.late))
         for node in self.order:
             self._whole(node)
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
@@ -239,6 +237,26 @@ class Region:
             rows = tuple(a for a in rows if a != axes[position])
         index = tuple(DimExpr.of(a) for a in axes)
         return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
+
+    def _map(self, root: Root) -> Map:
+        """Return the kernel of a value that is no epilogue.
+
+        Parts of one size, joined along the lanes, are a store each: one store would choose among all parts in every lane.
+        """
+        node, op = root.node, root.node.op
+        kinds = {x.type for x in node.inputs}
+        is_joined = isinstance(op, Concat) and not root.late and root.lane is not None and op.axis == node.ndim - 1
+        if not is_joined or len(kinds) > 1 or len(node.inputs) > MOST_STORES:
+            value = self._flat(root.expression)
+            return Map(root.rows, root.lane, (Store(root.buffer, root.offset, value),), root.ordered)
+        axes = axes_of(node.inputs[0].shape)
+        index = [DimExpr.of(a) for a in axes]
+        width = axes[-1].extent
+        stores: list[Store] = []
+        for k, part in enumerate(node.inputs):
+            value = self._flat(self.inliner.element(part, tuple(index)))
+            stores.append(Store(root.buffer, flat_offset([*index[:-1], index[-1] + k * width], node.shape), value))
+        return Map(axes[:-1], axes[-1], tuple(stores))
 
     def _copy(self, node: Node, buffer: int, *, late: bool) -> Root:
         axes = axes_of(node.shape)

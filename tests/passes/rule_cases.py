@@ -75,6 +75,16 @@ def power(x: Any, exponent: float) -> Any:
     return make(Pow(), x, full(x, exponent))
 
 
+def walked(v, reverse):
+    """The states of a loop over the rows of m."""
+
+    def step(h, row):
+        h = h * 0.5 + row
+        return h, h
+
+    return graphc.scan(step, v.m[0], v.m, reverse=reverse)[1]
+
+
 def carried(v: Any, new: Build) -> Any:
     return graphc.scan(lambda h, r: (new(h), r), v.s, v.m)[0]
 
@@ -432,6 +442,15 @@ NESTING = {
     "carry_kept": Case(
         (lambda v: carried(v, lambda h: h),),
         (lambda v: carried(v, lambda h: h * 2.0), lambda v: branched(v, v.s > 0.0)),
+    ),
+    "last_result": Case(
+        (lambda v: walked(v, False)[-1:], lambda v: walked(v, True)[:1]),
+        (
+            lambda v: walked(v, False)[:1],
+            lambda v: walked(v, True)[-1:],
+            lambda v: walked(v, False)[-1:, 1:],
+            lambda v: (walked(v, False) * 2.0)[-1:],
+        ),
     ),
     "numbers_inside": Case(
         (lambda v: scaled(v, graphc.constant(2.0, "float64")),),

@@ -223,3 +223,29 @@ def test_loops_inside_loops_give_up_their_work_too():
     deepest = [node for sub in inner for node in itertools.chain(*(s.op.step.nodes() for s in scans(sub)))]
     assert deepest
     assert not contractions(deepest)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_only_the_last_state_is_kept_where_only_that_is_used(reverse):
+    w = graphc.parameter(RNG.normal(size=(3, 3)), "w")
+    x = graphc.input("x", (T, 2, 3), "float64")
+    zero = graphc.zeros((2, 3), "float64")
+
+    def step(h, v):
+        h = graphc.tanh(h @ w + v)
+        return h, h
+
+    last, rows = graphc.scan(step, zero, x, reverse=reverse)
+    end = rows[0 if reverse else -1]
+    loss, expected = (((value * value).sum() + last.sum()) for value in (end, last))
+    graph = run_passes(Graph((x,), (loss, graphc.grad(loss, w))))
+    (only,) = scans(run_passes(Graph((x,), (loss,))))
+    assert len(only.op.step.outputs) == 1
+    forward, backward = scans(graph)
+    assert len(forward.op.step.outputs) == 3  # the state, its history, and the activation that the gradient needs
+    assert backward.op.slices == 1
+    feeds = {x: RNG.normal(size=(T, 2, 3))}
+    found = graphc.evaluate(list(graph.outputs), feeds)
+    wanted = graphc.evaluate([expected, graphc.grad(expected, w)], feeds)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)

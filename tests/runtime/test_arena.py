@@ -1,6 +1,8 @@
 """The arena beside its lower bound: the most bytes that are alive at any one step."""
 
 import random
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
@@ -108,3 +110,28 @@ def test_threads_meet_no_more_often_than_the_steps_depend_on_each_other(row):
     commits = {call.time for call in layout.nodes if call.commits}
     assert len(separations - commits) == fewest_barriers(layout)
     assert len(separations) < len(layout.nodes)
+
+
+GROWTH = """
+import resource
+import numpy as np
+import graphc
+x = graphc.input("x", ("n", 8))
+a, b = (graphc.constant(np.ones(shape, "float32")) for shape in [(8, 512), (512, 4)])
+run = graphc.compile([x], graphc.tanh(x @ a) @ b, threads=1)
+run(np.ones((16, 8), "float32"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+data = np.ones((100_000, 8), "float32")
+run(data)
+grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(grown - data.nbytes, run.peak_bytes(n=100_000))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux")
+def test_the_memory_of_a_call_is_known_before_it_runs():
+    for _ in range(2):  # the second does not compile: what that needs for a while would hide what a call needs
+        done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, timeout=120)
+    grown, known = map(int, done.stdout.split())
+    assert known > 200e6
+    assert abs(grown - known) <= 0.05 * known

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
-from graphc.graph.node import Node, make
+from graphc.graph.node import Node, call, make
 from graphc.graph.op import Op
 from graphc.ops.control import Cond
 from graphc.ops.gradient_control import StopGradient
-from graphc.ops.nested import Item, enclose
+from graphc.ops.nested import Item, enclose, item
 from graphc.ops.scan import Scan
+from graphc.ops.slicing import Slice
 from graphc.passes.algebra.matching import Rule, filled, uniform
 from graphc.passes.rewriting import with_subgraphs
 
@@ -42,6 +43,25 @@ def carry_kept(node: Node) -> Node | None:
     return several.inputs[op.index] if several.op.step.outputs[op.index] is carry else None
 
 
+def last_result(node: Node) -> Node | None:
+    """The last of the results of a scan is the final value of the carry, where they are one: exact."""
+    (source,), op = node.inputs, node.op
+    assert isinstance(op, Slice)
+    several = source.inputs[0] if isinstance(source.op, Item) else source
+    if not isinstance(several.op, Scan) or not isinstance(source.op, Item) or source.op.index < several.op.carries:
+        return None
+    scan = several.op
+    rest = (0,) * (node.ndim - 1)
+    if op.start != (0 if scan.reverse else scan.length - 1, *rest) or op.size != (1, *source.shape[1:]):
+        return None
+    if any(step != 1 for step in op.step[1:]):
+        return None
+    for k, new in enumerate(scan.step.outputs[: scan.carries]):
+        if new is scan.step.outputs[source.op.index]:
+            return call("reshape", item(several, k), node.shape)
+    return None
+
+
 def numbers_inside(node: Node) -> Node | None:
     """An operand of a scan's step or of a cond's branches that is one number is that number inside."""
     op = node.op
@@ -70,6 +90,7 @@ def numbers_inside(node: Node) -> Node | None:
 RULES: dict[type[Op], tuple[Rule, ...]] = {
     StopGradient: (stop_gradient_passed,),
     Item: (branch_known, carry_kept),
+    Slice: (last_result,),
     Scan: (numbers_inside,),
     Cond: (numbers_inside,),
 }

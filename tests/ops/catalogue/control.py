@@ -301,6 +301,16 @@ ROWS = (
         ),
     ),
     Row(
+        "watch_gradient",
+        lambda x: graphc.watch_gradient(x, graphc.constant(0.0, x.dtype)),
+        (f(3),),
+        lambda x: x,
+        raises=(
+            *misread("watch_gradient", lambda x: graphc.watch_gradient(x, node())),
+            (lambda: graphc.watch_gradient(node(3), node(3)), graphc.ShapeError, "a floating scalar as the probe"),
+        ),
+    ),
+    Row(
         "fori_loop",
         lambda x: graphc.fori_loop(1, 4, lambda i, c: graphc.tanh(c) * i + x, x),
         (f(3),),
