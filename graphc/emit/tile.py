@@ -125,7 +125,9 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
     loops = [axis for axis in kernel.reduced if axis not in at and axis != kernel.rounds]
-    turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
+    # Only the tile that does most of the work: every line costs a millisecond of compile time.
+    is_plain = (rows, vectors) != kernel.shape or loops[-1:] in ([], [unrolled])
+    turn = 1 if is_plain else min(4, max(1, PRODUCTS // (rows * vectors * count)))
     inner = block
     chain: list[tuple[Block, str]] = []
     for axis in loops if turn == 1 else loops[:-1]:
