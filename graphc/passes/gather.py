@@ -71,7 +71,7 @@ class _Sum:
     apart: int
     phases: tuple[_Phase | None, ...]
 
-    def margins(self, extent: Dim) -> tuple[Dim, Dim]:
+    def margins(self, extent: Dim) -> tuple[int, Dim]:
         """Return by how much the positions that are read go beyond both ends of the operand's dimension."""
         low: int = 0
         high: Dim = 0
@@ -101,7 +101,8 @@ def _gathered(op: Contract, inputs: Sequence[Node], start: Sequence[Dim], size: 
         return None
     operands = list(inputs)
     lows: list[int] = []
-    befores, afters = ([[0 for _ in operand.shape] for operand in inputs] for _ in range(2))
+    befores: list[list[Dim]] = [[0 for _ in operand.shape] for operand in inputs]
+    afters: list[list[Dim]] = [[0 for _ in operand.shape] for operand in inputs]
     for one in sums:
         operand = operands[one.operand]
         low, high = one.margins(operand.shape[one.dim])
