@@ -113,22 +113,34 @@ def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
     inner = block.inner(*rows)
     row = rows[0].name if len(rows) == 1 else writer.fresh("row")
     if len(rows) > 1:
-        _decode(writer, inner, row, rows)
+        _locate(writer, block, start, stop, rows)
     for kernel in maps:
         _write_row(kernel, writer, inner)
+    if len(rows) > 1:
+        _advance(writer, inner, rows)
     block.close(inner, f"for {row} in range({start}, {stop}):")
 
 
-def _decode(writer: Writer, block: Block, flat: str, axes: Sequence[Axis]) -> None:
-    """Write the values of axes from their flat index."""
+def _locate(writer: Writer, block: Block, start: str, stop: str, axes: Sequence[Axis]) -> None:
+    """Write the values of axes at the first row; from there on they count, for divisions would cost as much as a row."""
+    for axis in axes:
+        block.add(f"{axis.name} = 0")
+    side, flat = block.inner(), start
     for axis in reversed(axes[1:]):
-        extent = factor(writer.dim(axis.extent, block))
-        rest = writer.fresh("rest")
-        block.add(f"{rest} = {flat} // {extent}")
-        block.add(f"{axis.name} = {flat} - {rest} * {extent}")
-        flat = rest
-    if axes:
-        block.add(f"{axes[0].name} = {flat}")
+        extent = factor(writer.dim(axis.extent, side))
+        side.add(f"{axis.name} = {flat} % {extent}")
+        flat = f"{flat} // {extent}"
+    side.add(f"{axes[0].name} = {flat}")
+    block.close(side, f"if {start} < {stop}:")
+
+
+def _advance(writer: Writer, block: Block, axes: Sequence[Axis]) -> None:
+    """Write the step from one row to the next."""
+    for depth, axis in enumerate(reversed(axes)):
+        block.add("    " * depth + f"{axis.name} += 1")
+        if depth < len(axes) - 1:
+            block.add("    " * depth + f"if {axis.name} == {writer.dim(axis.extent, block)}:")
+            block.add("    " * (depth + 1) + f"{axis.name} = 0")
 
 
 def _write_row(kernel: Map, writer: Writer, block: Block) -> None:

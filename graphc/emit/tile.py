@@ -23,7 +23,8 @@ PRODUCTS = 48
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
-    The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by.
+    The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by; with
+    bands, inside of one over a few blocks of rows.
     """
     rows, lane = kernel.shape[0], kernel.lane
     width = kernel.shape[1] * writer.lanes
@@ -40,6 +41,14 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         block.add(f"pieces = {total}")
         total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
     span = writer.split(total, block)
+    whole_sum, rounds = block, kernel.rounds
+    if rounds is not None:
+        block = whole_sum.inner(rounds)
+    outside, band = block, kernel.band
+    if band:
+        block = outside.inner()
+        first, last = span
+        span = ("band", f"min(band + {band}, {last})")
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
         share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
@@ -52,6 +61,10 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
         _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+    if band:
+        outside.close(block, f"for band in range({first}, {last}, {band}):")
+    if rounds is not None:
+        whole_sum.close(outside, f"for {rounds.name} in range(max({writer.dim(rounds.extent, whole_sum)}, 1)):")
 
 
 def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Block:
@@ -108,18 +121,18 @@ def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str
 
 def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
     """Write a register tile of so many rows and vectors."""
-    kind = kernel.left.dtype.short
-    for t in range(rows):
-        for v in range(vectors):
-            block.add(f"c{t}_{v} = {kind}x{writer.lanes}(0.0)")
+    _write_starts(kernel, writer, block, rows, vectors)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
-    loops = [axis for axis in kernel.reduced if axis not in at]
+    loops = [axis for axis in kernel.reduced if axis not in at and axis != kernel.rounds]
     turn = 1 if loops[-1:] in ([], [unrolled]) else max(1, PRODUCTS // (rows * vectors * count))
     inner = block
     chain: list[tuple[Block, str]] = []
     for axis in loops if turn == 1 else loops[:-1]:
         extent = writer.dim(axis.extent, inner)
+        if kernel.rounds is not None and axis == loops[0]:
+            # The first round is made of an empty sum, too.
+            extent = f"{extent} * min({writer.dim(kernel.rounds.extent, inner)}, 1)"
         chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
         inner = inner.inner(axis)
     if turn == 1:
@@ -131,6 +144,26 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
         inner = outer
     for v in range(vectors):
         _write_epilogue(kernel, writer, block, rows, v)
+
+
+def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write the accumulators' first values: zeros or, after the first round, what the last one stored."""
+    kind, lanes = kernel.left.dtype.short, writer.lanes
+    if kernel.rounds is None:
+        for t in range(rows):
+            for v in range(vectors):
+                block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+        return
+    (store,) = kernel.stores
+    mask = writer.fresh("mask")
+    block.add(f"{mask} = bx{lanes}({kernel.rounds.name} > 0){f' & {block.mask}' if block.mask else ''}")
+    stride = dims.linear(store.offset, kernel.row)[0]
+    assert stride is not None
+    size = kernel.left.dtype.itemsize
+    for t in range(rows):
+        for v in range(vectors):
+            place = writer.address(store.buffer, store.offset + stride * t + v * lanes, size, block)
+            block.add(f"c{t}_{v} = load_{kind}x{lanes}({place}, {mask})")
 
 
 def _write_turns(

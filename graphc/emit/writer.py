@@ -26,7 +26,7 @@ INFIX = {
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
     *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment"),
-    *("blocks", "piece", "pieces", "position", "panel"),
+    *("blocks", "piece", "pieces", "position", "panel", "band"),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}

@@ -22,6 +22,8 @@ from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
+# Steps that a round of a sum must have, rounds from which on they pay, and elements of a result that stays in the cache.
+LONG, MANY, SMALL = 256, 8, 1 << 18
 LENGTH = "_length"
 # What a symbol counts as where sizes are weighed.
 USUAL = 64
@@ -89,6 +91,34 @@ class Tile:
     unrolled: tuple[Axis, int] | None = None
     panel: Axis | None = None
     strip: Axis | None = None
+
+    @property
+    def band(self) -> int:
+        """How many blocks of rows all lanes pass before the next ones; 0 if each block of lanes passes all rows.
+
+        Where both operands vary along the lanes, none stays in the cache, and lanes that lie side by side are read
+        together.
+        """
+        return int(self.lane in dims.axes(self.left.index[0]) and not self.by_lanes)
+
+    @property
+    def rounds(self) -> Axis | None:
+        """The summed axis that stands outside of all other loops: each round adds to what the last one has stored.
+
+        What a round reads of both operands, one image and its cotangent say, then stays in the cache while all tiles of
+        the result use it. It must be much more than the result, which each round reads and writes.
+        """
+        first, *others = self.reduced
+        steps = dims.product(a.extent for a in others)
+        if not others or not isinstance(steps, int) or steps < LONG or len(self.stores) != 1:
+            return None
+        if _usual_size([first]) < MANY or _usual_size([*self.outer, self.row, self.lane]) > SMALL:
+            return None
+        is_plain = isinstance(self.stores[0].value, Load) and self.stores[0].value.source == ACCUMULATOR
+        is_read = all(first in dims.axes(x.index[0]) for x in (self.left, self.right))
+        if not is_plain or not is_read or (self.unrolled is not None and self.unrolled[0] in (first, others[0])):
+            return None
+        return first
 
     @property
     def by_lanes(self) -> bool:

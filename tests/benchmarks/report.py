@@ -26,14 +26,17 @@ class Result:
     times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     peaks: list[float] = field(default_factory=list)
     bandwidths: list[float] = field(default_factory=list)
-    starts: dict[str, tuple[float, float, float, float, float]] = field(default_factory=dict)
+    starts: dict[str, list[float]] = field(default_factory=dict)
     growth: dict[str, int] = field(default_factory=dict)
     known: int = 0
     footprint: int = 0
 
     def note_start(self, peer, cold, memory, warm):
         """Keep what the workers told when they were ready."""
-        self.starts[peer] = (warm.ready["import"], cold.ready["first"], cold.start, warm.ready["first"], warm.start)
+        self.starts[peer] = [
+            warm.ready["import"],
+            *(figure for one in (cold, warm) for figure in (one.ready["first"], one.start, one.ready["work"])),
+        ]
         self.growth[peer] = memory.ready["growth"]
         self.known = warm.ready.get("known", self.known)
         self.footprint = warm.ready.get("footprint", self.footprint)
@@ -96,15 +99,8 @@ def print_tables(results, options):
         used = [key for key in COLUMNS if any(key in one.times for one in results)]
         heads = ["row", *(COLUMNS[key] for key in used), "best peer / graphc", "of FMA peak", "of bandwidth"]
         _table(heads, [_times(one, used) for one in results])
-    heads = [
-        "row",
-        "who",
-        "import, s",
-        "first step, cold",
-        "`python` to result, cold",
-        "first step, cached",
-        "to result, cached",
-    ]
+    columns = ("first step", "`python` to result", "processor time")
+    heads = ["row", "who", "import, s", *(f"{column}, {state}" for state in ("cold", "cached") for column in columns)]
     rows = [
         [f"`{one.row}`", peer, *(f"{seconds:.2f}" for seconds in seconds)]
         for one in results

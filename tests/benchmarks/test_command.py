@@ -40,7 +40,9 @@ def test_ratios_are_of_the_fastest_ways(capsys):
         ("torch", "eager"): [4e-3, 5e-3, 9e-3],
         ("jax", "scan"): [3e-3, 7e-3, 8e-3],
     }
-    worker = types.SimpleNamespace(ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6}, start=4.0)
+    worker = types.SimpleNamespace(
+        ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6, "work": 5.0}, start=4.0
+    )
     result.note_start("graphc", worker, worker, worker)
     result.footprint = 10**6
     print_row(result)

@@ -45,6 +45,7 @@ def main():
     now = time.perf_counter()
     about = steps.about() if hasattr(steps, "about") else {}
     answer = {"import": imported - start, "first": now - begun, "at": now, "modes": steps.MODES, **about}
+    answer["work"] = sum(os.times()[:4])  # with that of compilers that were started
     print(json.dumps(answer), file=answers)
     for line in sys.stdin:
         print(json.dumps(_answered(steps, json.loads(line), clock_for(threads))), file=answers)
