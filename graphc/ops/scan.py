@@ -176,8 +176,8 @@ class Scan(Nested):
 
     def _padding(self, given: Node) -> Pad:
         rest = (0,) * (given.ndim - 1)
-        many, none = (self.length - 1, *rest), (0, *rest)
-        return Pad(none, many, none) if self.reverse else Pad(many, none, none)
+        far, near = (self.length - 1, *rest), (0, *rest)
+        return Pad(near, far, near) if self.reverse else Pad(far, near, near)
 
     def jvp(self, node: Node, tangents: Several) -> Several:
         part = self.parts(node)
