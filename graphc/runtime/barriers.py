@@ -49,9 +49,12 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
         fresh = opened(point)
         if point.commits or point.time in barriers:
             state = set()
-        elif any(_conflict(layout, a, b, with_offsets) for b in fresh for a in state):
-            barriers.add(point.time)
-            state = set()
+        else:
+            # Steps of one thread follow one another anyway: long plans have many of them.
+            near = state if point.split else [a for a in state if a.split]
+            if any(_conflict(layout, a, b, with_offsets) for b in fresh for a in near):
+                barriers.add(point.time)
+                state = set()
         return state | set(fresh)
 
     def visit(nodes: Sequence[Node], state: set[_Open]) -> set[_Open]:

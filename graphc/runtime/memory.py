@@ -25,6 +25,10 @@ from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat
 ALIGNMENT = 64
 # How often an order of placing is mended before the next one is tried.
 _ROUNDS = 12
+# Rounds without a better one after which an order is given up.
+_IDLE = 4
+# Pairs of storages that are compared, from which on no other order is tried: binding is not to take longer than compiling.
+_EFFORT = 2_000_000
 # Below this many scalar operations a kernel runs on one thread: handing it out costs more than it saves.
 SPLIT_WORK = 250_000
 
@@ -230,12 +234,18 @@ def assign(layout: Layout, life: Mapping[int, tuple[int, int]]) -> None:
         sorted(storages, key=lambda s: (extents[s] * (life[s][0] - life[s][1] - 1), life[s])),
     ]
     layout.arena, layout.offsets = sum(extents.values()) + 1, {}
+    effort = 0
     for order in orders:
+        least, idle = layout.arena + 1, 0
         for _ in range(_ROUNDS):
+            if effort > _EFFORT:
+                break
+            effort += len(order) ** 2
             arena, offsets = _best_fit(order, extents, life)
+            least, idle = (arena, 0) if arena < least else (least, idle + 1)
             if arena < layout.arena:
                 layout.arena, layout.offsets = arena, offsets
-            if layout.arena * 100 <= bound * 101:
+            if layout.arena * 100 <= bound * 101 or idle == _IDLE:
                 break
             top = {s for s in order if offsets[s] + extents[s] == arena}
             order = [*(s for s in order if s in top), *(s for s in order if s not in top)]

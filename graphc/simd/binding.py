@@ -86,12 +86,17 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
     class FunctionType(types.Callable, types.Opaque):
         def __init__(self, function: Function | Native):
             self.function = function
+            self.signatures: dict[tuple[Any, ...], Any] = {}
             super().__init__(f"simd.{function.name}#{id(function)}")
 
         def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
             if kws:
                 raise TypingError(f"{self.function.name} takes no keywords")
             plain = [types.unliteral(one) for one in args]
+            # Numba asks several times for each call.
+            known = self.signatures.get(tuple(plain))
+            if known is not None:
+                return known
             if isinstance(self.function, Native):
                 return lanes_signature(self.function, plain) or self.function.compiled(tuple(plain)).signature
             unknown = [str(one) for one in plain if one not in to_simd]
@@ -102,8 +107,10 @@ def _numba_types() -> tuple[dict[SimdType, Any], dict[Any, SimdType], Callable[[
             except TypeError as error:
                 raise TypingError(str(error)) from None
             if isinstance(result, ArrayType):
-                return typing.signature(types.Array(scalars[result.kind], result.rank, "C"), *plain)
-            return typing.signature(types.void if result is None else to_numba[result], *plain)
+                made = types.Array(scalars[result.kind], result.rank, "C")
+            else:
+                made = types.void if result is None else to_numba[result]
+            return self.signatures.setdefault(tuple(plain), typing.signature(made, *plain))
 
         def get_call_signatures(self) -> Any:
             return (), True
