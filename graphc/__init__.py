@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from graphc import linalg, nn, optim
+from graphc import data, linalg, nn, optim
 from graphc.compiler import Executable, compile
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, substitute, vjp, vmap
 from graphc.dims import symbol
@@ -24,6 +24,7 @@ from graphc.errors import (
     AssignmentError,
     CallError,
     CompileError,
+    DataError,
     DTypeError,
     GraphcError,
     GraphcWarning,
@@ -156,6 +157,7 @@ __all__ = [
     "CompileError",
     "DType",
     "DTypeError",
+    "DataError",
     "Executable",
     "FlatFunction",
     "Graph",
@@ -229,6 +231,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "custom_vjp",
+    "data",
     "default_dtype",
     "diagonal",
     "divide",

@@ -61,5 +61,9 @@ class VerificationError(GraphcError, AssertionError):
     """A pass or the scheduler left an invalid representation: a bug in graphc."""
 
 
+class DataError(GraphcError, ValueError):
+    """A file of data is not what its format says."""
+
+
 class GraphcWarning(UserWarning):
     """Something a user may want to change, though the result is right."""

@@ -1,5 +1,7 @@
-"""Data sets, and series cut for recurrent networks, as arrays."""
+"""Data sets from files, and series cut for recurrent networks, as arrays."""
 
+from graphc.data.cifar import load_cifar
+from graphc.data.idx import load_idx
 from graphc.data.stream import stream
 
-__all__ = ["stream"]
+__all__ = ["load_cifar", "load_idx", "stream"]

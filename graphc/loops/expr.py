@@ -15,9 +15,10 @@ compare. Index expressions are `dims`; an index that was read from data stands i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
@@ -120,7 +121,38 @@ class Loaded(Atom):
         return DimExpr.of(self)
 
     def __str__(self) -> str:
-        return f"loaded{id(self.expr)}"
+        # Terms of an index stand in the order of these texts: of an address it would be another in each process, and so
+        # would the source of kernels, by which objects are found in the cache.
+        found = _digests.get(self.expr)
+        if found is None:
+            found = _digests[self.expr] = _digest(self.expr)
+        return f"loaded{found}"
+
+
+_digests: WeakKeyDictionary[Expr, str] = WeakKeyDictionary()
+
+
+def _digest(root: Expr) -> str:
+    """Return a text that equal expressions have in every process, and others have not."""
+    known: dict[Expr, str] = {}
+
+    def text(value: Any) -> str:
+        match value:
+            case Expr():
+                return known[value]
+            case tuple():
+                return f"({','.join(text(item) for item in value)})"  # pyright: ignore[reportUnknownVariableType]
+            case Axis(name, extent):
+                return f"{name}<{extent}"
+            case _:
+                # The source of a load may be a node, whose own text says where it was made: its number tells more.
+                return str(getattr(value, "serial", value))
+
+    for expr in walk(root):
+        values = [getattr(expr, one.name) for one in fields(expr) if one.init]
+        content = f"{type(expr).__name__}{text(tuple(values))}"
+        known[expr] = blake2b(content.encode(), digest_size=16).hexdigest()
+    return known[root]
 
 
 def const(value: bool | int | float, dtype: DType) -> Expr:

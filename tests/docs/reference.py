@@ -5,7 +5,7 @@ import inspect
 import re
 
 import graphc
-from graphc import linalg, nn, optim
+from graphc import data, linalg, nn, optim
 from graphc.nn import init
 
 # Each page: its title, and its sections, each with the modules whose public names it shows.
@@ -17,6 +17,7 @@ PAGES = {
             "Types and sizes": ["graphc.graph.types", "graphc.dims", "graphc.dtypes"],
             "Graphs": ["graphc.graph.graph", "graphc.graph.reference", "graphc.inspect.dump"],
             "Compiling": ["graphc.compiler"],
+            "Data sets and series (`graphc.data`)": ["graphc.data.idx", "graphc.data.cifar", "graphc.data.stream"],
             "Training": ["graphc.train.fit", "graphc.train.history", "graphc.flat"],
         },
     ),
@@ -119,7 +120,7 @@ INTERNAL |= {"graphc.ops.windows", "graphc.ops.callback", "graphc.graph.graph", 
 def public():
     """Return {qualified name: object} of every public function and class but the errors, each under its first name."""
     found = {}
-    spaces = {"graphc": graphc, "graphc.linalg": linalg, "nn": nn, "nn.init": init, "optim": optim}
+    spaces = {"graphc": graphc, "graphc.linalg": linalg, "graphc.data": data, "nn": nn, "nn.init": init, "optim": optim}
     for space, module in spaces.items():
         own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         for name in getattr(module, "__all__", own):

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 # What follows the name on the command line, then limits of figures in the output: pattern, at least, at most.
 EXAMPLES = {
     "digits_mlp.py": ("--epochs 5", [(r"accuracy: (\S+)%", 93, 100)]),
+    "lenet.py": ("--epochs 4", [(r"accuracy: (\S+)%", 80, 100)]),
+    "resnet.py": ("--epochs 2", [(r"augmentation +(\S+)%", 94, 100), (r"without.*, (\S+)% of them", 50, 90)]),
+    "autoencoder.py": ("--epochs 8", [(r"autoencoder +(\S+)", 0.01, 0.025), (r"components +(\S+)", 0.025, 0.026)]),
     "regression.py": ("", [(r"R\^2 = (\S+),", 0.5177, 0.5178), (r"sin\(3x\) = (\S+),", 0, 0.03)]),
     "gradient_check.py": ("", [(r"1e-02 +(\S+)", 1e-7, 1e-3), (r"1e-05 +(\S+)", 0, 1e-9), (r"to (\S+)", 0, 1e-12)]),
     "rumelhart1986.py": ("--sweeps 5000", [(r"XOR 2-1-1 direct +(\d+)", 18, 20), (r"8-3-8 +(\d+)", 18, 20)]),

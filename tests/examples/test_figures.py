@@ -88,3 +88,29 @@ def test_the_distance_of_distributions_is_that_of_a_shift():
     points = np.random.default_rng(0).normal(size=(500, 2))
     assert gan.distance(points, points + np.array([3.0, 0.0])) == pytest.approx(6 / np.pi, rel=1e-3)
     assert gan.distance(points, points[::-1]) == 0
+
+
+def test_the_picture_is_a_png_of_the_digits(tmp_path):
+    import struct
+    import zlib
+
+    import autoencoder
+
+    image = np.linspace(-0.5, 1.5, 12).reshape(3, 4)
+    autoencoder.write_png(str(tmp_path / "picture.png"), image, zoom=2)
+    content = (tmp_path / "picture.png").read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", content[at + 8 + length : at + 12 + length]) == (zlib.crc32(kind + body),)
+        chunks[kind] = body
+        at += 12 + length
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (8, 6, 8, 0, 0, 0, 0)
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(6, 9)
+    assert not lines[:, 0].any()
+    grey = (255 * np.clip(image, 0, 1)).astype(np.uint8)
+    np.testing.assert_array_equal(lines[::2, 1::2], grey)
+    np.testing.assert_array_equal(lines[1::2, 2::2], grey)

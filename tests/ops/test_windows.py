@@ -82,3 +82,11 @@ def test_channels_of_the_same_windows_are_a_convolution():
     direct = graphc.conv2d(image, kernel, 2, 1)
     product = (windows @ kernel.reshape(-1, 4)).reshape(direct.shape)
     np.testing.assert_allclose(product.eval(), direct.eval(), rtol=1e-12, atol=1e-12)
+
+
+def test_other_sizes_and_divisors():
+    sequence, image = np.arange(8.0).reshape(1, 4, 2), np.random.default_rng(4).normal(size=(1, 3, 2, 1))
+    longer = graphc.interpolate(sequence, scale_factor=1.5)
+    np.testing.assert_array_equal(longer.eval(), sequence[:, [0, 0, 1, 2, 2, 3]])
+    thirds = pooled(lambda elements, _: elements.sum(0) / 3, (2, 2), (1, 1), [(1, 1), (1, 1)])
+    np.testing.assert_allclose(graphc.avg_pool2d(image, 2, 1, 1, divisor_override=3).eval(), thirds(image), rtol=1e-12)

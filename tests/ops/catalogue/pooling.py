@@ -197,12 +197,6 @@ ROWS = (
         ),
     ),
     Row(
-        "avg_pool2d divisor",
-        lambda x: graphc.avg_pool2d(x, 2, 1, 1, divisor_override=3),
-        (f(1, 3, 2, 1),),
-        pooled(lambda e, _: e.sum(0) / 3, (2, 2), (1, 1), [(1, 1), (1, 1)]),
-    ),
-    Row(
         "adaptive_avg_pool1d",
         lambda x: graphc.adaptive_avg_pool1d(x, 1),
         (f(2, 5, 3),),
@@ -283,12 +277,6 @@ ROWS = (
             ),
             (lambda: graphc.interpolate(node(1, 2, 2), 4, align_corners=True), graphc.ShapeError, "between neighbours"),
         ),
-    ),
-    Row(
-        "interpolate by a fraction",
-        lambda x: graphc.interpolate(x, scale_factor=1.5),
-        (f(1, 4, 2),),
-        lambda x: x[:, [0, 0, 1, 2, 2, 3]],
     ),
     Row(
         "interpolate linear",
