@@ -176,8 +176,8 @@ class Scan(Nested):
 
     def _padding(self, given: Node) -> Pad:
         rest = (0,) * (given.ndim - 1)
-        sides = (self.length - 1, *rest), (0, *rest)
-        return Pad(*(sides[::-1] if self.reverse else sides), (0, *rest))
+        far, near = (self.length - 1, *rest), (0, *rest)
+        return Pad(near, far, near) if self.reverse else Pad(far, near, near)
 
     def jvp(self, node: Node, tangents: Several) -> Several:
         part = self.parts(node)

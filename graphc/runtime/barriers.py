@@ -8,13 +8,17 @@ temporary that is read after something else has been written over it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from graphc.errors import VerificationError
 from graphc.runtime.memory import Access, Call, Fork, Layout, Loop, Node, points
 from graphc.schedule.plan import Leave
+
+# Up to so many pairs of accesses are compared one by one.
+_FEW = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,24 @@ class _Open:
     low: int
     high: int
     crossed: frozenset[int]
+
+
+@dataclass(slots=True)
+class _State:
+    """The accesses with no barrier after them: those of steps that threads share, and those that thread 0 makes alone."""
+
+    split: set[_Open] = field(default_factory=set[_Open])
+    alone: set[_Open] = field(default_factory=set[_Open])
+
+    def copy(self) -> _State:
+        return _State(set(self.split), set(self.alone))
+
+    def __or__(self, other: _State) -> _State:
+        return _State(self.split | other.split, self.alone | other.alone)
+
+    def crossing(self, loop: Loop) -> _State:
+        """Return them as another iteration of a loop sees them."""
+        return _State({_crossing(a, loop) for a in self.split}, {_crossing(a, loop) for a in self.alone})
 
 
 def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
@@ -45,19 +67,20 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
             result.append(_Open(access, point.split, low, high, frozenset()))
         return result
 
-    def meet(point: Call | Fork, state: set[_Open]) -> set[_Open]:
+    def meet(point: Call | Fork, state: _State) -> _State:
         fresh = opened(point)
         if point.commits or point.time in barriers:
-            state = set()
+            state = _State()
         else:
-            # Steps of one thread follow one another anyway: long plans have many of them.
-            near = state if point.split else [a for a in state if a.split]
-            if any(_conflict(layout, a, b, with_offsets) for b in fresh for a in near):
+            # Two steps that thread 0 makes alone come one after the other anyway.
+            others = (state.split, state.alone) if point.split else (state.split,)
+            if any(_any_conflict(layout, fresh, some, with_offsets) for some in others):
                 barriers.add(point.time)
-                state = set()
-        return state | set(fresh)
+                state = _State()
+        (state.split if point.split else state.alone).update(fresh)
+        return state
 
-    def visit(nodes: Sequence[Node], state: set[_Open]) -> set[_Open]:
+    def visit(nodes: Sequence[Node], state: _State) -> _State:
         for node in nodes:
             match node:
                 case Call():
@@ -66,29 +89,32 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
                     state = loop(node, state)
                 case Fork():
                     state = meet(node, state)
-                    state = visit(node.then, state) | visit(node.otherwise, state)
+                    state = visit(node.then, state.copy()) | visit(node.otherwise, state)
         return state
 
-    def loop(node: Loop, state: set[_Open]) -> set[_Open]:
+    def loop(node: Loop, state: _State) -> _State:
         if not node.count:
             return state
         if paused and node.number == 0:
-            return visit(node.body, set())
+            return visit(node.body, _State())
         entry = state
         while True:
             before = len(barriers)
-            leave = visit(node.body, entry)
-            again = entry | {_crossing(a, node) for a in leave} if node.count > 1 else entry
+            leave = visit(node.body, entry.copy())
+            again = entry | leave.crossing(node) if node.count > 1 else entry
             if again == entry and len(barriers) == before:
                 return leave | left(node, entry)
             entry = again
 
-    def left(node: Loop, entry: set[_Open]) -> set[_Open]:
+    def left(node: Loop, entry: _State) -> _State:
         """Return what may be open where the loop is left before its end."""
-        ends = [n for n, inner in enumerate(node.body) if isinstance(inner, Fork) and isinstance(inner.step, Leave)]
-        return set[_Open]().union(*(visit(node.body[: n + 1], entry) for n in ends))
+        state = _State()
+        for n, inner in enumerate(node.body):
+            if isinstance(inner, Fork) and isinstance(inner.step, Leave):
+                state |= visit(node.body[: n + 1], entry.copy())
+        return state
 
-    visit(layout.nodes, set())
+    visit(layout.nodes, _State())
     return barriers
 
 
@@ -200,6 +226,34 @@ def _overlap(a: tuple[int, int, int, bool], b: tuple[int, int, int, bool]) -> bo
 def _range(layout: Layout, storage: int) -> tuple[int, int]:
     low = layout.offsets.get(storage, 0)
     return low, low + layout.extents[storage]
+
+
+def _any_conflict(layout: Layout, fresh: Sequence[_Open], others: set[_Open], with_offsets: bool) -> bool:
+    """Whether a new access conflicts with an open one; for many of both the places of the open ones are sorted first."""
+    if len(fresh) * len(others) <= _FEW:
+        return any(_conflict(layout, a, b, with_offsets) for b in fresh for a in others)
+    walked: list[_Open] = []
+    spaces: dict[tuple[int, bool], list[tuple[int, int]]] = {}
+    for a in others:
+        if a.access.chain:
+            walked.append(a)
+        else:
+            spaces.setdefault((_space(layout, a, with_offsets), a.access.write), []).append((a.low, a.high))
+    starts = {key: [low for low, _ in sorted(spans)] for key, spans in spaces.items()}
+    ends = {key: list(accumulate((high for _, high in sorted(spans)), max)) for key, spans in spaces.items()}
+    for b in fresh:
+        for writes in (True, False) if b.access.write else (True,):
+            key = _space(layout, b, with_offsets), writes
+            before = bisect_left(starts.get(key, ()), b.high)
+            if before and ends[key][before - 1] > b.low:
+                return True
+        if any(_conflict(layout, a, b, with_offsets) for a in walked):
+            return True
+    return False
+
+
+def _space(layout: Layout, a: _Open, with_offsets: bool) -> int:
+    return -1 if with_offsets and a.access.storage in layout.offsets else a.access.storage
 
 
 def _conflict(layout: Layout, a: _Open, b: _Open, with_offsets: bool) -> bool:

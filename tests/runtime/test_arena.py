@@ -130,7 +130,8 @@ print(grown - data.nbytes, run.peak_bytes(n=100_000))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux")
 def test_the_memory_of_a_call_is_known_before_it_runs():
-    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, timeout=120)
+    for _ in range(2):  # the second does not compile: what that needs for a while would hide what a call needs
+        done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, timeout=120)
     grown, known = map(int, done.stdout.split())
     assert known > 200e6
     assert abs(grown - known) <= 0.05 * known

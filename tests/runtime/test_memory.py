@@ -168,3 +168,13 @@ def test_one_barrier_serves_the_way_back_of_a_loop():
     # Different positions are different bytes: threads need not meet.
     plan = m.plan(m.repeat(dims.symbol("t"), [m.call("rotate", "xt", "yt")], ["xt", "yt"]))
     assert assign_memory(plan, {"n": 8, "t": 5}, 2)[1] == set()
+
+
+def test_barriers_are_the_same_however_conflicts_are_looked_for(monkeypatch):
+    for seed in range(60):
+        plan = random_plan(seed)
+        found = []
+        for few in (10**9, 0):  # pair by pair; sorted by place
+            monkeypatch.setattr(barriers, "_FEW", few)
+            found.append(assign_memory(plan, {"n": 50}, 2)[1])
+        assert found[0] == found[1]
