@@ -45,9 +45,9 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if rounds is not None:
         block = whole_sum.inner(rounds)
     outside, band = block, kernel.band
+    first, last = span
     if band:
         block = outside.inner()
-        first, last = span
         span = ("band", f"min(band + {band}, {last})")
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
@@ -234,16 +234,14 @@ class _Operand:
     def of(operand: Load, kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> _Operand:
         """Write the address of the first element."""
         (offset,), size = operand.index, operand.dtype.itemsize
-        distances: list[Dim] = []
-        names: list[str] = []
-        for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None):
-            slope = dims.linear(offset, axis)[0] if axis is not None else 0
-            assert slope is not None
-            distances.append(slope)
-            names.append("" if isinstance(slope, int) else writer.distance(slope, size, block))
+        slopes = [
+            (dims.linear(offset, axis)[0] or 0) if axis is not None else 0
+            for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None)
+        ]
+        row, reach = ("" if isinstance(s, int) else writer.distance(s, size, block) for s in slopes)
         base = writer.fresh("at")
         block.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, at), size, block)}")
-        return _Operand(base, size, *distances, *names)
+        return _Operand(base, size, slopes[0], slopes[1], row, reach)
 
     def address(self, row: int, position: int, lanes: int) -> str:
         """Return the address that is so many rows, positions and lanes further."""

@@ -63,7 +63,8 @@ def _angles(positions: Node, features: Any, base: float, dtype: DType) -> Node:
     if whole(features, "features of positions", 2) % 2:
         raise ShapeError(f"expected an even number of features, got {features}")
     number(base, "base", 0.0, open=True)
-    speeds = np.exp(np.arange(0, features, 2) * (-math.log(base) / features)).astype(dtype.numpy)
+    exponents: Any = np.arange(0, features, 2) * (-math.log(base) / features)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    speeds: Any = np.exp(exponents).astype(dtype.numpy)
     return cast(positions, dtype)[:, None] * speeds
 
 

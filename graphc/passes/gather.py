@@ -71,7 +71,7 @@ class _Sum:
     apart: int
     phases: tuple[_Phase | None, ...]
 
-    def margins(self, extent: Dim) -> tuple[Dim, Dim]:
+    def margins(self, extent: Dim) -> tuple[int, Dim]:
         """Return by how much the positions that are read go beyond both ends of the operand's dimension."""
         low: int = 0
         high: Dim = 0
@@ -100,9 +100,9 @@ def _gathered(op: Contract, inputs: Sequence[Node], start: Sequence[Dim], size: 
     if not sums or len({s.tap for s in sums} | {s.position for s in sums}) < 2 * len(sums):
         return None
     operands = list(inputs)
-    lows: list[Dim] = []
-    befores: list[list[Dim]] = [[0] * operand.ndim for operand in inputs]
-    afters: list[list[Dim]] = [[0] * operand.ndim for operand in inputs]
+    lows: list[int] = []
+    befores: list[list[Dim]] = [[0 for _ in operand.shape] for operand in inputs]
+    afters: list[list[Dim]] = [[0 for _ in operand.shape] for operand in inputs]
     for one in sums:
         operand = operands[one.operand]
         low, high = one.margins(operand.shape[one.dim])
@@ -115,7 +115,7 @@ def _gathered(op: Contract, inputs: Sequence[Node], start: Sequence[Dim], size: 
 
 
 def _phases(
-    op: Contract, operands: list[Node], sums: list[_Sum], lows: list[Dim], shape: list[Dim], chosen: dict[Axis, _Phase]
+    op: Contract, operands: list[Node], sums: list[_Sum], lows: list[int], shape: list[Dim], chosen: dict[Axis, _Phase]
 ) -> Node:
     """Return the result: the phases of the sums that `chosen` does not fix yet, one in another."""
     if len(chosen) == len(sums):
@@ -145,7 +145,7 @@ def _phases(
 
 
 def _plain(
-    op: Contract, operands: list[Node], sums: list[_Sum], lows: list[Dim], shape: list[Dim], chosen: dict[Axis, _Phase]
+    op: Contract, operands: list[Node], sums: list[_Sum], lows: list[int], shape: list[Dim], chosen: dict[Axis, _Phase]
 ) -> Node:
     """Return the plain contraction of one phase of each sum."""
     extents = {axis: axis.extent for axis in op.domain}

@@ -21,16 +21,16 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
-from graphc.ops.joining import Concat
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
+from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
-from graphc.schedule.units import MOST_STORES, Unit, axes_of, map_unit, merge, tile_unit, whole_copy
+from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
 @dataclass(eq=False)
@@ -239,23 +239,13 @@ class Region:
         return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
 
     def _map(self, root: Root) -> Map:
-        """Return the kernel of a value that is no epilogue.
-
-        Parts of one size, joined along the lanes, are a store each: one store would choose among all parts in every lane.
-        """
-        node, op = root.node, root.node.op
-        kinds = {x.type for x in node.inputs}
-        is_joined = isinstance(op, Concat) and not root.late and root.lane is not None and op.axis == node.ndim - 1
-        if not is_joined or len(kinds) > 1 or len(node.inputs) > MOST_STORES:
+        """Return the kernel of a value that is no epilogue."""
+        join = None if root.late or root.lane is None else joined(root.node, self.inliner)
+        if join is None:
             value = self._flat(root.expression)
             return Map(root.rows, root.lane, (Store(root.buffer, root.offset, value),), root.ordered)
-        axes = axes_of(node.inputs[0].shape)
-        index = [DimExpr.of(a) for a in axes]
-        width = axes[-1].extent
-        stores: list[Store] = []
-        for k, part in enumerate(node.inputs):
-            value = self._flat(self.inliner.element(part, tuple(index)))
-            stores.append(Store(root.buffer, flat_offset([*index[:-1], index[-1] + k * width], node.shape), value))
+        axes = axes_of(join.inputs[0].shape)
+        stores = (Store(root.buffer, at, self._flat(value)) for at, value in parts_of(join, self.inliner))
         return Map(axes[:-1], axes[-1], tuple(stores))
 
     def _copy(self, node: Node, buffer: int, *, late: bool) -> Root:

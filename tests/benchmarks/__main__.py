@@ -30,17 +30,20 @@ def measure(row, peers, options):
         workers = {}
         for peer in list(peers):
             try:
-                cold = Worker(PEERS[peer], row, options.threads, cache)
-                cold.close()
-                memory = Worker(PEERS[peer], row, options.threads, cache, "memory")
-                memory.close()
+                if not options.steps_only:
+                    cold = Worker(PEERS[peer], row, options.threads, cache)
+                    cold.close()
+                    memory = Worker(PEERS[peer], row, options.threads, cache, "memory")
+                    memory.close()
                 warm = Worker(PEERS[peer], row, options.threads, cache)
             except Unavailable as error:
                 print(f"{row}: {peer} is left out: {error}", flush=True)
                 continue
             stack.callback(warm.close)
             workers[peer] = warm
-            result.note_start(peer, cold, memory, warm)
+            result.footprint = warm.ready.get("footprint", result.footprint)
+            if not options.steps_only:
+                result.note_start(peer, cold, memory, warm)
         machine = Worker(MACHINE, row, options.threads, cache)
         stack.callback(machine.close)
         _rounds(result, workers, machine, options)
@@ -51,7 +54,7 @@ def _rounds(result, workers, machine, options):
     turns = [(peer, worker, mode) for peer, worker in workers.items() for mode in worker.ready["modes"]]
     counts = {}
     for peer, worker, mode in turns:
-        worker.ask(mode=mode, count=1)
+        worker.ask(mode=mode, count=3)  # compiles a scan of three steps
         seconds = worker.ask(mode=mode, count=3)
         counts[peer, mode] = min(max(SHORTEST, math.ceil(options.block / seconds)), LONGEST)
     for turn in range(WARM_UP + options.rounds):
@@ -72,6 +75,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--block", type=float, default=0.05, help="seconds of a block of steps")
+    parser.add_argument("--steps-only", action="store_true", help="without starts and memory")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/performance.md")
     options = parser.parse_args()
     peers = ["graphc", *options.peers]

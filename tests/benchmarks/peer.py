@@ -27,10 +27,7 @@ class Unavailable(Exception):
 
 
 def environment(cache):
-    """Return the variables that point the caches of compiled code to a folder.
-
-    JAX goes without one, as it does by default: steps that it had loaded from there took up to nine times as long.
-    """
+    """Return the variables that point the caches of compiled code to a folder; JAX goes without one, as it does by default."""
     return {
         **os.environ,
         "GRAPHC_CACHE": f"{cache}/graphc",

@@ -39,7 +39,6 @@ class Result:
         ]
         self.growth[peer] = memory.ready["growth"]
         self.known = warm.ready.get("known", self.known)
-        self.footprint = warm.ready.get("footprint", self.footprint)
 
     def best(self, measure, ours):
         """Return the least minimum or median of graphc's ways to run, or of its peers'."""
@@ -99,6 +98,8 @@ def print_tables(results, options):
         used = [key for key in COLUMNS if any(key in one.times for one in results)]
         heads = ["row", *(COLUMNS[key] for key in used), "best peer / graphc", "of FMA peak", "of bandwidth"]
         _table(heads, [_times(one, used) for one in results])
+    if options.steps_only:
+        return
     columns = ("first step", "`python` to result", "processor time")
     heads = ["row", "who", "import, s", *(f"{column}, {state}" for state in ("cold", "cached") for column in columns)]
     rows = [

@@ -44,9 +44,8 @@ def test_ratios_are_of_the_fastest_ways(capsys):
         ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6, "work": 5.0}, start=4.0
     )
     result.note_start("graphc", worker, worker, worker)
-    result.footprint = 10**6
     print_row(result)
-    print_tables([result], types.SimpleNamespace(table=True))
+    print_tables([result], types.SimpleNamespace(table=True, steps_only=False))
     said = capsys.readouterr().out
     assert "best peer / graphc 3.00x (2.50x)" in said
     assert "64% of 200 GFLOP/s" in said  # 129 million operations in 1 ms

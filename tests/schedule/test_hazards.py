@@ -131,3 +131,18 @@ def test_an_index_is_checked_where_every_index_gives_the_same(same):
     rows(np.ones(20, "float32"), np.zeros(5, "int32"))
     with pytest.raises(graphc.IndexOutOfRangeError, match="index 3"):
         rows(np.ones(20, "float32"), np.array([0, 0, 3], "int32"))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_joined_parts_are_a_store_each(axis):
+    """Also behind a reshape, as the gradient of splitting gates is."""
+    x, y = graphc.input("x", ("n", 3, 5), "float64"), graphc.input("y", ("n", 3, 5), "float64")
+    parts = [graphc.tanh(x) * y, graphc.exp(y) - x, x * y]
+    run = graphc.compile([x, y], [graphc.concat(parts, axis), graphc.reshape(graphc.concat(parts, axis), (-1,))])
+    rng = np.random.default_rng(axis)
+    for n in (0, 1, 4):
+        a, b = rng.normal(size=(2, n, 3, 5))
+        expected = np.concatenate([np.tanh(a) * b, np.exp(b) - a, a * b], axis)
+        found = run(a, b)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+        np.testing.assert_allclose(found[1], expected.reshape(-1), rtol=1e-12)
