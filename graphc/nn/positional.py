@@ -60,11 +60,11 @@ def rotary_embedding(x: Any, positions: Any = None, base: float = 10000.0, inter
 
 def _angles(positions: Node, features: Any, base: float, dtype: DType) -> Node:
     """Return position / base^(2 * i / features), (positions, features / 2)."""
-    if whole(features, "features of positions", 2) % 2:
+    count = whole(features, "features of positions", 2)
+    if count % 2:
         raise ShapeError(f"expected an even number of features, got {features}")
     number(base, "base", 0.0, open=True)
-    exponents: Any = np.arange(0, features, 2) * (-math.log(base) / features)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    speeds: Any = np.exp(exponents).astype(dtype.numpy)
+    speeds = np.exp(np.arange(0, count, 2) * (-math.log(base) / count)).astype(dtype.numpy)
     return cast(positions, dtype)[:, None] * speeds
 
 
