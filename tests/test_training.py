@@ -99,6 +99,7 @@ def shared_kernels(step, batch):
     return sorted(name_of[int(row[1])] for row in table if row[0] == Opcode.CALL)
 
 
+@pytest.mark.alone
 def test_interrupted_fit_stops_at_a_whole_step():
     generator = random.Random(7)
     w = graphc.parameter(np.zeros((64, 256), "float32"), "w")

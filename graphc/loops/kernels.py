@@ -216,9 +216,14 @@ def collapse(kernel: Map) -> Map:
         is_boundary = keep_lane and kernel.lane is not None and position == len(axes) - 2
         if merged and not is_boundary:
             outer, inner = axes[position], merged[0]
-            if inner.extent == 1 or outer.extent == 1 or _walk_as_one(kernel, outer, inner):
+            is_lane = kernel.lane is not None and len(merged) == 1
+            # Where the lanes are one position, the rows take their place if results are contiguous along them.
+            is_single = inner.extent == 1 and not (
+                is_lane and any(_stride(s.offset, outer) != 1 for s in kernel.stores)
+            )
+            if is_single or outer.extent == 1 or _walk_as_one(kernel, outer, inner):
                 joint = Axis(inner.name, outer.extent * inner.extent)
-                dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)
+                dropped, kept = (inner, outer) if is_single else (outer, inner)
                 kernel = _substitute(kernel, {dropped: 0, kept: DimExpr.of(joint)})
                 merged[0] = joint
                 continue
@@ -226,6 +231,10 @@ def collapse(kernel: Map) -> Map:
     if kernel.lane is None:
         return replace(kernel, rows=tuple(merged))
     return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
+
+
+def _stride(offset: Dim, axis: Axis) -> Dim | None:
+    return dims.linear(offset, axis)[0]
 
 
 def as_segment(kernel: Map) -> Segments | None:

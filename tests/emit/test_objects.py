@@ -141,6 +141,7 @@ def kernel(args, thread, threads):
     assert np.frombuffer(row_of[0], np.float32)[0] == 3 + 4 - 3
 
 
+@pytest.mark.alone
 def test_string_of_many_kernels_compiles_quickly():
     """A guard against Numba's own optimiser coming back: the goal is 60 ms; this fails at ten times that."""
     import time

@@ -125,6 +125,7 @@ def test_networkx_view():
     assert graphc.Graph((x,), (x * x,)).to_networkx().edges[0, 1]["operand"] == (0, 1)
 
 
+@pytest.mark.alone
 def test_chains_of_ten_thousand_nodes_need_no_recursion_and_linear_time():
     x = graphc.input("x", ())
     y = x

@@ -316,5 +316,5 @@ def test_losses_as_modules_keep_their_options():
     ):
         nn.MSELoss("sum")
     modules = [one for name in nn.__all__ if name.endswith("Loss") for one in [getattr(nn, name)]]
-    assert len(modules) == 15
+    assert len(modules) == 16
     assert all(repr(one()) == f"{one.__name__}()" for one in modules)

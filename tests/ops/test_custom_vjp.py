@@ -73,6 +73,24 @@ def test_forward_derivatives_transpose_a_linear_rule(x):
         graphc.jvp(squared(x), x, np.ones(3))
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_rule_with_a_scan_is_linear_if_what_it_reads_of_it_is(x, is_read):
+    def rule(inputs, output, cotangent):
+        def step(carry, _):
+            single, square = carry
+            return (single + cotangent, square + single * single), None
+
+        single, square = graphc.scan(step, (graphc.zeros_like(cotangent),) * 2, length=3)[0]
+        return square if is_read else single
+
+    y = graphc.custom_vjp(lambda x: x, rule)(x)
+    if is_read:
+        with pytest.raises(GraphError, match="linear in the cotangent"):
+            graphc.jvp(y, x, np.ones(3))
+    else:
+        np.testing.assert_allclose(graphc.jvp(y, x, np.arange(3.0)).eval({x: X}), [0, 3, 6])
+
+
 def test_what_is_read_from_outside_is_a_constant_to_the_first_derivative(x):
     scale = graphc.input("scale", (3,), "float64")
     scaled = graphc.custom_vjp(lambda x: x * scale, lambda inputs, output, cotangent: cotangent * scale)

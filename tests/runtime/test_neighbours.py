@@ -27,6 +27,7 @@ def seconds(run, count):
     return time.perf_counter() - start
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(threads.available_cores() < 2, reason="needs two cores")
 def test_no_collapse_when_another_process_takes_a_core():
     # Forty barriers a call: a pure spin would wait a whole time slice of the scheduler at many of them.
@@ -49,6 +50,7 @@ def test_no_collapse_when_another_process_takes_a_core():
     assert np.array_equal(run(), expected(x, 40))
 
 
+@pytest.mark.alone
 def test_a_wait_for_a_thread_that_has_no_core_gives_way():
     # One thread more than cores: waits that only spin take a time slice of the scheduler each, some milliseconds.
     run = chain(40, work=10**7, threads=threads.available_cores() + 1).bind(np.ones(N, np.float32))
@@ -72,6 +74,7 @@ def on_cores_of_their_own():
             os.sched_setaffinity(task, cores)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(
     threads.available_cores() < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two cores and affinity"
 )

@@ -114,6 +114,7 @@ def test_an_error_ends_the_program_at_a_whole_step(threads):
     assert program.resume() == 3
 
 
+@pytest.mark.alone
 def test_ctrl_c_stops_between_two_steps():
     for delay in np.random.default_rng(0).uniform(0.005, 0.12, 6):
         run, weight = stepper(2)

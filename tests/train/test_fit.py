@@ -116,6 +116,7 @@ def test_the_progress_line_shows_the_loss(capsys):
     assert "loss=" in text
 
 
+@pytest.mark.alone
 def test_ctrl_c_leaves_a_whole_number_of_steps():
     rng = np.random.default_rng(1)
     for delay in rng.uniform(0.02, 0.3, 8):
