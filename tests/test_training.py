@@ -4,10 +4,8 @@ import itertools
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -22,6 +20,7 @@ from graphc.runtime.memory import SPLIT_WORK
 from graphc.schedule.plan import calls
 from graphc.simd.dialect import NAMES
 from tests.digits import data, digits_step
+from tests.interrupts import interrupted_after
 
 
 def test_plan_of_the_digits_step(golden, monkeypatch):
@@ -112,22 +111,15 @@ def test_interrupted_fit_stops_at_a_whole_step():
     w.set(np.zeros((64, 256), "float32"))
     delays = []
     for _ in range(20):
-        sent = []
-        timer = threading.Timer(generator.uniform(0.01, 0.12), interrupt, [sent])
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            graphc.fit(step, {x: images}, batch_size=64, epochs=10**6, verbose=False)
-        delays.append(time.perf_counter() - sent[0])
+        with interrupted_after(generator.uniform(0.01, 0.12)) as sent:
+            with pytest.raises(KeyboardInterrupt):
+                graphc.fit(step, {x: images}, batch_size=64, epochs=10**6, verbose=False)
+            delays.append(time.perf_counter() - sent[-1])
         assert np.ptp(w.value) == 0
         assert w.value[0, 0] == int(w.value[0, 0]) > 0
     # A step takes well under 1 ms and a slice 50; a busy machine may hold one or the other up by more than the 10 ms of slack.
     assert sorted(delays)[15] < 0.06, delays
     assert max(delays) < 0.5, delays
-
-
-def interrupt(sent):
-    sent.append(time.perf_counter())
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 WARM = """

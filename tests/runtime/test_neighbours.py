@@ -37,7 +37,9 @@ def test_no_collapse_when_another_process_takes_a_core():
     try:
         alone, beside = [], []
         count = max(1, round(0.03 / min(seconds(run, 1) for _ in range(3))))
-        for _ in range(6):
+        end = time.monotonic() + 10
+        # Noise only ever adds time: the quickest of each kind is the one with the least of it.
+        while not beside or (min(beside) > BUSY_FACTOR * min(alone) and time.monotonic() < end):
             spin.send_signal(signal.SIGSTOP)
             alone.append(seconds(run, count))
             spin.send_signal(signal.SIGCONT)
@@ -45,7 +47,6 @@ def test_no_collapse_when_another_process_takes_a_core():
     finally:
         spin.kill()
         spin.wait()
-    # Noise only ever adds time: the quickest of each kind is the one with the least of it.
     assert min(beside) <= BUSY_FACTOR * min(alone)
     assert np.array_equal(run(), expected(x, 40))
 

@@ -1,5 +1,3 @@
-import os
-import signal
 import threading
 import time
 
@@ -8,6 +6,7 @@ import pytest
 
 from graphc import dims, dtypes
 from graphc.errors import CallError, MissingInputError
+from tests.interrupts import interrupted_after
 from tests.runtime.handmade import Maker, N
 
 both = pytest.mark.parametrize("threads", [1, 2])
@@ -120,21 +119,12 @@ def test_ctrl_c_stops_between_two_steps():
         run, weight = stepper(2)
         gradients = np.ones((400_000, 6), np.float32)
         program = run.repeat(400_000, [gradients], [0])
-        sent = [0.0]
-
-        def interrupt(delay=delay, sent=sent):
-            time.sleep(delay)
-            sent[0] = time.perf_counter()
-            os.kill(os.getpid(), signal.SIGINT)
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-            while True:
-                program.run()
-        stopped = time.perf_counter()
-        thread.join()
-        assert stopped - sent[0] < 0.15
+        with interrupted_after(delay) as sent:
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                while True:
+                    program.run()
+            took = time.perf_counter() - sent[-1]
+        assert took < 0.15
         if program.done < 400_000:
             assert weight[0] == -program.done
         assert (weight == weight[0]).all()

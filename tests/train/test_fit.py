@@ -1,6 +1,3 @@
-import os
-import signal
-import threading
 import time
 
 import numpy as np
@@ -10,6 +7,7 @@ import graphc
 from graphc import compiler
 from graphc.errors import CallError, GraphError, MissingInputError
 from graphc.train import History, fit
+from tests.interrupts import interrupted_after
 
 
 def linear(batch="batch"):
@@ -124,21 +122,19 @@ def test_ctrl_c_leaves_a_whole_number_of_steps():
         w, v = (graphc.parameter(np.zeros(5, np.float32), name) for name in "wv")
         step = compiler.compile([x], graphc.sum(x), updates={w: w + 1.0, v: v - 1.0})
         fit(step, {x: XS[:, 0]}, batch_size=1, verbose=False)  # compiled before the clock runs
-        sent = [0.0]
-
-        def interrupt(delay=delay, sent=sent):
-            time.sleep(delay)
-            sent[0] = time.perf_counter()
-            os.kill(os.getpid(), signal.SIGINT)
-
-        thread = threading.Thread(target=interrupt)
         history = History(steps=50)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt) as caught:
-            fit(step, {x: np.zeros(100_000, np.float32)}, batch_size=1, epochs=10_000, verbose=False, history=history)
-        stopped = time.perf_counter()
-        thread.join()
-        assert stopped - sent[0] < 0.1
+        with interrupted_after(delay) as sent:
+            with pytest.raises(KeyboardInterrupt) as caught:
+                fit(
+                    step,
+                    {x: np.zeros(100_000, np.float32)},
+                    batch_size=1,
+                    epochs=10_000,
+                    verbose=False,
+                    history=history,
+                )
+            took = time.perf_counter() - sent[-1]
+        assert took < 0.1
         assert caught.value.history is history
         np.testing.assert_array_equal(w.value, np.full(5, history.steps, np.float32))
         np.testing.assert_array_equal(v.value, -w.value)
