@@ -11,8 +11,10 @@ from contextlib import contextmanager
 def interrupted_after(delay):
     """Send this process SIGINT after `delay` seconds, and again each second; yield the list of the times when it was sent.
 
-    Again, because Python drops a KeyboardInterrupt that is raised while an object's finalizer runs.
+    Again, because Python drops a KeyboardInterrupt that is raised while an object's finalizer runs. What a shell runs in the
+    background ignores SIGINT from the start, so Python's own handler is set meanwhile.
     """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     sent, over = [], threading.Event()
 
     def interrupt():
@@ -27,3 +29,4 @@ def interrupted_after(delay):
     finally:
         over.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
