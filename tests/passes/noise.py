@@ -6,37 +6,67 @@ unit in its last place. What then jumps (a comparison, an index, an infinity) is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
+from graphc import dims
 from graphc.graph.graph import Graph, subgraphs
-from graphc.graph.node import Constant, Leaf, Stored
+from graphc.graph.node import Constant, Leaf, Node, Stored
 from graphc.graph.reference import solve_sizes
 from graphc.ops import control, scan
+from graphc.ops.contraction import Contract
 
 DRAWS, MANY_DRAWS = 3, 100
 # Their terms may cancel, and be added in another order: what they lose goes by the size of the terms.
 ACCUMULATING = {"sum", "contract", "cumulative_sum"}
+# What decides by a number whether to be one thing or another, so that a NaN that became a number shows elsewhere.
+DECIDING = {
+    "astype",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "equal",
+    "not_equal",
+    "isnan",
+    "isfinite",
+    "isinf",
+}
 CORRECTED = {"exp", "exp2", "expm1", "log", "log1p", "sqrt", "sigmoid", "softplus", "logaddexp"}
 
 
-def evaluate(graph: Graph, feeds: dict[Any, Any], rng: np.random.Generator | None = None) -> list[Any]:
-    """Return the outputs by the ops' meanings; with `rng`, each float is moved by up to one unit in its last place."""
+def evaluate(
+    graph: Graph,
+    feeds: dict[Any, Any],
+    rng: np.random.Generator | None = None,
+    seen: Callable[[Node, list[Any]], None] | None = None,
+) -> list[Any]:
+    """Return the outputs by the ops' meanings; with `rng`, each float is moved by up to one unit in its last place.
+
+    `seen` is called with each node and the values of its inputs.
+    """
     sizes = dict[str, int]()
     for node, array in feeds.items():
         solve_sizes(node.shape, array.shape, sizes, "")
 
     def run(roots: Any, feeds: Any) -> list[Any]:
-        return _values(Graph(tuple(feeds), tuple(roots), requirements=()), feeds, {}, rng)
+        return _values(Graph(tuple(feeds), tuple(roots), requirements=()), feeds, {}, rng, seen)
 
     # Loops and branches run their own graphs: what these lose on the way counts too.
     with np.errstate(all="ignore"), mock.patch.object(scan, "run", run), mock.patch.object(control, "run", run):
-        return _values(graph, feeds, sizes, rng)
+        return _values(graph, feeds, sizes, rng, seen)
 
 
-def _values(graph: Graph, feeds: dict[Any, Any], sizes: dict[str, int], rng: np.random.Generator | None) -> list[Any]:
+def _values(
+    graph: Graph,
+    feeds: dict[Any, Any],
+    sizes: dict[str, int],
+    rng: np.random.Generator | None,
+    seen: Callable[[Node, list[Any]], None] | None,
+) -> list[Any]:
     values = dict(feeds)
     for node in graph.nodes():
         if node in values:
@@ -47,6 +77,8 @@ def _values(graph: Graph, feeds: dict[Any, Any], sizes: dict[str, int], rng: np.
             result = node.op.value
         else:
             assert not isinstance(node.op, Leaf)
+            if seen is not None:
+                seen(node, [values[x] for x in node.inputs])
             result = node.op.bind(sizes).numpy(*(values[x] for x in node.inputs))
             if rng is not None:
                 size = None
@@ -73,6 +105,26 @@ def _moved(value: Any, rng: np.random.Generator, size: Any = None) -> Any:
 def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:
     """Return where `passed` means something else than `graph`, "" if nowhere."""
     return unlike(graph, feeds, evaluate(passed, feeds))
+
+
+def is_open(graph: Graph, feeds: dict[Any, Any]) -> bool:
+    """Return whether the graph means more than one thing on these feeds, for one of the two causes in docs/passes.md.
+
+    A number that is not finite meets a contraction that the pass gather may rewrite; or a NaN decides something, in a graph
+    with exponentials, whose stable forms are numbers where the formula as written is NaN.
+    """
+    found = list[Node]()
+    may_correct = any(name in CORRECTED for name in _names(graph))
+
+    def seen(node: Node, inputs: list[Any]) -> None:
+        floats = [np.asarray(x) for x in inputs if np.asarray(x).dtype.kind == "f"]
+        if isinstance(node.op, Contract) and any(len(dims.axes(index)) > 1 for index in node.op.out):
+            found.extend([node] * (not all(np.isfinite(x).all() for x in floats)))
+        elif may_correct and node.op.name in DECIDING:
+            found.extend([node] * any(np.isnan(x).any() for x in floats))
+
+    evaluate(graph, feeds, seen=seen)
+    return bool(found)
 
 
 def unlike(graph: Graph, feeds: dict[Any, Any], after: list[Any]) -> str:
