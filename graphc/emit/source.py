@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
-from graphc.dims import Axis, Dim
+from graphc.dims import Axis, Dim, DimExpr
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Block, Writer, factor, symbol_name
 from graphc.loops.canonical import canonical
-from graphc.loops.expr import Apply, Load, Reduce, index_dims, walk
+from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
 from graphc.loops.kernels import LENGTH, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions, loads
 
 
@@ -95,15 +95,70 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
 
 
 def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
-    if not kernel.rows:
+    across = kernel.across
+    if across is not None:
+        _write_squares(kernel, across, writer, block)
+    elif not kernel.rows:
         if kernel.ordered:
             _write_row(kernel, writer, block)
         elif kernel.lane is None:
             _write_stores(kernel, writer, block, kernel.stores)
         else:
             _write_lanes(kernel, writer, block)
-        return
-    _write_rows((kernel,), writer, block)
+    else:
+        _write_rows((kernel,), writer, block)
+
+
+def _write_squares(kernel: Map, across: Axis, writer: Writer, block: Block) -> None:
+    """Threads share bands of rows; each band is a row of squares, and where one is not whole its rows are made singly."""
+    lane, side, outer = kernel.lane, writer.lanes, tuple(a for a in kernel.rows if a != across)
+    (store,) = kernel.stores
+    assert lane is not None
+    assert isinstance(store.value, Load)
+    extent, width, size = writer.dim(across.extent, block), writer.dim(lane.extent, block), store.value.dtype.itemsize
+    block.add(f"blocks = ({extent} + {side - 1}) // {side}")
+    total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in outer)])
+    start, stop = writer.split(total, block)
+    slopes = [dims.linear(store.value.index[0], lane)[0], dims.linear(store.offset, across)[0]]
+    source_step, target_step = (writer.distance(s, size, block) for s in slopes if s is not None)
+    band = block.inner(*outer)
+    first, last = writer.fresh("first"), writer.fresh("last")
+    band.add(f"position = piece // blocks")
+    band.add(f"{first} = {side} * (piece - position * blocks)")
+    band.add(f"{last} = min({first} + {side}, {extent})")
+    flat = "position"
+    for axis in reversed(outer):
+        inside = factor(writer.dim(axis.extent, band))
+        band.add(f"{axis.name} = {flat} % {inside}")
+        flat = f"{flat} // {inside}"
+    column = band.inner()
+    square = column.inner(lane, across, depth=0, **{across.name: first})
+    conditions: list[str] = []
+    if dims.remainder(across.extent, side) != 0:
+        conditions.append(f"{last} - {first} == {side}")
+    mask = None
+    if dims.remainder(lane.extent, side) != 0:
+        mask = writer.fresh("mask")
+        conditions.append(f"{lane.name} + {side} <= {width}")
+    if store.value.guard is not None:
+        ends = (rewrite(store.value.guard, {lane: DimExpr.of(lane) + end}) for end in (0, side - 1))
+        conditions += [writer.value(end, square) for end in ends]
+    whole = square.inner(depth=bool(conditions))
+    source = writer.address(store.value.source, store.value.index[0], size, whole)
+    target = writer.address(store.buffer, store.offset, size, whole)
+    whole.add(f"transpose_{store.value.dtype.short}x{side}({source}, {source_step}, {target}, {target_step})")
+    square.close(whole, f"if {' and '.join(conditions)}:" if conditions else None)
+    column.close(square)
+    if conditions:
+        part = column.inner(lane, vector=lane, mask=mask)
+        if mask is not None:
+            part.add(f"{mask} = tail_bx{side}({width} - {lane.name})")
+        rows = part.inner(across)
+        _write_stores(kernel, writer, rows, kernel.stores)
+        part.close(rows, f"for {across.name} in range({first}, {last}):")
+        column.close(part, "else:")
+    band.close(column, f"for {lane.name} in range(0, {width}, {side}):")
+    block.close(band, f"for piece in range({start}, {stop}):")
 
 
 def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index_dims, load, rewrite, walk
+from graphc.loops.expr import Apply, Check, Expr, Index, Load, Loaded, Reduce, Rewriter, index_dims, load, rewrite, walk
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
@@ -50,6 +50,27 @@ class Map:
     lane: Axis | None
     stores: tuple[Store, ...]
     ordered: tuple[str, Axis, bool] | None = None
+
+    @property
+    def across(self) -> Axis | None:
+        """The row axis along which a copy reads what lies side by side, where it does not along the lanes.
+
+        Such a copy is made in squares of vectors: one vector at a time it would touch a line of the cache for each lane.
+        """
+        value, offset = self.stores[0].value, self.stores[0].offset
+        if self.lane is None or self.ordered or len(self.stores) > 1 or not isinstance(value, Load):
+            return None
+        square = 64 // value.dtype.itemsize
+        if square > 16 or any(isinstance(atom, Loaded) for atom in dims.atoms(value.index[0])):
+            return None
+        if not _is_convex(value.guard) or _slope(value.index[0], self.lane) in (0, 1, None):
+            return None
+        for row in self.rows:
+            is_guarded = value.guard is not None and row in value.guard.free
+            if _slope(value.index[0], row) == 1 and _slope(offset, row) is not None and not is_guarded:
+                is_short = any(isinstance(a.extent, int) and a.extent < square for a in (row, self.lane))
+                return None if is_short or _slope(offset, self.lane) != 1 else row
+        return None
 
 
 @record
@@ -235,6 +256,28 @@ def collapse(kernel: Map) -> Map:
 
 def _stride(offset: Dim, axis: Axis) -> Dim | None:
     return dims.linear(offset, axis)[0]
+
+
+def _slope(offset: Dim, axis: Axis) -> Dim | None:
+    """Return by how much an offset grows along an axis, if by the same everywhere."""
+    slope = dims.linear(offset, axis)[0]
+    return None if slope is None or dims.axes(slope) else slope
+
+
+def _is_convex(guard: Expr | None) -> bool:
+    """Whether a guard that holds at both ends of a range holds throughout."""
+    match guard:
+        case None:
+            return True
+        case Apply(_, "and", args):
+            return all(map(_is_convex, args))
+        case Apply(_, "lt" | "le" | "gt" | "ge", args):
+            return all(
+                isinstance(a, Index) and all(dims.linear(a.dim, axis)[0] is not None for axis in dims.axes(a.dim))
+                for a in args
+            )
+        case _:
+            return False
 
 
 def as_segment(kernel: Map) -> Segments | None:

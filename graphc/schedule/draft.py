@@ -178,6 +178,10 @@ def _pieces(kernel: Kernel) -> Dim:
     """Return how many independent pieces of a kernel threads may share."""
     match kernel:
         case Map(rows, lane, _, ordered):
+            if kernel.across:
+                side = 64 // kernel.stores[0].value.dtype.itemsize
+                extents = [a.extent for a in rows if a != kernel.across]
+                return dims.product([*extents, dims.floordiv(kernel.across.extent + side - 1, side)])
             if rows:
                 return dims.product(a.extent for a in rows)
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)

@@ -103,7 +103,7 @@ def merge(units: Sequence[Unit], shape_of: ShapeOf) -> list[Unit]:
         anti = {r for b in unit.writes for r in readers.get(b, ())} if unit.late else set[int]()
         own = _traits(unit)
         size = sum(1 for _ in walk(*expressions(unit.kernel))) if isinstance(unit.kernel, Map) else 0
-        made = frozenset[object](unit.writes if isinstance(unit.kernel, Map) and not unit.late else ())
+        made = frozenset[object](unit.writes if own and not unit.late else ())
         number = len(groups)
         for candidate in reversed(range(max(0, len(groups) - WINDOW), len(groups))):
             if not own & traits[candidate] or sizes[candidate] + size > MOST_PARTS:
@@ -213,7 +213,7 @@ def reads_in_place(store: Store, stores: Iterable[Store]) -> bool:
 
 def _traits(unit: Unit) -> frozenset[object]:
     """What makes merging worth while when two kernels have it in common: arrays they read, reductions they make."""
-    if not isinstance(unit.kernel, Map):
+    if not isinstance(unit.kernel, Map) or unit.kernel.across:
         return frozenset()
     reductions: set[Expr] = {e for e in walk(*expressions(unit.kernel)) if isinstance(e, Reduce)}
     return frozenset(reductions) | frozenset(unit.reads) | frozenset(unit.writes if unit.late else ())

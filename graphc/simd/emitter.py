@@ -166,6 +166,11 @@ class Emitter:
         nothing = self.ir.Constant(x.ir.type, self.ir.Undefined)
         return Value(self, x.type.wide(len(indexes)), self.builder.shuffle_vector(x.ir, nothing, mask))
 
+    def pick(self, a: Value, b: Value, indexes: list[int]) -> Value:
+        """Return the lanes of two vectors at these places, those of the second after those of the first."""
+        mask = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), len(indexes)), indexes)
+        return Value(self, a.type.wide(len(indexes)), self.builder.shuffle_vector(a.ir, b.ir, mask))
+
     def lane(self, x: Value, index: Value) -> Value:
         return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index.ir))
 
@@ -462,6 +467,14 @@ class Emitter:
             self.builder.store(x.ir, pointer, align=kind.itemsize)
         else:
             self._masked("store", kind, self.ir.VoidType(), [x.ir, pointer], [mask.ir])
+
+    def prefetch(self, address: Value) -> None:
+        """Ask for the cache line of an address, which may lie outside of all arrays."""
+        byte, word = self.ir.IntType(8), self.ir.IntType(32)
+        arguments = [self.pointer(address, byte), word(0), word(3), word(1)]  # to read, keep it, data
+        self.builder.call(
+            self.declare("llvm.prefetch.p0", self.ir.VoidType(), [a.type for a in arguments]), arguments
+        )
 
     def widen_bits(self, x: Value) -> Value:
         """Booleans as bytes, anything else unchanged."""

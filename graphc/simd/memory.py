@@ -97,6 +97,46 @@ define(
 )
 
 
+def _define_transpose(kind: SimdType) -> None:
+    """A square of so many rows as a vector has lanes, read and written row by row, transposed in registers between."""
+
+    def rule(*types: SimdType) -> None:
+        addresses(4, *types)
+
+    def build(emitter: Emitter, source: Value, step: Value, target: Value, target_step: Value) -> None:
+        rows = list[Value]()
+        for _ in range(kind.lanes):
+            rows.append(emitter.load(kind, source, None))
+            # Too many rows at a time for the processor to see that each goes on.
+            emitter.prefetch(source + emitter.constant(I64, 2 * kind.nbytes))
+            source = source + step
+        apart = kind.lanes // 2
+        while apart:
+            # Of two rows so far apart, one takes the half of each block of columns that belongs below, and gives its own.
+            for first in (r for r in range(kind.lanes) if not r & apart):
+                above, below = rows[first], rows[first + apart]
+                lanes = range(kind.lanes)
+                upper = [kind.lanes + lane - apart if lane & apart else lane for lane in lanes]
+                rows[first] = emitter.pick(above, below, upper)
+                rows[first + apart] = emitter.pick(above, below, [one + apart for one in upper])
+            apart //= 2
+        for row in rows:
+            emitter.store(row, target, None)
+            target = target + target_step
+
+    def twin(arrays: Arrays, source: Any, step: Any, target: Any, target_step: Any) -> None:
+        square = np.stack([read(kind, int(source) + n * int(step)) for n in range(kind.lanes)])
+        for n, row in enumerate(square.T):
+            write(int(target) + n * int(target_step), np.ascontiguousarray(row))
+
+    define(f"transpose_{kind}", rule, build, twin)
+
+
+for _kind in VECTORS:
+    if _kind.nbytes == 64:
+        _define_transpose(_kind)
+
+
 def _scalars(count: int, result: SimdType | None = I64) -> Rule:
     def rule(*types: SimdType) -> SimdType | None:
         addresses(count, *types)

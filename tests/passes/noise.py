@@ -110,18 +110,22 @@ def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:
 def is_open(graph: Graph, feeds: dict[Any, Any]) -> bool:
     """Return whether the graph means more than one thing on these feeds, for one of the two causes in docs/passes.md.
 
-    A number that is not finite meets a contraction that the pass gather may rewrite; or a NaN decides something, in a graph
-    with exponentials, whose stable forms are numbers where the formula as written is NaN.
+    A number that is not finite meets a contraction that the pass gather may rewrite. Or, in a graph with exponentials, whose
+    stable forms are numbers where the formula as written overflows, a NaN decides something, or something is divided by
+    an infinity.
     """
     found = list[Node]()
     may_correct = any(name in CORRECTED for name in _names(graph))
 
     def seen(node: Node, inputs: list[Any]) -> None:
-        floats = [np.asarray(x) for x in inputs if np.asarray(x).dtype.kind == "f"]
+        arrays = [np.asarray(x) for x in inputs if not isinstance(x, tuple)]
+        floats = [x for x in arrays if x.dtype.kind == "f"]
         if isinstance(node.op, Contract) and any(len(dims.axes(index)) > 1 for index in node.op.out):
             found.extend([node] * (not all(np.isfinite(x).all() for x in floats)))
         elif may_correct and node.op.name in DECIDING:
             found.extend([node] * any(np.isnan(x).any() for x in floats))
+        elif may_correct and node.op.name == "divide":
+            found.extend([node] * any(np.isinf(x).any() for x in floats[1:]))
 
     evaluate(graph, feeds, seen=seen)
     return bool(found)
