@@ -123,7 +123,7 @@ def _write_squares(kernel: Map, across: Axis, writer: Writer, block: Block) -> N
     source_step, target_step = (writer.distance(s, size, block) for s in slopes if s is not None)
     band = block.inner(*outer)
     first, last = writer.fresh("first"), writer.fresh("last")
-    band.add(f"position = piece // blocks")
+    band.add("position = piece // blocks")
     band.add(f"{first} = {side} * (piece - position * blocks)")
     band.add(f"{last} = min({first} + {side}, {extent})")
     flat = "position"

@@ -18,7 +18,21 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType
-from graphc.loops.expr import Apply, Check, Expr, Index, Load, Loaded, Reduce, Rewriter, index_dims, load, rewrite, walk
+from graphc.loops.expr import (
+    Apply,
+    Check,
+    Const,
+    Expr,
+    Index,
+    Load,
+    Loaded,
+    Reduce,
+    Rewriter,
+    index_dims,
+    load,
+    rewrite,
+    walk,
+)
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
@@ -272,10 +286,9 @@ def _is_convex(guard: Expr | None) -> bool:
         case Apply(_, "and", args):
             return all(map(_is_convex, args))
         case Apply(_, "lt" | "le" | "gt" | "ge", args):
-            return all(
-                isinstance(a, Index) and all(dims.linear(a.dim, axis)[0] is not None for axis in dims.axes(a.dim))
-                for a in args
-            )
+            found = [a.dim for a in args if isinstance(a, Index)]
+            is_linear = all(_slope(at, axis) is not None for at in found for axis in dims.axes(at))
+            return is_linear and all(isinstance(a, Index | Const) for a in args)
         case _:
             return False
 

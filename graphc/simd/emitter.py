@@ -472,9 +472,7 @@ class Emitter:
         """Ask for the cache line of an address, which may lie outside of all arrays."""
         byte, word = self.ir.IntType(8), self.ir.IntType(32)
         arguments = [self.pointer(address, byte), word(0), word(3), word(1)]  # to read, keep it, data
-        self.builder.call(
-            self.declare("llvm.prefetch.p0", self.ir.VoidType(), [a.type for a in arguments]), arguments
-        )
+        self.builder.call(self.declare("llvm.prefetch.p0", self.ir.VoidType(), [a.type for a in arguments]), arguments)
 
     def widen_bits(self, x: Value) -> Value:
         """Booleans as bytes, anything else unchanged."""

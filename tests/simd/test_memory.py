@@ -136,3 +136,28 @@ def test_twin_allows_what_is_inside(kernels):
     kernels.run_twin(source, [np.zeros(15, np.float32)])
     with pytest.raises(twin.OutOfBounds, match="no buffer is registered"):
         twin.namespace()["load_f32"](1000)
+
+
+@pytest.mark.parametrize("kind", ["f32", "i32", "u32", "f64", "i64"])
+def test_transpose_reads_and_writes_a_square_and_no_more(kernels, level, guard_page, kind):
+    """The last row of either square ends at a page that traps; what lies between rows stays as it was."""
+    dtype = np.dtype(KINDS[kind])
+    side = 64 // dtype.itemsize
+    square = np.arange(side * side).astype(dtype).reshape(side, side)
+    source, target = np.zeros((side, side + 3), dtype), np.full((side, side + 5), 7, dtype)
+    source[:, 3:] = square
+    text = "def kernel(args, thread, threads):\n"
+    text += f"    transpose_{kind}x{side}(word(args, 0), word(args, 1), word(args, 2), word(args, 3))\n"
+    with guard_page(source.nbytes) as start, guard_page(target.nbytes) as out:
+        ctypes.memmove(start, source.ctypes.data, source.nbytes)
+        ctypes.memmove(out, target.ctypes.data, target.nbytes)
+        words = [start + 3 * dtype.itemsize, source.strides[0], out + 5 * dtype.itemsize, target.strides[0]]
+        kernels.run(text, words, level)
+        found = np.frombuffer(ctypes.string_at(out, target.nbytes), dtype).reshape(target.shape)
+    assert np.array_equal(found[:, 5:], square.T)
+    assert np.all(found[:, :5] == 7)
+    with twin.buffers([(source.ctypes.data, source.nbytes, False), (target.ctypes.data, target.nbytes, True)]):
+        function = twin.namespace(True)[f"transpose_{kind}x{side}"]
+        words = [source[0, 3:].ctypes.data, source.strides[0], target[0, 5:].ctypes.data, target.strides[0]]
+        function(*words)
+    assert np.array_equal(target[:, 5:], square.T)
