@@ -132,7 +132,8 @@ def _write_squares(kernel: Map, across: Axis, writer: Writer, block: Block) -> N
         band.add(f"{axis.name} = {flat} % {inside}")
         flat = f"{flat} // {inside}"
     column = band.inner()
-    square = column.inner(lane, across, depth=0, **{across.name: first})
+    square = column.inner(lane, across, depth=0)
+    square.axis_names[across] = first
     conditions: list[str] = []
     if dims.remainder(across.extent, side) != 0:
         conditions.append(f"{last} - {first} == {side}")
