@@ -179,7 +179,10 @@ class DimExpr:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DimExpr) and self._hash == other._hash and self.terms == other.terms
+        # By the class, not by its name: weak tables still compare keys when the interpreter has cleared the module at its end.
+        return (
+            self.__class__ is other.__class__ and self._hash == other._hash and self.terms == other.terms  # type: ignore[attr-defined]
+        )
 
     def __add__(self, other: Dim) -> Dim:
         if other == 0:

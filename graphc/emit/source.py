@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
+from graphc.emit.block import Block, factor, symbol_name
 from graphc.emit.tile import write_tile
-from graphc.emit.writer import Block, Writer, factor, symbol_name
+from graphc.emit.writer import Writer
 from graphc.loops.canonical import canonical
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
 from graphc.loops.kernels import LENGTH, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions, loads

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
-from graphc.emit.writer import Block, Writer, factor
+from graphc.emit.block import Block, factor
+from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
 from graphc.records import record

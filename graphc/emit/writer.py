@@ -7,75 +7,20 @@ so what does not vary in a loop stands before it. In a block with a vector axis,
 
 from __future__ import annotations
 
-import builtins
-import keyword
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, Symbol
-from graphc.dtypes import DType, int64
-from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
+from graphc.dtypes import int64
+from graphc.emit.block import Block, apply, factor, identity, literal, symbol_name
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, rewrite, walk
 from graphc.loops.kernels import ACCUMULATOR, Store
-from graphc.simd.dialect import NAMES
 
-INFIX = {
-    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
-    "eq": "==", "ne": "!=", "and": "&", "or": "|", "xor": "^",
-}  # fmt: skip
-# Names without a digit that a kernel's text gives a meaning.
-_LOCAL = (
-    *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment"),
-    *("blocks", "piece", "pieces", "position", "panel", "band"),
-)
-_TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
-
-
-@dataclass
-class Block:
-    """The body of a loop: its lines, what it binds, and the names of values that were written in it."""
-
-    parent: Block | None
-    bound: frozenset[Axis]
-    depth: int
-    vector: Axis | None = None
-    mask: str | None = None
-    lines: list[str] = field(default_factory=list[str])
-    names: dict[object, str] = field(default_factory=dict[object, str])
-    axis_names: dict[Axis, str] = field(default_factory=dict[Axis, str])
-
-    def add(self, text: str) -> None:
-        """Add a line."""
-        self.lines.append("    " * self.depth + text)
-
-    def inner(
-        self, *axes: Axis, depth: int = 1, vector: Axis | None = None, mask: str | None = None, **names: str
-    ) -> Block:
-        """Return a block inside this one that binds these axes too; `close` adds its lines to this one.
-
-        The head of its loop is written then, too: while the block is filled, what it needs is still written before it.
-        """
-        block = Block(self, self.bound | set(axes), self.depth + depth, vector or self.vector, mask or self.mask)
-        block.axis_names = {a: names.get(a.name, a.name) for a in axes}
-        return block
-
-    def close(self, block: Block, head: str | None = None) -> None:
-        """Take over the lines of an inner block, under the head of its loop or condition; nothing if there are none."""
-        if not block.lines:
-            return
-        if head is not None:
-            self.add(head)
-        self.lines += block.lines
-
-    def axis(self, axis: Axis) -> str:
-        """Return the name of a bound axis."""
-        block: Block | None = self
-        while block is not None:
-            if axis in block.axis_names:
-                return block.axis_names[axis]
-            block = block.parent
-        return axis.name
+# Totals of a reduction whose numbers come faster than additions to one follow each other, and what such numbers are made by.
+TOTALS = 4
+QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "select", "cast"))
 
 
 @dataclass
@@ -112,7 +57,7 @@ class Writer:
     def vector(self, expr: Expr, block: Block) -> str:
         """Return the value as a vector."""
         if isinstance(expr, Const):
-            return f"{expr.dtype.short}x{self.lanes}({_literal(expr.value)})"
+            return f"{expr.dtype.short}x{self.lanes}({literal(expr.value)})"
         name = self.value(expr, block)
         return name if self.varies(expr, block) else self._spread(expr, name, block)
 
@@ -160,7 +105,7 @@ class Writer:
                     names[-1] = self.vector(args[-1], block) if varying else names[-1]
                 if function.startswith("scalar_") and varying and block.mask:
                     names.append(block.mask)  # a loop of the user's may not end on what fills the other lanes
-                text = _apply(function, names, dtype)
+                text = apply(function, names, dtype)
                 # Numba widens small integers in scalar arithmetic, as Python does; kernels wrap like NumPy.
                 narrow = dtype.short in ("i32", "u32", "u8") and function in ("add", "subtract", "multiply", "negative")
                 return f"{dtype.short}({text})" if narrow and not varying else text
@@ -178,7 +123,7 @@ class Writer:
     def _scalar_constant(self, expr: Const) -> str:
         if expr.dtype is int64:
             return f"i64({expr.value})"
-        return f"{expr.dtype.short}({_literal(expr.value)})"
+        return f"{expr.dtype.short}({literal(expr.value)})"
 
     # -- memory
 
@@ -364,11 +309,13 @@ class Writer:
         varying = self.varies(expr, block)
         along = None if varying or block.vector is not None else self._best_axis(expr)
         kind = expr.value.dtype
-        total = self.fresh("total")
-        start = _literal(_identity(expr.combiner, kind))
+        start = literal(identity(expr.combiner, kind))
         spread = varying or along is not None
-        block.add(f"{total} = {kind.short}{f'x{self.lanes}' if spread else ''}({start})")
-        place = None
+        many = along is not None and self._waits(expr, along)
+        totals = [self.fresh("total") for _ in range(TOTALS if many else 1)]
+        for total in totals:
+            block.add(f"{total} = {kind.short}{f'x{self.lanes}' if spread else ''}({start})")
+        total, place = totals[0], None
         if expr.combiner == "argmax":
             place = self.fresh("place")
             block.add(f"{place} = {f'i64x{self.lanes}' if spread else 'i64'}(0)")
@@ -377,17 +324,20 @@ class Writer:
             self._accumulate(expr, inner, total, place, spread=spread)
 
         def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
-            if not axes:
-                if along is None:
-                    accumulate(outer)
-                else:
-                    self.vector_loop(outer, along, accumulate)
-                return
-            inner = outer.inner(axes[0])
-            loops(inner, axes[1:])
-            outer.close(inner, f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
+            if axes:
+                inner = outer.inner(axes[0])
+                loops(inner, axes[1:])
+                outer.close(inner, f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
+            elif along is None:
+                accumulate(outer)
+            else:
+                span = self._turns(expr, along, totals, outer) if many else None
+                if span is None or span[0] != span[1]:
+                    self.vector_loop(outer, along, accumulate, span)
 
         loops(block, tuple(a for a in expr.axes if a != along))
+        for other in totals[1:]:
+            block.add(f"{total} = {self._combined(expr.combiner, total, other)}")
         if along is None:
             return place or total
         result = self.fresh("v")
@@ -395,8 +345,38 @@ class Writer:
         block.add(f"{result} = reduce_{parts}")
         return result
 
-    def _accumulate(self, expr: Reduce, block: Block, total: str, place: str | None, *, spread: bool) -> None:
+    def _waits(self, expr: Reduce, along: Axis) -> bool:
+        """Whether one total would wait for itself: each of its additions is more than what makes the next number.
+
+        It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
+        """
+        made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
+        is_quick = len(made) <= TOTALS and all(e.function in QUICK for e in made)
+        is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * self.lanes
+        return is_quick and is_long and expr.combiner != "argmax"
+
+    def _turns(self, expr: Reduce, along: Axis, totals: list[str], block: Block) -> tuple[str, str]:
+        """Write the loop that adds to all totals in turn; return the bounds of what it leaves."""
+        stop, step = self.dim(along.extent, block), len(totals) * self.lanes
+        if isinstance(along.extent, int):
+            whole = str(along.extent - along.extent % step)
+        else:
+            whole = self.fresh("whole")
+            block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
+        inner = block.inner(along, vector=along)
+        for number, total in enumerate(totals):
+            self._accumulate(expr, inner, total, None, spread=True, ahead=number * self.lanes)
+        block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
+        return whole, stop
+
+    def _accumulate(
+        self, expr: Reduce, block: Block, total: str, place: str | None, *, spread: bool, ahead: int = 0
+    ) -> None:
+        """Write one round of a reduction: of the elements at the block's position, or so far `ahead` of it."""
         value = expr.value
+        if ahead:
+            assert block.vector is not None
+            value = rewrite(value, {block.vector: dims.DimExpr.of(block.vector) + ahead})
         get = self.vector if spread else self.value
         masked = spread and block.mask is not None
         if place is not None:
@@ -421,13 +401,14 @@ class Writer:
         ):
             left, right = (get(a, block) for a in value.args)
             text = f"fma({left}, {right}, {total})"
-        elif expr.combiner in _COMBINE:
-            text = _COMBINE[expr.combiner].format(total, get(value, block))
-            if not spread and value.dtype.short in ("i32", "u32", "u8"):
-                text = f"{value.dtype.short}({text})"
         else:
-            text = f"{expr.combiner}({total}, {get(value, block)})"
+            text = self._combined(expr.combiner, total, get(value, block))
+            if not spread and value.dtype.short in ("i32", "u32", "u8") and expr.combiner in _COMBINE:
+                text = f"{value.dtype.short}({text})"
         block.add(f"{total} = select({block.mask}, {text}, {total})" if masked else f"{total} = {text}")
+
+    def _combined(self, combiner: str, left: str, right: str) -> str:
+        return _COMBINE.get(combiner, combiner + "({}, {})").format(left, right)
 
     def _best_axis(self, expr: Reduce) -> Axis:
         votes = {axis: 0 for axis in expr.axes}
@@ -436,60 +417,3 @@ class Writer:
                 for axis in expr.axes:
                     votes[axis] += dims.linear(found.index[0], axis)[0] == 1
         return max(reversed(expr.axes), key=lambda a: votes[a])
-
-
-def symbol_name(symbol: str) -> str:
-    """Return what a symbol is called in a kernel: its own name, unless the kernel's text may use that for something else.
-
-    All other names there hold a digit or are in `_TAKEN`, and none ends in an underscore.
-    """
-    is_free = symbol not in _TAKEN and not symbol.endswith("_") and not any(c.isdigit() for c in symbol)
-    return symbol if is_free else f"{symbol}_"
-
-
-def factor(text: str) -> str:
-    """Return the text as a factor of a product."""
-    return text if text.isidentifier() or text.isdigit() else f"({text})"
-
-
-def _apply(function: str, args: list[str], dtype: DType) -> str:
-    if function in INFIX:
-        return f"{args[0]} {INFIX[function]} {args[1]}"
-    match function:
-        case "cast":
-            return f"{dtype.short}({args[0]})"
-        case "negative":
-            return f"-{args[0]}"
-        case "not":
-            return f"logical_not({args[0]})"
-        case "isnan":
-            return f"{args[0]} != {args[0]}"
-        case _:
-            return f"{function}({', '.join(args)})"
-
-
-def _identity(combiner: str, dtype: DType) -> bool | int | float:
-    match combiner:
-        case "add" | "multiply":
-            number = int(combiner == "multiply")
-            return float(number) if dtype.is_float else number
-        case "and" | "or":
-            return (combiner == "and") if dtype.kind == "b" else (-1 if combiner == "and" else 0)
-        case _:
-            largest = combiner == "minimum"
-            if dtype.is_float:
-                return float("inf") if largest else float("-inf")
-            if dtype.kind == "b":
-                return largest
-            bits = dtype.itemsize * 8
-            if dtype.kind == "u":
-                return (1 << bits) - 1 if largest else 0
-            return (1 << (bits - 1)) - 1 if largest else -(1 << (bits - 1))
-
-
-def _literal(value: bool | int | float) -> str:
-    if value != value:
-        return "1e999 - 1e999"
-    if value in (float("inf"), float("-inf")):
-        return "1e999" if value > 0 else "-1e999"
-    return repr(value)

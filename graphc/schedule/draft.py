@@ -142,6 +142,8 @@ class Draft:
                 target = self.buffers[store.buffer]
                 if target.kind != "temporary" or first[store.buffer] != position or store.buffer in pinned:
                     continue
+                if sum(s.buffer == store.buffer for s in kernel.stores) > 1:
+                    continue  # it holds something else before
                 for source in sorted(unit.reads - taken - pinned):
                     array = self.buffers[source]
                     if array.kind != "temporary" or last[source] != position or first[source] == position:

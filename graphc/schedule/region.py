@@ -30,6 +30,7 @@ from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
+from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
 
@@ -96,7 +97,7 @@ class Region:
         for node in self.order:
             self._whole(node)
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
-        self.units = merge(self.units, lambda b: self.draft.buffers[b].shape)
+        self.units = [in_stages(unit) for unit in merge(self.units, lambda b: self.draft.buffers[b].shape)]
         self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
