@@ -1,4 +1,4 @@
-"""Rows in stages: a costly value that a sum and a result need is made once; sums with several totals; the same bits at any size."""
+"""Rows in stages: what a sum and a result both need is made once; sums with several totals; the same bits at any size."""
 
 import numpy as np
 import pytest
