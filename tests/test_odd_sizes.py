@@ -19,17 +19,6 @@ from tests.interpreter import Interpreter, compiled, unjitted
 
 SIZES = [(1, 1, 3), (1, 2, 1), (2, 3, 1), (7, 8, 9), (8, 16, 17), (15, 31, 2), (16, 33, 15), (17, 15, 31), (33, 2, 16)]
 SIZES += [(3, 130, 67)]  # more than one turn of a sum by several totals
-    (1, 1, 3),
-    (1, 2, 1),
-    (2, 3, 1),
-    (7, 8, 9),
-    (8, 16, 17),
-    (15, 31, 2),
-    (16, 33, 15),
-    (17, 15, 31),
-    (33, 2, 16),
-    (3, 130, 67),
-]
 
 
 def graph_of(dtype):
