@@ -13,7 +13,7 @@ from graphc.dtypes import DType, as_dtype
 from graphc.emit.loader import Loader
 from graphc.errors import CallError
 from graphc.runtime import binding as bindings
-from graphc.runtime.activation import is_aligned, take_arena
+from graphc.runtime.activation import is_aligned
 from graphc.runtime.arguments import (
     USABLE,
     Array,
@@ -217,13 +217,7 @@ class Executable:
     def _start(self, count: int, arguments: Sequence[Any], out: Any) -> Program:
         arrays, caller = self._arrays(arguments), self._caller
         bound = self._bind((*(array.shape for array in arrays), (count,)))
-        results = caller.results(bound, out, arrays)
-        activation = caller.take(bound)
-        arena = take_arena(bound.arena)
-        activation.place(arena.address)
-        activation.set_addresses(*[address_of(array) for array in (*arrays, *results)])
-        values = build(caller.structure, results)
-        return Program(activation, bound.idle, arena, count, caller.writes, values, (*arrays, *results))
+        return Program(caller, bound, count, arrays, out)
 
 
 def _check_leaves(plan: Plan, leaves: Sequence[Array]) -> list[Array]:

@@ -8,14 +8,15 @@ is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from graphc import dims
 from graphc.dims import Dim
 from graphc.dtypes import DType
 from graphc.records import replace
-from graphc.runtime.activation import Activation, Arena, give_back
-from graphc.runtime.arguments import Array, InputSpec
+from graphc.runtime.activation import Arena, give_back, take_arena
+from graphc.runtime.arguments import Array, InputSpec, address_of, build
+from graphc.runtime.caller import Bound, Caller
 from graphc.runtime.walk import PAUSED
 from graphc.schedule.plan import Plan, Repeat
 
@@ -52,25 +53,26 @@ class Program:
     anything: handle Ctrl-C, show progress, read parameters, or drop the program.
     """
 
-    def __init__(
-        self,
-        activation: Activation,
-        idle: list[Activation],
-        arena: Arena,
-        count: int,
-        writes: bool,
-        results: Any,
-        keep: Sequence[Array],
-    ) -> None:
+    def __init__(self, caller: Caller, bound: Bound, count: int, arguments: Sequence[Array], out: Any) -> None:
+        results = caller.results(bound, out, arguments)
         self.count = count
+        self.results: Any = build(caller.structure, results)
+        self._caller, self._bound = caller, bound
+        self._keep = (*arguments, *results)
+        self._addresses = [address_of(array) for array in self._keep]
+        self._arena: Arena | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again with the first step, on what the arguments' arrays hold now; results are written over."""
+        if self._arena is not None:
+            self._end()
         self.done = 0
-        self.results = results
-        self._activation = activation
-        self._idle = idle
-        self._arena: Arena | None = arena
-        self._writes = writes
-        self._keep = keep
-        activation.expect_all()
+        self._arena = take_arena(self._bound.arena)
+        self._activation = self._caller.take(self._bound)
+        self._activation.place(self._arena.address)
+        self._activation.set_addresses(*self._addresses)
+        self._activation.expect_all()
 
     def resume(self, seconds: float = TIME_SLICE / 1e9) -> int:
         """Run until all steps are done or the time is over, at least one step; return how many steps are done by now.
@@ -83,18 +85,21 @@ class Program:
         over = True
         try:
             self._activation.set_time_slice(max(1, int(seconds * 1e9)))
-            over = self._activation.run(self._writes) != PAUSED
+            over = self._activation.run(self._caller.writes) != PAUSED
         finally:
             self.done = self._activation.iterations_done()
             if over:
-                arena, self._arena = self._arena, None
-                # An exception may have come right after a pause: the next run must not go on from there.
-                self._activation.reset()
-                give_back(arena)
-                self._idle.append(self._activation)
+                self._end()
             else:
                 self._activation.align_threads()
         return self.done
+
+    def _end(self) -> None:
+        arena, self._arena = self._arena, None
+        # An exception may have come right after a pause: the next run must not go on from there.
+        self._activation.reset()
+        give_back(cast(Arena, arena))
+        self._bound.idle.append(self._activation)
 
     def run(self) -> Any:
         """Run all steps that are left and return the results; KeyboardInterrupt comes between two steps."""

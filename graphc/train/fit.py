@@ -54,11 +54,13 @@ def fit(
     train = _minibatches(step, True)
     arrays, samples = train.arrays(data, "data")
     train.check_batch_size(batch_size, samples, drop_last)
-    validate = None
+    epoch_of_training = train.epoch(arrays, batch_size, drop_last)
+    epoch_of_validation = None
     if validation_data is not None:
         validate = _minibatches(step, False)
         held_out, held_samples = validate.arrays(validation_data, "validation_data")
         validate.check_batch_size(batch_size, held_samples, drop_last)
+        epoch_of_validation = validate.epoch(held_out, batch_size, drop_last)
     key = int(SEED.value) if seed is None else seed
     record = History() if history is None else history
     steps = samples // batch_size if drop_last and samples >= batch_size else -(-samples // batch_size)
@@ -68,15 +70,16 @@ def fit(
         record.steps += done
         bar.update(done)
 
-    order = np.arange(samples)
+    straight = np.arange(samples)
     try:
         for epoch in range(initial_epoch, initial_epoch + epochs):
             bar.set_description(f"epoch {epoch + 1}/{initial_epoch + epochs}", refresh=False)
             if shuffle:
-                order = np.random.Generator(np.random.Philox(key=[key, epoch])).permutation(samples)
-            measures = train.run(arrays, order, batch_size, drop_last, advance)
-            if validate is not None:
-                held = validate.run(held_out, np.arange(held_samples), batch_size, drop_last, _ignore)  # pyright: ignore[reportPossiblyUnboundVariable]
+                epoch_of_training.order[:] = straight
+                np.random.Generator(np.random.Philox(key=[key, epoch])).shuffle(epoch_of_training.order)
+            measures = epoch_of_training.run(advance)
+            if epoch_of_validation is not None:
+                held = epoch_of_validation.run(_ignore)
                 measures |= {f"val_{name}": value for name, value in held.items()}
             record.add(epoch, measures)
             bar.set_postfix({name: f"{value:.4g}" for name, value in measures.items()}, refresh=False)

@@ -97,27 +97,51 @@ class Minibatches:
                 'or give its inputs a symbolic first dimension such as "batch"'
             )
 
-    def run(
-        self, arrays: Sequence[Any], order: np.ndarray[Any, Any], size: int, drop_last: bool, progress: Progress
-    ) -> dict[str, float]:
-        """Run over the samples in this order; return the mean of each measure, weighted by the sizes of the batches."""
-        whole = len(order) // size * size
-        parts = [order[:whole].reshape(-1, size)] if whole else []
-        if whole < len(order) and not (drop_last and whole):
-            parts.append(order[whole:].reshape(1, -1))
-        totals = np.zeros(len(self.names))
-        count = 0
-        for part in parts:
-            program = self._executable.repeat(len(part), [*arrays, *[part] * len(self._stacked)], self._stacked)
+    def epoch(self, arrays: Sequence[Any], size: int, drop_last: bool) -> Epoch:
+        """Return a pass over these arrays' samples in batches of this size."""
+        samples = next(len(array) for array, node in zip(arrays, self._inputs, strict=True) if node.shape)
+        return Epoch(self.names, self._executable, arrays, self._stacked, (samples, size, drop_last))
+
+
+class Epoch:
+    """A pass over all samples, which runs in any order, any number of times.
+
+    Its programs, one of the whole batches and one of the rest, are made once and restarted: they read the order from `order`.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        executable: Executable,
+        arrays: Sequence[Any],
+        stacked: Sequence[int],
+        cut: tuple[int, int, bool],
+    ) -> None:
+        samples, size, drop_last = cut
+        self.order = np.arange(samples)
+        self._names = names
+        whole = samples // size * size
+        parts = [self.order[:whole].reshape(-1, size)] if whole else []
+        if whole < samples and not (drop_last and whole):
+            parts.append(self.order[whole:].reshape(1, -1))
+        self._programs = [
+            (part.shape[1], executable.repeat(len(part), [*arrays, *[part] * len(stacked)], stacked)) for part in parts
+        ]
+        self._count = sum(part.size for part in parts)
+
+    def run(self, progress: Progress) -> dict[str, float]:
+        """Run in the order that stands in `order`; return the mean of each measure, weighted by the sizes of the batches."""
+        totals = np.zeros(len(self._names))
+        for size, program in self._programs:
+            program.restart()
             while program.done < program.count:
                 before = program.done
                 try:
                     program.resume()
                 finally:
                     progress(program.done - before)
-            totals += [part.shape[1] * np.sum(result, dtype=np.float64) for result in program.results]
-            count += part.size
-        return dict(zip(self.names, (totals / count).tolist(), strict=True))
+            totals += [size * np.sum(result, dtype=np.float64) for result in program.results]
+        return dict(zip(self._names, (totals / self._count).tolist(), strict=True))
 
 
 def scalars(outputs: Any) -> dict[str, Node]:

@@ -1,8 +1,9 @@
 import types
 
+import numpy as np
 import pytest
 
-from tests.benchmarks import elements
+from tests.benchmarks import calls, elements
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.peer import MACHINE, Unavailable, Worker
 from tests.benchmarks.report import Result, print_row, print_tables
@@ -66,3 +67,19 @@ def test_kernels_without_peers_are_measured(capsys, monkeypatch):
     assert "other is left out" in said
     assert "| `exp` | " in said
     assert MACHINE[1] == "Machine"
+
+
+def test_calls_and_fits_are_measured(capsys, monkeypatch):
+    monkeypatch.setattr(calls, "FITS", {"mlp_tiny": (100,)})
+    monkeypatch.setattr(calls, "BLOCK", 10)
+    monkeypatch.setattr("sys.argv", ["calls", "--rounds", "1", "--threads", "1"])
+    calls.main()
+    said = capsys.readouterr().out
+    assert "| graphc bind | " in said
+    assert "| step, call | " in said
+    assert "| `mlp_tiny` | 100 | 400 | " in said
+
+
+def test_ways_that_disagree_are_not_compared():
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        calls.checked({"one": lambda: np.ones(2), "other": lambda: np.zeros(2)})

@@ -147,3 +147,21 @@ def test_a_repeat_inside_a_program():
     run = m.executable(m.repeat(length, [m.call("rotate", "xt", "yt")], ["xt", "yt"], True), threads=2)
     x = np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32)
     np.testing.assert_array_equal(run.repeat(4, [x], [0]).run(), np.roll(x, -3, 2) + np.float32(1))
+
+
+@both
+@pytest.mark.parametrize("pause", [False, True])
+def test_a_program_restarts_on_what_its_arguments_hold_then(threads, pause):
+    run, weight = stepper(threads)
+    gradients = np.ones((5, 6), np.float32)
+    program = run.repeat(5, [gradients], [0])
+    program.resume(1e-9) if pause else program.run()
+    done = program.done
+    assert done == 1 if pause else done == 5
+    gradients[:] = 10
+    program.restart()
+    assert program.done == 0
+    results = program.run()
+    assert program.done == 5
+    np.testing.assert_array_equal(weight, np.full(6, -50 - done, np.float32))
+    np.testing.assert_array_equal(results["y"][:, 0], [2 - done - 10 * n for n in range(5)])

@@ -1,0 +1,170 @@
+"""Measures what a call from Python costs, and what `fit` adds to the steps that it makes.
+
+    python -m tests.benchmarks.calls [--rounds N] [--threads N]
+
+Calls: `mlp_tiny` predicting for one sample, beside the same network written in NumPy by hand and in ONNX Runtime (where it and
+`onnx` are installed), and its training step. Each way's block of calls comes in turn; minimum (median), microseconds a call.
+
+Fit: a whole run of `fit`, against a native run of as many steps on the same minibatches, gathered the same way, that is
+started once. The rest is Python between epochs: permutations, the start of each epoch's program, the history.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+
+import numpy as np
+
+import graphc
+from graphc import nn, optim
+from graphc.train.minibatches import Minibatches
+from tests.benchmarks.models.graphc import Steps
+from tests.benchmarks.rows import WIDTHS
+
+BLOCK = 2000
+FITS = {"mlp_tiny": (1_000, 32_000), "mlp": (12_800,)}
+
+
+def layers():
+    """Return the layers of `mlp_tiny` and their weights as (inputs, outputs) and biases."""
+    made = [nn.Linear(a, b) for a, b in itertools.pairwise(WIDTHS["mlp_tiny"])]
+    return made, [(np.ascontiguousarray(one.weight.value.T), one.bias.value.copy()) for one in made]
+
+
+def predictions(threads):
+    """Return {name: function of no argument} that predict one sample; all but ONNX Runtime's must agree."""
+    linears, weights = layers()
+    x = graphc.input("x", ("batch", 2))
+    net = nn.Sequential(*[m for one in linears for m in (one, nn.Tanh())][:-1])
+    predict = graphc.compile([x], net(x), threads=threads)
+    sample, out = np.ones((1, 2), "float32"), np.empty((1, 2), "float32")
+    bound = predict.bind(sample)
+
+    def by_hand():
+        hidden = sample
+        for weight, bias in weights[:-1]:
+            hidden = np.tanh(hidden @ weight + bias)
+        return hidden @ weights[-1][0] + weights[-1][1]
+
+    ways = {
+        "graphc call": lambda: predict(sample),
+        "graphc call, out=": lambda: predict(sample, out=out),
+        "graphc bind": bound,
+        "NumPy by hand": by_hand,
+    }
+    return ways | onnx_runtime(weights, sample)
+
+
+def onnx_runtime(weights, sample):
+    """Return ONNX Runtime's ordinary call and that with its buffers bound; nothing where it is not installed."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        print(f"ONNX Runtime is left out: {error}")
+        return {}
+    of = onnx.helper
+    nodes, constants, last = [], [], "x"
+    for n, (weight, bias) in enumerate(weights):
+        constants += [onnx.numpy_helper.from_array(weight, f"w{n}"), onnx.numpy_helper.from_array(bias, f"b{n}")]
+        nodes.append(of.make_node("Gemm", [last, f"w{n}", f"b{n}"], [f"y{n}"]))
+        last = f"y{n}"
+        if n < len(weights) - 1:
+            nodes.append(of.make_node("Tanh", [last], [f"t{n}"]))
+            last = f"t{n}"
+    kind = onnx.TensorProto.FLOAT
+    ends = [[of.make_tensor_value_info(name, kind, ["batch", 2])] for name in ("x", last)]
+    model = of.make_model(of.make_graph(nodes, "mlp_tiny", *ends, constants), opset_imports=[of.make_opsetid("", 17)])
+    model.ir_version = 9
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed, binding = {"x": sample}, session.io_binding()
+    binding.bind_cpu_input("x", sample)
+    binding.bind_output(last)
+    return {
+        "ONNX Runtime": lambda: session.run(None, feed)[0],
+        "ONNX Runtime, bound": lambda: session.run_with_iobinding(binding),
+    }
+
+
+def trainings(threads):
+    """Return {name: function of no argument} that make one training step."""
+    steps = Steps("mlp_tiny", threads)
+    bound = steps.step.bind(*steps.arrays)
+    return {"step, call": lambda: steps.step(*steps.arrays), "step, bind": bound}
+
+
+def checked(ways):
+    """Return the ways, once those that give arrays agree."""
+    results = [np.asarray(one) for one in (way() for way in ways.values()) if one is not None]
+    for one in results[1:]:
+        np.testing.assert_allclose(one, results[0], rtol=1e-5, atol=1e-6)
+    return ways
+
+
+def times(ways, rounds, block):
+    """Return {name: seconds a call in each round}, a block of each in turn."""
+    found = {name: [] for name in ways}
+    for way in ways.values():
+        for _ in range(block // 10):
+            way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            for _ in range(block):
+                way()
+            found[name].append((time.perf_counter() - start) / block)
+    return found
+
+
+def fits(row, samples, rounds, threads):
+    """Return seconds of `fit` and of the same steps run at once, in each round, and the epochs of a run."""
+    steps = Steps(row, threads)
+    x, y = steps.step.inputs
+    size = len(steps.arrays[0])
+    data = [np.resize(array, (samples, *array.shape[1:])) for array in steps.arrays]
+    loss = steps.step.outputs
+    step = graphc.compile([x, y], {"loss": loss}, updates=optim.Adam(1e-3).minimize(loss), threads=threads)
+    epochs = max(1, 40_000 // samples)
+    named = dict(zip((x, y), data, strict=True))
+    # The same samples in one long epoch: indices may come more than once.
+    once = Minibatches(step, training=True).epoch(
+        [np.resize(a, (epochs * samples, *a.shape[1:])) for a in data], size, False
+    )
+    once.order[:] = np.concatenate([np.random.default_rng(n).permutation(samples) for n in range(epochs)])
+    ways = {
+        "fit": lambda: graphc.fit(step, named, batch_size=size, epochs=epochs, verbose=False),
+        "at once": lambda: once.run(lambda done: None),
+    }
+    return times(ways, rounds, block=1), epochs
+
+
+def micro(seconds):
+    """Return minimum (median) in microseconds."""
+    return f"{min(seconds) * 1e6:.2f} ({statistics.median(seconds) * 1e6:.2f})"
+
+
+def main():
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calls", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    print("| one call | us |\n|---|---|")
+    for ways in (checked(predictions(options.threads)), trainings(options.threads)):
+        for name, seconds in times(ways, options.rounds, BLOCK).items():
+            print(f"| {name} | {micro(seconds)} |")
+    print("\n| fit | samples | epochs | seconds | the same steps at once | fit / at once | us an epoch |")
+    print("|---" * 7 + "|")
+    for row, sizes in FITS.items():
+        for samples in sizes:
+            found, epochs = fits(row, samples, options.rounds, options.threads)
+            whole, least = min(found["fit"]), min(found["at once"])
+            extra = (whole - least) / epochs * 1e6
+            print(f"| `{row}` | {samples} | {epochs} | {whole:.3f} | {least:.3f} | {whole / least:.3f} | {extra:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
