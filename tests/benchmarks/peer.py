@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PEERS = {
     "graphc": ("tests.benchmarks.models.graphc", "Steps", 0.01),
     "torch": ("tests.benchmarks.models.torch", "Steps", 0.25),
+    "torch.channels_last": ("tests.benchmarks.models.torch", "LastSteps", 0.25),
     "torch.compile": ("tests.benchmarks.models.torch", "CompiledSteps", 0.25),
     "jax": ("tests.benchmarks.models.jax", "Steps", 0.05),
 }

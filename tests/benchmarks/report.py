@@ -11,6 +11,7 @@ COLUMNS = {
     ("graphc", "bind"): "graphc bind",
     ("graphc", "run"): "graphc run",
     ("torch", "eager"): "torch",
+    ("torch.channels_last", "channels_last"): "torch channels last",
     ("torch.compile", "compiled"): "torch.compile",
     ("jax", "jit"): "jax jit",
     ("jax", "scan"): "jax scan",
@@ -70,7 +71,7 @@ def print_row(result):
     ours, ours_median = result.best(min, ours=True), result.best(statistics.median, ours=True)
     for key, times in result.times.items():
         ratios = f"{min(times) / ours:.2f}x, {statistics.median(times) / ours_median:.2f}x"
-        print(f"  {COLUMNS[key]:14s} {_micro(times):>22s} us   {ratios} of graphc's best")
+        print(f"  {COLUMNS[key]:19s} {_micro(times):>22s} us   {ratios} of graphc's best")
     print(
         f"  best peer / graphc {result.ratio(min):.2f}x ({result.ratio(statistics.median):.2f}x);"
         f" contractions at {result.of_peak():.0%} of {max(result.peaks) / 1e9:.0f} GFLOP/s;"

@@ -64,6 +64,9 @@ def recurrent(kind, width, hidden, times, gates):
 
 WIDTHS = {"mlp_tiny": (2, 32, 32, 2), "mlp": (784, 256, 128, 10), "mlp_big": (784, 1024, 1024, 10)}
 RECURRENT = {"rnn": ("RNN", 16, 64, 50, 1), "lstm": ("LSTM", 32, 128, 64, 4), "gru": ("GRU", 32, 128, 64, 3)}
+# Batch, side and channels of the images.
+IMAGES = {"lenet": (64, 28, 1), "cnn": (64, 28, 1), "resnet20": (32, 32, 3)}
+RESNET = (16, 16, 16, 16, 32, 32, 32, 64, 64, 64)
 DEEP = {"layers": 20, "width": 128, "classes": 10}
 GPT = {"layers": 4, "width": 128, "heads": 4, "times": 64, "tokens": 64, "batch": 16}
 
@@ -81,6 +84,38 @@ def gpt_flops():
     return 6 * GPT["batch"] * GPT["times"] * (GPT["layers"] * layer + width * GPT["tokens"])
 
 
+def images(row):
+    """Normal images, channels last, and random labels."""
+    batch, side, channels = IMAGES[row]
+    return lambda generator: (
+        generator.normal(size=(batch, side, side, channels)).astype("float32"),
+        generator.integers(0, 10, batch),
+    )
+
+
+def convolutional(about, row, convolutions, widths):
+    """A row of convolutions, each (side of its result, side of its kernel, channels, filters), and then dense layers.
+
+    The first one makes no gradient of its input.
+    """
+    batch, _, _ = IMAGES[row]
+    products = [side**2 * kernel**2 * channels * filters for side, kernel, channels, filters in convolutions]
+    products += [a * b for a, b in itertools.pairwise(widths)]
+    return Row(about, images(row), 2 * batch * (3 * sum(products) - products[0]), {"batch": batch})
+
+
+def resnet_convolutions():
+    """ResNet-20's convolutions: a first one, then blocks of two, with one of a single tap around those that halve the image."""
+    side = IMAGES["resnet20"][1]
+    found = [(side, 3, IMAGES["resnet20"][2], RESNET[0])]
+    for channels, filters in itertools.pairwise(RESNET):
+        side = side * channels // filters
+        found += [(side, 3, channels, filters), (side, 3, filters, filters)]
+        if filters != channels:
+            found.append((side, 1, channels, filters))
+    return found
+
+
 ROWS = {
     "mlp_tiny": dense("2-32-32-2 tanh, batch 32", 32, WIDTHS["mlp_tiny"]),
     "mlp": dense("784-256-128-10 relu, batch 128", 128, WIDTHS["mlp"]),
@@ -91,5 +126,10 @@ ROWS = {
         (*[DEEP["width"]] * (DEEP["layers"] + 1), DEEP["classes"]),
     ),
     **{row: recurrent(*what) for row, what in RECURRENT.items()},
+    "lenet": convolutional("LeNet-5 28x28, batch 64", "lenet", [(28, 5, 1, 6), (10, 5, 6, 16)], (400, 120, 84, 10)),
+    "cnn": convolutional(
+        "28x28 conv32-conv64-pool-128-10, batch 64", "cnn", [(28, 3, 1, 32), (28, 3, 32, 64)], (64 * 14**2, 128, 10)
+    ),
+    "resnet20": convolutional("ResNet-20 32x32x3, batch 32", "resnet20", resnet_convolutions(), (64, 10)),
     "gpt": Row("4 layers, d=128, 4 heads, T=64, batch 16", next_tokens, gpt_flops(), {}),
 }

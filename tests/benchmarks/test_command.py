@@ -7,7 +7,7 @@ from tests.benchmarks import calls, elements
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.peer import MACHINE, Unavailable, Worker
 from tests.benchmarks.report import Result, print_row, print_tables
-from tests.benchmarks.rows import ROWS, dense_flops
+from tests.benchmarks.rows import ROWS, convolutional, dense_flops
 
 
 def test_machine_reaches_plausible_rates():
@@ -57,6 +57,10 @@ def test_ratios_are_of_the_fastest_ways(capsys):
 def test_arithmetic_of_a_step_is_counted():
     # Two layers: both forward, both weights' gradients, and the second layer's input gradient.
     assert dense_flops(7, (2, 3, 5)) == 2 * 7 * (2 * 3 + 3 * 5) + 2 * 7 * (2 * 3 + 3 * 5) + 2 * 7 * 3 * 5
+    # A convolution of 28 x 28 results by 9 taps and a second one, and a layer of 3 units, for 64 images.
+    flops = convolutional("", "cnn", [(28, 3, 1, 5), (14, 3, 5, 2)], (7, 3)).flops
+    first, second, last = 28**2 * 9 * 5, 14**2 * 9 * 5 * 2, 7 * 3
+    assert flops == 2 * 64 * (2 * first + 3 * second + 3 * last)
 
 
 def test_kernels_without_peers_are_measured(capsys, monkeypatch):

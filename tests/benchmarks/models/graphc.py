@@ -6,7 +6,7 @@ import itertools
 import graphc
 from graphc import nn, optim
 from tests.benchmarks.counts import footprint
-from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, IMAGES, RECURRENT, RESNET, ROWS, WIDTHS
 
 
 def _classified(net, width):
@@ -68,12 +68,64 @@ def _recurrent(kind, width, hidden, times, gates):
     return x, y, nn.cross_entropy(nn.Linear(hidden, 10)(outputs[-1]), y)
 
 
+class Bypassed(nn.Module):
+    """Two convolutions with batch norm, and a way around both."""
+
+    def __init__(self, channels, filters):
+        stride = filters // channels
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(filters)
+        self.around = nn.Identity()
+        if stride > 1:
+            self.around = nn.Sequential(nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        inner = nn.relu(self.bn1(self.conv1(x)))
+        return nn.relu(self.bn2(self.conv2(inner)) + self.around(x))
+
+
+def _images(row, *layers):
+    _, side, channels = IMAGES[row]
+    x = graphc.input("x", ("batch", side, side, channels))
+    y = graphc.input("y", ("batch",), "int64")
+    return x, y, nn.cross_entropy(nn.Sequential(*layers)(x), y)
+
+
+def _lenet():
+    return _images(
+        "lenet",
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    )
+
+
+def _cnn():
+    return _images(
+        "cnn",
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(64 * 14 * 14, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+
+
+def _resnet20():
+    return _images(
+        "resnet20",
+        *(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+        *(Bypassed(a, b) for a, b in itertools.pairwise(RESNET)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+    )
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], nn.ReLU),
     "deep_mlp": _deep_mlp,
     **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
+    **{"lenet": _lenet, "cnn": _cnn, "resnet20": _resnet20},
     "gpt": _gpt,
 }
 

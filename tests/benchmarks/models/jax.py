@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, IMAGES, RECURRENT, RESNET, ROWS, WIDTHS
 
 _generator = np.random.default_rng(0)
 
@@ -106,12 +106,82 @@ def _recurrent(kind, width, hidden, times, gates):
     return parameters, forward
 
 
+def _filters(kernel, channels, filters):
+    drawn = _generator.normal(size=(kernel, kernel, channels, filters)) / np.sqrt(kernel**2 * channels)
+    return jnp.asarray(drawn.astype("float32"))
+
+
+def _convolved(weight, x, stride=1, padding="SAME"):
+    return jax.lax.conv_general_dilated(
+        x, weight, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _pooled(x):
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def _lenet():
+    convolutions = [{"w": _filters(5, a, b), "b": jnp.zeros(b)} for a, b in ((1, 6), (6, 16))]
+    layers = [_linear(a, b) for a, b in itertools.pairwise((400, 120, 84, 10))]
+
+    def forward(parameters, x):
+        (first, second), (*layers, last) = parameters
+        x = _pooled(jax.nn.relu(_convolved(first["w"], x) + first["b"]))
+        x = _pooled(jax.nn.relu(_convolved(second["w"], x, padding="VALID") + second["b"])).reshape(len(x), -1)
+        for p in layers:
+            x = jax.nn.relu(_apply(p, x))
+        return _apply(last, x)
+
+    return (convolutions, layers), forward
+
+
+def _cnn():
+    convolutions = [{"w": _filters(3, a, b), "b": jnp.zeros(b)} for a, b in ((1, 32), (32, 64))]
+
+    def forward(parameters, x):
+        convolutions, (hidden, last) = parameters
+        for p in convolutions:
+            x = jax.nn.relu(_convolved(p["w"], x) + p["b"])
+        return _apply(last, jax.nn.relu(_apply(hidden, _pooled(x).reshape(len(x), -1))))
+
+    return (convolutions, [_linear(64 * 14 * 14, 128), _linear(128, 10)]), forward
+
+
+def _batch_norm(p, x):
+    """Normalise by the batch; its running statistics, which only a prediction reads, are left out."""
+    centred = x - x.mean((0, 1, 2))
+    return centred * jax.lax.rsqrt((centred**2).mean((0, 1, 2)) + 1e-5) * p["g"] + p["s"]
+
+
+def _resnet20():
+    blocks = []
+    for a, b in itertools.pairwise(RESNET):
+        block = {"w1": _filters(3, a, b), "n1": _normalised(b), "w2": _filters(3, b, b), "n2": _normalised(b)}
+        around = {"w": _filters(1, a, b), "n": _normalised(b)} if a != b else {}
+        blocks.append((block, around))
+
+    def forward(parameters, x):
+        first, norm, blocks, last = parameters
+        x = jax.nn.relu(_batch_norm(norm, _convolved(first, x)))
+        for p, around in blocks:
+            stride = 2 if around else 1
+            inner = jax.nn.relu(_batch_norm(p["n1"], _convolved(p["w1"], x, stride)))
+            if around:
+                x = _batch_norm(around["n"], _convolved(around["w"], x, stride))
+            x = jax.nn.relu(_batch_norm(p["n2"], _convolved(p["w2"], inner)) + x)
+        return _apply(last, x.mean((1, 2)))
+
+    return (_filters(3, 3, 16), _normalised(16), blocks, _linear(64, 10)), forward
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], jnp.tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], jax.nn.relu),
     "mlp_big": lambda: _mlp(WIDTHS["mlp_big"], jax.nn.relu),
     "deep_mlp": _deep_mlp,
     **{row: functools.partial(_recurrent, *what) for row, what in RECURRENT.items()},
+    **{"lenet": _lenet, "cnn": _cnn, "resnet20": _resnet20},
     "gpt": _gpt,
 }
 
@@ -142,6 +212,10 @@ class Steps:
 
         self.arrays, self.carry = (x, y), (parameters, optimizer.init(parameters))
         self.step, self.many = jax.jit(step, donate_argnums=0), many
+        if row in IMAGES:
+            self.MODES = (
+                "jit",
+            )  # XLA's loops call no library for their convolutions: a scan takes 4 to 25 times as long
 
     def first(self):
         """Make the first step, to the value of its loss."""

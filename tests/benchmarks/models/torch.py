@@ -6,7 +6,7 @@ import itertools
 import torch
 from torch import nn
 
-from tests.benchmarks.rows import DEEP, GPT, RECURRENT, ROWS, WIDTHS
+from tests.benchmarks.rows import DEEP, GPT, IMAGES, RECURRENT, RESNET, ROWS, WIDTHS
 
 
 def _mlp(widths, activation):
@@ -68,6 +68,48 @@ class Recurrent(nn.Module):
         return self.head(self.layer(x)[0][-1])
 
 
+class Bypassed(nn.Module):
+    """Two convolutions with batch norm, and a way around both."""
+
+    def __init__(self, channels, filters):
+        super().__init__()
+        stride = filters // channels
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(filters)
+        self.around = nn.Identity()
+        if stride > 1:
+            self.around = nn.Sequential(nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        inner = nn.functional.relu(self.bn1(self.conv1(x)))
+        return nn.functional.relu(self.bn2(self.conv2(inner)) + self.around(x))
+
+
+def _lenet():
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    )
+
+
+def _cnn():
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(64 * 14 * 14, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+
+
+def _resnet20():
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+        *(Bypassed(a, b) for a, b in itertools.pairwise(RESNET)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+    )
+
+
 MODELS = {
     "mlp_tiny": lambda: _mlp(WIDTHS["mlp_tiny"], nn.Tanh),
     "mlp": lambda: _mlp(WIDTHS["mlp"], nn.ReLU),
@@ -76,6 +118,7 @@ MODELS = {
         *[Residual(DEEP["width"]) for _ in range(DEEP["layers"])], nn.Linear(DEEP["width"], DEEP["classes"])
     ),
     **{row: functools.partial(Recurrent, *what) for row, what in RECURRENT.items()},
+    **{"lenet": _lenet, "cnn": _cnn, "resnet20": _resnet20},
     "gpt": Gpt,
 }
 
@@ -90,6 +133,8 @@ class Steps:
         torch.set_num_threads(threads)
         self.net = MODELS[row]()
         self.x, self.y = (torch.from_numpy(one) for one in ROWS[row].arrays())
+        if row in IMAGES:
+            self.x = self.x.permute(0, 3, 1, 2).contiguous()
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3, fused=True)
         self.loss = self._loss
 
@@ -122,3 +167,17 @@ class CompiledSteps(Steps):
         self.loss = torch.compile(self._loss)
 
     compiled = Steps.eager
+
+
+class LastSteps(Steps):
+    """The same with images and filters channels last."""
+
+    MODES = ("channels_last",)
+
+    def __init__(self, row, threads):
+        super().__init__(row, threads)
+        if row in IMAGES:
+            self.net = self.net.to(memory_format=torch.channels_last)
+            self.x = self.x.contiguous(memory_format=torch.channels_last)
+
+    channels_last = Steps.eager
