@@ -43,6 +43,7 @@ class Interpreter:
 
     def __init__(self, plan, inputs, leaves, sizes, kernel_of, *, threads=1):
         self.plan, self.sizes, self.kernel_of, self.threads = plan, sizes, kernel_of, threads
+        self.turns = None
         self.status = Guarded(64)
         self.memory, self.offsets = {}, {}
         given = {"input": inputs, "leaf": leaves, "constant": plan.constants}
@@ -96,8 +97,15 @@ class Interpreter:
                     nbytes = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
                     spans.append((self.address(number), nbytes, number in step.writes))
                 with twin.buffers(spans):
-                    for thread in range(threads):
+                    for thread in range(threads) if self.turns is None else self.turns:
                         self.kernel_of(step.kernel)(args.address, thread, threads)
+            case Repeat() if self.turns is None and dims.evaluate(step.owners, self.sizes) > 1:
+                # Each thread has rows of its own: the last one may be through before the first one begins.
+                self.threads, several = min(self.threads, dims.evaluate(step.owners, self.sizes)), self.threads
+                for thread in reversed(range(self.threads)):
+                    self.turns = [thread]
+                    self.run(step)
+                self.turns, self.threads = None, several
             case Repeat():
                 count = dims.evaluate(step.count, self.sizes)
                 for turn in range(count):

@@ -165,8 +165,15 @@ def _write_squares(kernel: Map, across: Axis, writer: Writer, block: Block) -> N
 
 def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
     """Threads share the rows; for each row the maps follow one another."""
-    rows = maps[0].rows
-    start, stop = writer.split(writer.dim(dims.product(a.extent for a in rows), block), block)
+    rows, owner = maps[0].rows, maps[0].owner
+    if owner is None:
+        start, stop = writer.split(writer.dim(dims.product(a.extent for a in rows), block), block)
+    else:
+        start, stop = writer.own(owner, block)
+        if len(rows) > 1:
+            inside = factor(writer.dim(dims.product(a.extent for a in rows[1:]), block))
+            block.add(f"{start} = {start} * {inside}")
+            block.add(f"{stop} = {stop} * {inside}")
     inner = block.inner(*rows)
     row = rows[0].name if len(rows) == 1 else writer.fresh("row")
     if len(rows) > 1:
@@ -220,7 +227,9 @@ def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
     lane, lanes = kernel.lane, writer.lanes
     assert lane is not None
     span = None
-    if not isinstance(lane.extent, int) or lane.extent > lanes:
+    if kernel.owner is not None:
+        span = writer.own(kernel.owner, block)
+    elif not isinstance(lane.extent, int) or lane.extent > lanes:
         extent = writer.dim(lane.extent, block)
         blocks = writer.fresh("blocks")
         block.add(f"{blocks} = ({extent} + {lanes - 1}) // {lanes}")

@@ -24,13 +24,18 @@ PRODUCTS = 48
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     """Write a Tile kernel: threads share the blocks of rows or, `by_lanes`, the blocks of lanes and then of rows.
 
+    In a loop in which each thread has rows of its own, those are the rows that its blocks go over.
+
     The loop over lanes stands outside, so that the right operand's columns stay in the cache while rows pass by; with
     bands, inside of one over a few blocks of rows.
     """
     rows, lane = kernel.shape[0], kernel.lane
     width = kernel.shape[1] * writer.lanes
-    extent = writer.dim(kernel.row.extent, block)
-    block.add(f"blocks = ({extent} + {rows - 1}) // {rows}")
+    own = ("0", writer.dim(kernel.row.extent, block))
+    if kernel.owner is not None:
+        own = writer.own(kernel.owner, block)
+    count = own[1] if own[0] == "0" else f"{own[1]} - {own[0]}"
+    block.add(f"blocks = ({count} + {rows - 1}) // {rows}")
     total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
     stop = writer.dim(lane.extent, block)
     if isinstance(lane.extent, int):
@@ -41,7 +46,7 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if kernel.by_lanes:
         block.add(f"pieces = {total}")
         total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
-    span = writer.split(total, block)
+    span = writer.split(total, block) if kernel.owner is None else ("0", total)
     whole_sum, rounds = block, kernel.rounds
     if rounds is not None:
         block = whole_sum.inner(rounds)
@@ -53,14 +58,14 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
         share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
-        _write_rows(kernel, writer, inner, share, kernel.shape[1])
+        _write_rows(kernel, writer, inner, share, own, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
         column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
-        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), 1)
+        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), own, 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
@@ -85,18 +90,20 @@ def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], co
     return first, last
 
 
-def _write_rows(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> None:
-    """Write the loop over this thread's blocks of rows, for `vectors` vectors of lanes."""
+def _write_rows(
+    kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], own: tuple[str, str], vectors: int
+) -> None:
+    """Write the loop over this thread's blocks of rows, which lie between those `own`, for `vectors` vectors of lanes."""
     rows, row = kernel.shape[0], kernel.row
-    extent = writer.dim(row.extent, block)
+    start, extent = "" if own[0] == "0" else f"{own[0]} + ", own[1]
     inner = block.inner(*kernel.outer, *([kernel.strip] if kernel.strip else []))
     flat = "piece"
     if kernel.outer:
         inner.add("position = piece // blocks")
-        inner.add(f"{row.name} = {rows} * (piece - position * blocks)")
+        inner.add(f"{row.name} = {start}{rows} * (piece - position * blocks)")
         flat = "position"
     else:
-        inner.add(f"{row.name} = {rows} * piece")
+        inner.add(f"{row.name} = {start}{rows} * piece")
     if kernel.strip:
         inner.add(f"{kernel.strip.name} = {row.name} // {rows}")
     for axis in reversed(kernel.outer):

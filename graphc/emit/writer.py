@@ -15,7 +15,7 @@ from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, 
 from graphc.dtypes import int64
 from graphc.emit.block import Block, apply, factor, identity, literal, symbol_name
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, rewrite, walk
-from graphc.loops.kernels import ACCUMULATOR, Store
+from graphc.loops.kernels import ACCUMULATOR, OWNED, Store
 
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
 # Totals of a reduction whose numbers come faster than additions to one follow each other, and what such numbers are made by.
@@ -259,6 +259,18 @@ class Writer:
         start, stop = self.fresh("start"), self.fresh("stop")
         block.add(f"{start} = {factor(total)} * thread // threads")
         block.add(f"{stop} = {factor(total)} * (thread + 1) // threads")
+        return start, stop
+
+    def own(self, owner: Axis, block: Block) -> tuple[str, str]:
+        """Write which positions of an owner axis are this thread's; return the names of their bounds.
+
+        They are the same in all kernels of a loop, so they depend on the extent alone.
+        """
+        extent, count = self.dim(owner.extent, block), self.fresh("owned")
+        block.add(f"{count} = ({extent} + {OWNED - 1}) // {OWNED}")
+        start, stop = self.split(count, block)
+        block.add(f"{start} = {start} * {OWNED}")
+        block.add(f"{stop} = min({stop} * {OWNED}, {extent})")
         return start, stop
 
     def vector_loop(

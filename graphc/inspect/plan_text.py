@@ -38,7 +38,8 @@ def plan_text(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
                     how = (
                         f"{dim(step.count)} times {direction} along {walked}" if step.count != ENDLESS else "on and on"
                     )
-                    lines.append(f"{indent}repeat {how}:")
+                    own = "" if step.owners == 1 else f", each thread its share of {dim(step.owners)} pieces"
+                    lines.append(f"{indent}repeat {how}{own}:")
                     walk(step.steps, indent + "  ")
                 case Branch():
                     lines.append(f"{indent}if {plan.buffers[step.predicate].name}:")

@@ -41,6 +41,8 @@ LONG, MANY, SMALL = 256, 8, 1 << 18
 LENGTH = "_length"
 # What a symbol counts as where sizes are weighed.
 USUAL = 64
+# Positions of an owner axis that stay together: tiles have as many rows, or a divisor of it.
+OWNED = 8
 
 
 @record
@@ -58,12 +60,15 @@ class Map:
 
     Without a lane axis all is scalar but the reductions. With `ordered` = (combiner, axis, reverse), the one store's value
     is accumulated along that axis, which is neither a row nor the lane: combiner is add, multiply or affine (see `bodies`).
+    `owner` is the axis that threads share in a loop whose kernels all do alike (see `schedule.ownership`): the first of the
+    rows or, without rows, the lane.
     """
 
     rows: tuple[Axis, ...]
     lane: Axis | None
     stores: tuple[Store, ...]
     ordered: tuple[str, Axis, bool] | None = None
+    owner: Axis | None = None
 
     @property
     def across(self) -> Axis | None:
@@ -99,6 +104,11 @@ class Rows:
         return self.maps[0].rows
 
     @property
+    def owner(self) -> Axis | None:
+        """The axis that threads share in a loop."""
+        return self.maps[0].owner
+
+    @property
     def stores(self) -> tuple[Store, ...]:
         """All stores, in order."""
         return tuple(s for stage in self.maps for s in stage.stores)
@@ -112,7 +122,7 @@ class Tile:
     `shape` is the register tile: rows, vectors. `unrolled` is a summed axis that is walked so many positions, which
     divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand was copied
     into panels as wide as the tile, and that axis is the panel's number; with `strip`, the left one into strips of as
-    many rows as the tile has.
+    many rows as the tile has. `owner`: as for a Map, here the row axis.
     """
 
     outer: tuple[Axis, ...]
@@ -126,6 +136,7 @@ class Tile:
     unrolled: tuple[Axis, int] | None = None
     panel: Axis | None = None
     strip: Axis | None = None
+    owner: Axis | None = None
 
     @property
     def band(self) -> int:
@@ -165,7 +176,9 @@ class Tile:
             [a for a in (*self.outer, self.row, self.lane, *self.reduced) if a in dims.axes(x.index[0])]
             for x in (self.left, self.right)
         )
-        return _usual_size(right) > _usual_size(left) + _usual_size((*self.outer, self.row, self.lane))
+        return self.owner is None and _usual_size(right) > _usual_size(left) + _usual_size(
+            (*self.outer, self.row, self.lane)
+        )
 
 
 @record
@@ -256,7 +269,8 @@ def collapse(kernel: Map) -> Map:
             is_single = inner.extent == 1 and not (
                 is_lane and any(_stride(s.offset, outer) != 1 for s in kernel.stores)
             )
-            if is_single or outer.extent == 1 or _walk_as_one(kernel, outer, inner):
+            is_owned = kernel.owner in (outer, inner)
+            if not is_owned and (is_single or outer.extent == 1 or _walk_as_one(kernel, outer, inner)):
                 joint = Axis(inner.name, outer.extent * inner.extent)
                 dropped, kept = (inner, outer) if is_single else (outer, inner)
                 kernel = _substitute(kernel, {dropped: 0, kept: DimExpr.of(joint)})

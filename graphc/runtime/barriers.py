@@ -1,7 +1,8 @@
 """Where threads must wait for each other, and the proof that it suffices.
 
 Two accesses conflict if their bytes overlap, one of them writes, and at least one belongs to a step that several
-threads run. Between two conflicting steps there must be a barrier on every path, the way back in a loop included.
+threads run; not, though, those of one storage in a loop in which each thread has rows of its own. Between two
+conflicting steps there must be a barrier on every path, the way back in a loop included.
 `place` finds such points; `verify` replays concrete paths and finds every pair that is not separated, and every
 temporary that is read after something else has been written over it.
 """
@@ -98,6 +99,12 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
         if paused and node.number == 0:
             return visit(node.body, _State())
         entry = state
+        if node.owned:
+            inside = [access for point in points(node.body) for access in opened(point)]
+            others = (entry.split, entry.alone)
+            if node.start in barriers or any(_any_conflict(layout, inside, some, with_offsets) for some in others):
+                barriers.add(node.start)
+                entry = _State()
         while True:
             before = len(barriers)
             leave = visit(node.body, entry.copy())
@@ -143,11 +150,11 @@ def verify(layout: Layout, barriers: set[int], paused: bool) -> None:
     for choice in ("then", "otherwise", "alternate"):
         owner: dict[int, tuple[int, int]] = {}
         lost: dict[int, str] = {}
-        recent: list[tuple[Call | Fork, list[tuple[int, int, int, bool]]]] = []
-        for point, positions, fresh in _path(layout, choice, paused):
+        recent: list[tuple[Call | Fork, list[tuple[int, int, int, Access]]]] = []
+        for point, positions, fresh in _path(layout, choice, barriers, paused):
             if fresh or point.time in barriers or point.commits:
                 recent.clear()
-            touched = [(*_bytes(layout, a, positions), a.write) for a in point.accesses]
+            touched = [(*_bytes(layout, a, positions), a) for a in point.accesses]
             for other, earlier in recent:
                 if (point.split or other.split) and any(_overlap(a, b) for a in touched for b in earlier):
                     raise VerificationError(f"no barrier between {_name(other)} and {_name(point)}, which share memory")
@@ -176,8 +183,10 @@ def _check_contents(
         lost.pop(storage, None)
 
 
-def _path(layout: Layout, choice: str, paused: bool) -> Iterator[tuple[Call | Fork, dict[int, int], bool]]:
-    """Yield the points of one path, with the position of every loop; True where a pause comes just before."""
+def _path(
+    layout: Layout, choice: str, barriers: set[int], paused: bool
+) -> Iterator[tuple[Call | Fork, dict[int, int], bool]]:
+    """Yield the points of one path, the position of every loop, and whether a pause or a loop's barrier comes just before."""
     positions: dict[int, int] = {}
     turn = 0
     pause = False
@@ -196,6 +205,7 @@ def _path(layout: Layout, choice: str, paused: bool) -> Iterator[tuple[Call | Fo
                     take = choice == "then" or (choice == "alternate" and turn % 2 == 0)
                     yield from visit(node.then if take else node.otherwise)
                 case Loop():
+                    pause = pause or (node.owned and node.start in barriers)
                     for n in range(min(node.count, 3)):
                         positions[node.number] = node.count - 1 - n if node.step.reverse else n
                         pause = pause or (paused and node.number == 0)
@@ -219,8 +229,13 @@ def _bytes(layout: Layout, access: Access, positions: dict[int, int]) -> tuple[i
     return space, offset, offset + layout.nbytes[access.buffer]
 
 
-def _overlap(a: tuple[int, int, int, bool], b: tuple[int, int, int, bool]) -> bool:
-    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2] and (a[3] or b[3])
+def _overlap(a: tuple[int, int, int, Access], b: tuple[int, int, int, Access]) -> bool:
+    is_same = a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
+    return is_same and (a[3].write or b[3].write) and not _have_own_rows(a[3], b[3])
+
+
+def _have_own_rows(a: Access, b: Access) -> bool:
+    return a.owner >= 0 and a.owner == b.owner and a.storage == b.storage
 
 
 def _range(layout: Layout, storage: int) -> tuple[int, int]:
@@ -235,7 +250,7 @@ def _any_conflict(layout: Layout, fresh: Sequence[_Open], others: set[_Open], wi
     walked: list[_Open] = []
     spaces: dict[tuple[int, bool], list[tuple[int, int]]] = {}
     for a in others:
-        if a.access.chain:
+        if a.access.chain or a.access.owner >= 0:
             walked.append(a)
         else:
             spaces.setdefault((_space(layout, a, with_offsets), a.access.write), []).append((a.low, a.high))
@@ -259,7 +274,7 @@ def _space(layout: Layout, a: _Open, with_offsets: bool) -> int:
 def _conflict(layout: Layout, a: _Open, b: _Open, with_offsets: bool) -> bool:
     if not (a.split or b.split) or not (a.access.write or b.access.write):
         return False
-    if a.low >= b.high or b.low >= a.high:
+    if a.low >= b.high or b.low >= a.high or _have_own_rows(a.access, b.access):
         return False
     in_arena = with_offsets and a.access.storage in layout.offsets and b.access.storage in layout.offsets
     if a.access.storage != b.access.storage and not in_arena:

@@ -23,7 +23,7 @@ from graphc.errors import CallError
 from graphc.runtime import barriers, memory
 from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
-from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
+from graphc.schedule.plan import Address, Buffer, Leave, Plan, total_work
 
 # Work of a plan below which sleeping threads are left alone: about 200 us, at eight scalar operations a nanosecond.
 WAKE_WORK = 1_600_000
@@ -106,22 +106,6 @@ def assign_memory(plan: Plan, sizes: Mapping[str, int], threads: int, paused: bo
     return layout, separations
 
 
-def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
-    """Return the plan's estimate of scalar operations, loops multiplied out and the larger arm of branches taken."""
-    total = 0
-    for step in steps:
-        match step:
-            case KernelCall():
-                total += dims.evaluate(step.work, sizes)
-            case Repeat():
-                total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)
-            case Branch():
-                total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))
-            case Leave():
-                pass
-    return total
-
-
 def _gain(nodes: Sequence[Node], separations: set[int], sizes: Mapping[str, int], threads: int) -> float:
     """Return how many scalar operations the threads save, less what their barriers cost."""
     total = 0.0
@@ -133,6 +117,7 @@ def _gain(nodes: Sequence[Node], separations: set[int], sizes: Mapping[str, int]
                 total -= BARRIER_WORK * (node.commits or node.time in separations)
             case Loop():
                 total += node.count * _gain(node.body, separations, sizes, threads)
+                total -= BARRIER_WORK * (node.owned and node.start in separations)
             case Fork():
                 arms = (_gain(arm, separations, sizes, threads) for arm in (node.then, node.otherwise))
                 total += max(arms) - BARRIER_WORK * (node.time in separations)
@@ -286,6 +271,8 @@ class _Writer:
     def write_loop(self, node: Loop) -> None:
         """Emit a loop: its slices start at their first position and move by one at the end of each iteration."""
         code, steps = self.code, list[tuple[int, int]]()
+        if node.owned and node.start in self.separations:
+            code.emit(Opcode.BARRIER)
         for number in node.step.slices:
             buffer = self.buffers[number]
             parent, stride = self.buffers[buffer.position], self.layout.nbytes[number]

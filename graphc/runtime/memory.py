@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import VerificationError
-from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
+from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step, total_work
 
 ALIGNMENT = 64
 # How often an order of placing is mended before the next one is tried.
@@ -38,13 +38,15 @@ class Access:
     """One touch of memory: the storage, which buffer named it, and the loops whose slices lead there.
 
     `chain` holds a (loop, parent buffer) pair for each slice on the way from the storage to the buffer: two accesses
-    with a pair in common touch different bytes in different iterations of that loop.
+    with a pair in common touch different bytes in different iterations of that loop. `owner` is the loop around in which
+    each thread has its own rows, -1 if there is none: whatever it touches there of one storage, no other thread touches.
     """
 
     storage: int
     buffer: int
     write: bool
     chain: frozenset[tuple[int, int]]
+    owner: int = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +67,10 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Loop:
-    """A repeat of known count over [start, stop) of time; `number` names it, outer loops have smaller numbers."""
+    """A repeat of known count over [start, stop) of time; `number` names it, outer loops have smaller numbers.
+
+    If it is `owned`, each thread makes all its steps for rows of its own, and `start` is the time of a barrier before it.
+    """
 
     step: Repeat
     number: int
@@ -73,6 +78,7 @@ class Loop:
     body: list[Node]
     start: int
     stop: int
+    owned: bool = False
     counter: int = 0
 
 
@@ -123,6 +129,7 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
     walker: dict[int, int] = {}
     loops: list[Loop] = []
     time = 0
+    owner = -1
 
     def access(number: int, write: bool) -> Access:
         chain: list[tuple[int, int]] = []
@@ -132,10 +139,10 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
                 raise VerificationError(f"buffer {buffer.name!r} is a slice that no repeat around its use walks")
             chain.append((walker[buffer.number], buffer.position))
             buffer = plan.buffers[buffer.position]
-        return Access(storage[number], number, write, frozenset(chain))
+        return Access(storage[number], number, write, frozenset(chain), owner)
 
     def visit(steps: Sequence[Step]) -> list[Node]:
-        nonlocal time
+        nonlocal time, owner
         nodes: list[Node] = []
         committed = False
         for step in steps:
@@ -144,17 +151,23 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
                 case KernelCall():
                     touched = (*(access(b, False) for b in step.reads), *(access(b, True) for b in step.writes))
                     split = threads > 1 and dims.evaluate(step.units, sizes) > 1
-                    split = split and dims.evaluate(step.work, sizes) >= SPLIT_WORK
+                    split = split and (owner >= 0 or dims.evaluate(step.work, sizes) >= SPLIT_WORK)
                     nodes.append(Call(step, time, touched, split, commits and not committed))
                     time += 1
                 case Repeat():
                     loop = Loop(step, len(loops), max(0, dims.evaluate(step.count, sizes)), [], time, time)
                     loops.append(loop)
+                    outside = owner
+                    if threads > 1 and dims.evaluate(step.owners, sizes) > 1 and owner < 0:
+                        loop.owned = total_work((step,), sizes) >= SPLIT_WORK
+                    if loop.owned:
+                        owner = loop.number
+                        time += 1
                     walker.update(dict.fromkeys(step.slices, loop.number))
                     loop.body = visit(step.steps)
                     for buffer in step.slices:
                         del walker[buffer]
-                    loop.stop = time
+                    loop.stop, owner = time, outside
                     nodes.append(loop)
                 case Branch():
                     fork = Fork(step, time, (access(step.predicate, False),), [], [])

@@ -20,6 +20,7 @@ from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import (
     LENGTH,
+    OWNED,
     Call,
     Kernel,
     Map,
@@ -178,6 +179,8 @@ def _comments(nodes: Sequence[Node]) -> tuple[str, ...]:
 
 def _pieces(kernel: Kernel) -> Dim:
     """Return how many independent pieces of a kernel threads may share."""
+    if isinstance(kernel, Map | Rows | Tile) and kernel.owner is not None:
+        return owned_pieces(kernel.owner.extent)
     match kernel:
         case Map(rows, lane, _, ordered):
             if kernel.across:
@@ -202,6 +205,11 @@ def _pieces(kernel: Kernel) -> Dim:
             return sum(-(-length // 16) for length in kernel.lengths)
         case Call():
             return 1
+
+
+def owned_pieces(extent: Dim) -> Dim:
+    """Return into how many pieces threads may divide an owner axis."""
+    return dims.floordiv(extent + OWNED - 1, OWNED)
 
 
 def _work(kernel: Kernel) -> Dim:

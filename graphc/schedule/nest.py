@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.loops.expr import Load, Rewriter
-from graphc.loops.kernels import USUAL, Store, index_dims_of, walk_as_one
+from graphc.loops.kernels import OWNED, USUAL, Store, index_dims_of, walk_as_one
 from graphc.records import record, replace
 from graphc.simd.levels import Level
 
@@ -33,7 +33,8 @@ UNEVEN = 1.02
 class Nest:
     """accumulator[kept] = sum over `reduced` of left * right, then the stores; the last kept axis is the lanes'.
 
-    `right` varies along the lanes and not along the rows; every load and store has one flat offset.
+    `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
+    `owned` belong to one thread each, so many at a time that not every tile fits.
     """
 
     kept: tuple[Axis, ...]
@@ -41,6 +42,7 @@ class Nest:
     left: Load
     right: Load
     stores: tuple[Store, ...]
+    owned: Dim | None = None
 
 
 @record
@@ -177,7 +179,7 @@ def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Cho
             return len({t * by + u * reach for t in range(rows) for u in range(count)}) if shared else rows * count
 
         steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads)
-        cost, shape = tile_shape(steps, row.extent, lane.extent)
+        cost, shape = tile_shape(steps, row.extent, lane.extent, owned=row.extent == nest.owned)
         choices.append(_Choice(round(cost, 3), _magnitude(stride), row, shape, unrolled))
     # Neighbouring rows that lie close together share lines of the cache: that decides between equal tiles.
     return min(choices, key=lambda c: (c.cost, c.distance))
@@ -227,8 +229,11 @@ class Steps:
         return (max(products / 2, LATENCY * self.count) + LOAD * loads) / self.count if rows else 0
 
 
-def tile_shape(steps: Steps, rows: Dim, lanes: Dim) -> tuple[float, tuple[int, int]]:
-    """Return the cost of the best register tile for a vector of products, in cycles, and its rows and vectors."""
+def tile_shape(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> tuple[float, tuple[int, int]]:
+    """Return the cost of the best register tile for a vector of products, in cycles, and its rows and vectors.
+
+    If rows are `owned`, a thread has a multiple of OWNED of them, which the tile's should divide.
+    """
     extent, width = max(_magnitude(rows), 1), max(_magnitude(lanes), 1)
     found: list[tuple[float, int, int, int]] = []
     # Few registers: one vector, for wider tiles leave no room for rows. Tiles of 3 vectors spill.
@@ -244,6 +249,8 @@ def tile_shape(steps: Steps, rows: Dim, lanes: Dim) -> tuple[float, tuple[int, i
         if not isinstance(rows, int) and _factor(rows) < USUAL:
             most = min(8, most)  # there may be few
         for count in range(1, min(max(most, 1 if vectors == 1 else 0), extent) + 1):
+            if owned and OWNED % count:
+                continue
             if isinstance(rows, int):
                 total = extent // count * cycles(count) + cycles(extent % count)
             else:

@@ -72,12 +72,16 @@ class KernelCall:
 
 @record
 class Repeat:
-    """Steps run `count` times; the named slices move one position each time, from the end if `reverse`."""
+    """Steps run `count` times; the named slices move one position each time, from the end if `reverse`.
+
+    Where `owners` is more than 1, a thread may make all steps for its share of so many pieces, and never waits inside.
+    """
 
     count: Dim
     steps: tuple[Step, ...]
     slices: tuple[int, ...]
     reverse: bool = False
+    owners: Dim = 1
 
 
 @record
@@ -192,13 +196,30 @@ def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:
                 pass
 
 
+def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
+    """Return the estimate of scalar operations below these steps, loops multiplied out and the larger arm of branches taken."""
+    total = 0
+    for step in steps:
+        match step:
+            case KernelCall():
+                total += dims.evaluate(step.work, sizes)
+            case Repeat():
+                total += dims.evaluate(step.count, sizes) * total_work(step.steps, sizes)
+            case Branch():
+                total += max(total_work(step.then, sizes), total_work(step.otherwise, sizes))
+            case Leave():
+                pass
+    return total
+
+
 def _step_to_json(step: Step) -> list[Any]:
     match step:
         case KernelCall():
             words = [w.buffer if isinstance(w, Address) else str(w) for w in step.words]
             return ["call", step.kernel, words, step.reads, step.writes, str(step.units), str(step.work), step.commit]
         case Repeat():
-            return ["repeat", str(step.count), [_step_to_json(s) for s in step.steps], step.slices, step.reverse]
+            inner = [_step_to_json(s) for s in step.steps]
+            return ["repeat", str(step.count), inner, step.slices, step.reverse, str(step.owners)]
         case Branch():
             return [
                 "branch",
@@ -215,8 +236,9 @@ def _step_from_json(data: list[Any]) -> Step:
         case ["call", kernel, words, reads, writes, units, work, commit]:
             read = tuple(Address(w) if isinstance(w, int) else parse(w) for w in words)
             return KernelCall(kernel, read, tuple(reads), tuple(writes), parse(units), parse(work), commit)
-        case ["repeat", count, steps, slices, reverse]:
-            return Repeat(parse(count), tuple(_step_from_json(s) for s in steps), tuple(slices), reverse)
+        case ["repeat", count, steps, slices, reverse, owners]:
+            inner = tuple(_step_from_json(s) for s in steps)
+            return Repeat(parse(count), inner, tuple(slices), reverse, parse(owners))
         case ["branch", predicate, then, otherwise]:
             return Branch(
                 predicate, tuple(_step_from_json(s) for s in then), tuple(_step_from_json(s) for s in otherwise)

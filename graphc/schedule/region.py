@@ -24,12 +24,13 @@ from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, f
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
-from graphc.schedule.draft import Draft
+from graphc.schedule.draft import Draft, owned_pieces
 from graphc.schedule.inline import Inliner
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
+from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 
@@ -59,7 +60,7 @@ class Region:
 
     `bound` gives the buffers of inputs and leaves; `destinations` the buffers that outputs are written to; `updates` the
     buffers whose contents are replaced at the end. In the step of a loop, `invariant` are the buffers that it does not
-    change; what is made of them alone, panels, goes into `prologue`, to run once before the loop.
+    change; what is made of them alone, panels, goes into `prologue`, to run once before the loop. `owned`: see `ownership`.
     """
 
     draft: Draft
@@ -68,6 +69,7 @@ class Region:
     destinations: Sequence[tuple[Node, int]]
     updates: Sequence[tuple[Node, int]]
     invariant: frozenset[int] = frozenset()
+    owned: Dim | None = None
     order: list[Node] = field(default_factory=list[Node])
     bodies: dict[Node, Body | Assembly] = field(default_factory=dict[Node, Body | Assembly])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
@@ -100,6 +102,8 @@ class Region:
         self.units = [in_stages(unit) for unit in merge(self.units, lambda b: self.draft.buffers[b].shape)]
         self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
+        if self.owned is not None and not own(self.units, self.owned, self.draft.buffers):
+            self.owned = None
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
 
     # -- lowering
@@ -347,7 +351,7 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        nest = Nest(kept, reduced, left, right, tuple(stores))
+        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
         nest, roles = arranged(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
         left, strip = self._operand("strip", node, nest.left, roles.strips, roles.row, roles.shape[0])
         width = roles.shape[1] * (64 // node.dtype.itemsize)
@@ -441,13 +445,16 @@ class Region:
                 list(zip(body.step.outputs[body.carries :], result_slices, strict=True)),
                 list(zip(body.step.outputs[: body.carries], carries, strict=True)),
                 frozenset(shared),
+                owner_of([self.draft.buffers[b].shape for b in (*carries, *result_slices)]),
             )  # fmt: skip
             begin: list[plan.Step] = []
             for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
                 begin += self.draft.steps_of(whole_copy(start, carry, item))
             repeated = inner.steps()
             begin += [step for unit in inner.prologue for step in self.draft.steps_of(unit)]
-            return [*begin, plan.Repeat(body.length, tuple(repeated), (*slices, *result_slices), body.reverse)]
+            owners = 1 if inner.owned is None else owned_pieces(inner.owned)
+            walked_slices = (*slices, *result_slices)
+            return [*begin, plan.Repeat(body.length, tuple(repeated), walked_slices, body.reverse, owners)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
 

@@ -175,7 +175,7 @@ def staged(left: Unit, right: Unit, shape_of: ShapeOf) -> Unit | None:
             offsets = [found.index[0] for found in wanted if found.source == store.buffer]
             if offsets:
                 shape = shape_of(store.buffer)
-                if not all(_is_within_row(offset, b.rows, shape) for offset in (store.offset, *offsets)):
+                if not all(is_within_row(offset, b.rows, shape) for offset in (store.offset, *offsets)):
                     return None
                 position = number + 1
     for number in range(position, len(maps)):
@@ -189,7 +189,7 @@ def staged(left: Unit, right: Unit, shape_of: ShapeOf) -> Unit | None:
     return Unit((left.reads | right.reads) - writes, writes, Rows(tuple(maps)), nodes=left.nodes + right.nodes)
 
 
-def _is_within_row(offset: Dim, rows: Sequence[Axis], shape: Sequence[Dim]) -> bool:
+def is_within_row(offset: Dim, rows: Sequence[Axis], shape: Sequence[Dim]) -> bool:
     """Whether the offset always lies in the part of a buffer that belongs to the current row."""
     if [a.extent for a in rows] != list(shape[: len(rows)]):
         return False

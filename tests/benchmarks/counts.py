@@ -7,8 +7,8 @@ from graphc.compiler import plan_of
 from graphc.emit.objects import assembly
 from graphc.passes import run_passes
 from graphc.runtime import memory
-from graphc.runtime.binding import assign_memory, total_work
-from graphc.schedule.plan import Branch, KernelCall, Repeat, calls
+from graphc.runtime.binding import assign_memory
+from graphc.schedule.plan import Branch, KernelCall, Repeat, calls, total_work
 from graphc.simd.levels import LEVELS
 
 LEVEL = LEVELS["x86-64-v4"]  # whatever machine counts: tiles depend on the registers
