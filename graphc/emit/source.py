@@ -13,7 +13,20 @@ from graphc.emit.tile import write_tile
 from graphc.emit.writer import Writer
 from graphc.loops.canonical import canonical
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
-from graphc.loops.kernels import LENGTH, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions, loads
+from graphc.loops.kernels import (
+    BAND,
+    LENGTH,
+    Call,
+    Kernel,
+    Map,
+    Rows,
+    Scatter,
+    Segments,
+    Store,
+    Tile,
+    expressions,
+    loads,
+)
 
 
 @dataclass
@@ -99,6 +112,8 @@ def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
     across = kernel.across
     if across is not None:
         _write_squares(kernel, across, writer, block)
+    elif kernel.banded:
+        _write_bands(kernel, writer, block)
     elif not kernel.rows:
         if kernel.ordered:
             _write_row(kernel, writer, block)
@@ -160,6 +175,23 @@ def _write_squares(kernel: Map, across: Axis, writer: Writer, block: Block) -> N
         part.close(rows, f"for {across.name} in range({first}, {last}):")
         column.close(part, "else:")
     band.close(column, f"for {lane.name} in range(0, {width}, {side}):")
+    block.close(band, f"for piece in range({start}, {stop}):")
+
+
+def _write_bands(kernel: Map, writer: Writer, block: Block) -> None:
+    """Threads share bands of the inner rows; each band is copied for one outer row after another."""
+    column, row = kernel.rows
+    extent = writer.dim(row.extent, block)
+    start, stop = writer.split(f"(({extent} + {BAND - 1}) // {BAND})", block)
+    band = block.inner()
+    first, last = writer.fresh("first"), writer.fresh("last")
+    band.add(f"{first} = {BAND} * piece")
+    band.add(f"{last} = min({first} + {BAND}, {extent})")
+    inner = band.inner(column)
+    one = inner.inner(row)
+    _write_row(kernel, writer, one)
+    inner.close(one, f"for {row.name} in range({first}, {last}):")
+    band.close(inner, f"for {column.name} in range({writer.dim(column.extent, band)}):")
     block.close(band, f"for piece in range({start}, {stop}):")
 
 

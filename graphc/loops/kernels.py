@@ -38,11 +38,15 @@ from graphc.records import record, replace
 ACCUMULATOR = "accumulator"
 # Steps that a round of a sum must have, rounds from which on they pay, and elements of a result that stays in the cache.
 LONG, MANY, SMALL = 256, 8, 1 << 18
+# Elements from which on what follows each other counts as far apart: then each is in another part of the cache.
+FAR = 512
 LENGTH = "_length"
 # What a symbol counts as where sizes are weighed.
 USUAL = 64
 # Positions of an owner axis that stay together: tiles have as many rows, or a divisor of it.
 OWNED = 8
+# Rows of a band: they are copied together, for what they read lies side by side.
+BAND = 16
 
 
 @record
@@ -90,6 +94,23 @@ class Map:
                 is_short = any(isinstance(a.extent, int) and a.extent < square for a in (row, self.lane))
                 return None if is_short or _slope(offset, self.lane) != 1 else row
         return None
+
+    @property
+    def banded(self) -> bool:
+        """Whether this copies columns, as many as there are lanes, one after another out of rows that lie far apart.
+
+        It is made in bands of rows then, each of all columns: column after column, each row would be fetched as often as
+        there are columns.
+        """
+        value = self.stores[0].value
+        if len(self.rows) != 2 or self.lane is None or len(self.stores) > 1 or self.owner or self.ordered:
+            return False
+        if not isinstance(value, Load) or any(isinstance(atom, Loaded) for atom in dims.atoms(value.index[0])):
+            return False
+        column, row = self.rows
+        width, to_column, to_row = self.lane.extent, *(_slope(value.index[0], a) for a in self.rows)
+        is_far = to_row is not None and (not isinstance(to_row, int) or abs(to_row) >= FAR // 2)
+        return is_far and to_column == width and (_slope(self.stores[0].offset, row) == width) and column.extent != 1
 
 
 @record

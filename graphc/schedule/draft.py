@@ -19,6 +19,7 @@ from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import (
+    BAND,
     LENGTH,
     OWNED,
     Call,
@@ -187,6 +188,8 @@ def _pieces(kernel: Kernel) -> Dim:
                 side = 64 // kernel.stores[0].value.dtype.itemsize
                 extents = [a.extent for a in rows if a != kernel.across]
                 return dims.product([*extents, dims.floordiv(kernel.across.extent + side - 1, side)])
+            if kernel.banded:
+                return dims.floordiv(rows[1].extent + BAND - 1, BAND)
             if rows:
                 return dims.product(a.extent for a in rows)
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.loops.expr import Load, Rewriter
-from graphc.loops.kernels import OWNED, USUAL, Store, index_dims_of, walk_as_one
+from graphc.loops.kernels import FAR, OWNED, USUAL, Store, index_dims_of, walk_as_one
 from graphc.records import record, replace
 from graphc.simd.levels import Level
 
-# Elements between two rows of an operand, its number of rows, and the rows of the result, from which on panels pay.
-FAR, DEEP, MANY_ROWS = 512, 64, 64
+# The number of rows of an operand that are FAR apart, and that of the result's, from which on panels pay.
+DEEP, MANY_ROWS = 64, 64
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.
