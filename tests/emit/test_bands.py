@@ -1,4 +1,4 @@
-"""Copies of columns out of rows that lie far apart, made in bands of rows: right, and within bounds, at every size and CPU level."""
+"""Columns copied out of rows that lie far apart, in bands of rows: right, and within bounds, at every size and CPU level."""
 
 import numpy as np
 import pytest
