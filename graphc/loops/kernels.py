@@ -108,9 +108,11 @@ class Map:
         if not isinstance(value, Load) or any(isinstance(atom, Loaded) for atom in dims.atoms(value.index[0])):
             return False
         column, row = self.rows
-        width, to_column, to_row = self.lane.extent, *(_slope(value.index[0], a) for a in self.rows)
-        is_far = to_row is not None and (not isinstance(to_row, int) or abs(to_row) >= FAR // 2)
-        return is_far and to_column == width and (_slope(self.stores[0].offset, row) == width) and column.extent != 1
+        width, source, target = self.lane.extent, value.index[0], self.stores[0].offset
+        distance = _slope(source, row)
+        if distance is None or (isinstance(distance, int) and abs(distance) < FAR // 2) or column.extent == 1:
+            return False
+        return _slope(source, column) == width and _slope(target, row) == width
 
 
 @record
