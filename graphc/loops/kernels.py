@@ -102,13 +102,13 @@ class Map:
         It is made in bands of rows then, each of all columns: column after column, each row would be fetched as often as
         there are columns.
         """
-        value = self.stores[0].value
+        value, target = self.stores[0].value, self.stores[0].offset
         if len(self.rows) != 2 or self.lane is None or len(self.stores) > 1 or self.owner or self.ordered:
             return False
         if not isinstance(value, Load) or any(isinstance(atom, Loaded) for atom in dims.atoms(value.index[0])):
             return False
         column, row = self.rows
-        width, source, target = self.lane.extent, value.index[0], self.stores[0].offset
+        width, source = self.lane.extent, value.index[0]
         distance = _slope(source, row)
         if distance is None or (isinstance(distance, int) and abs(distance) < FAR // 2) or column.extent == 1:
             return False
