@@ -38,7 +38,11 @@ class Executable(runtime.Executable):
 
     # What a call finds wrong before it runs; the layer below knows nothing of the user's lines.
     _call_slowly = located("a call")(runtime.Executable._call_slowly)
+    _call_into = located("a call")(runtime.Executable._call_into)
     _bind = located("a call")(runtime.Executable._bind)
+    bind = located("bind")(runtime.Executable.bind)
+    repeat = located("repeat")(runtime.Executable.repeat)
+    peak_bytes = located("peak_bytes")(runtime.Executable.peak_bytes)
 
     def __repr__(self) -> str:
         names = ", ".join(node.name for node in self.inputs if isinstance(node, Input))

@@ -125,12 +125,15 @@ def hessian(loss: Node, wrt: Any) -> Any:
     return rebuild(wrt, [rebuild(wrt, [column[k] for column in blocks]) for k in range(len(sources))])
 
 
+@located("vmap")
 def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
     """Return `function` of one example as a function of a batch of them.
 
     in_axes: the axis that holds the examples, one for all arguments or one for each; None for an argument that all
     examples share. out_axes: where the results get it. Arguments and results are nodes in any nesting.
     """
+    if not callable(function):
+        raise GraphError(f"expected a function of nodes, as in vmap(function)(batch); got {function!r:.80}")
 
     @located(f"vmap({getattr(function, '__name__', 'function')})")
     def mapped(*arguments: Any) -> Any:

@@ -30,7 +30,7 @@ class AssignmentError(GraphcError, AttributeError):
 
 
 class OptionError(GraphcError, TypeError):
-    """An option is given that there is not."""
+    """A function is given arguments that it does not take."""
 
 
 class CallError(GraphcError, ValueError):

@@ -11,7 +11,8 @@ import pytest
 import graphc
 from graphc import nn, optim
 from graphc.compiler import ELSEWHERE as OF_EXECUTABLES
-from graphc.graph.elsewhere import OF_MODULE, OF_NODES
+from graphc.graph.elsewhere import OF_MODULE, OF_NN, OF_NODES, OF_OPTIM, OPTIONS, RENAMED
+from graphc.graph.operators import BUILDERS
 from graphc.nn.module import ELSEWHERE as OF_MODULES
 from graphc.optim.optimizer import ELSEWHERE as OF_OPTIMIZERS
 from tests.docs import mistakes, mistakes_training
@@ -27,6 +28,8 @@ def objects():
         "module": (net, OF_MODULES),
         "optimizer": (optim.Adam(0.1), OF_OPTIMIZERS),
         "package": (graphc, OF_MODULE),
+        "nn": (nn, OF_NN),
+        "optim": (optim, OF_OPTIM),
         "executable": (graphc.compile([x], net(x)), OF_EXECUTABLES),
     }
 
@@ -115,3 +118,93 @@ def test_a_subclass_may_have_the_names_of_other_frameworks():
 def test_an_optimizer_says_what_its_options_are(options, advice):
     with pytest.raises(TypeError, match=f"Adam has no option {next(iter(options))!r}.*{advice}"):
         optim.Adam(**options)
+
+
+CALLS = {
+    "a function": (lambda: graphc.softmax(X, dim=0), "dim is called axis; expected softmax(x, axis=-1)"),
+    "a method": (lambda: X.sum(axis=0, keepdim=True), "keepdim is called keepdims; expected sum(axis=None"),
+    "eval": (lambda: X.eval(x=np.zeros(3)), "expected eval(feeds=None)"),
+    "a module": (lambda: nn.Linear(3, 2, device="cpu"), f"{OPTIONS['device']}; expected Linear(in_features, "),
+    "too few": (lambda: graphc.grad(X), "'wrt'; expected grad(output, wrt, "),
+    "too many": (lambda: graphc.tanh(X, X), "expected tanh(x)"),
+    "nothing near": (lambda: graphc.tanh(X, no_such=1), "'no_such'; expected tanh(x)"),
+}
+X = graphc.input("x", (3, 3))
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_arguments_that_a_function_does_not_take_raise_at_the_users_line(kind):
+    call, words = CALLS[kind]
+    with pytest.raises(graphc.OptionError) as info:
+        call()
+    assert isinstance(info.value, TypeError)
+    message, *places = str(info.value).splitlines()
+    assert words in message
+    assert re.fullmatch(r"  in \w+ at test_errors_gallery\.py:\d+", places[0])
+
+
+def test_names_of_options_are_those_of_some_function():
+    known = {name for build in BUILDERS.values() for name in inspect.signature(build).parameters}
+    known |= set(inspect.signature(graphc.compile).parameters) | set(inspect.signature(graphc.fit).parameters)
+    known |= set(inspect.signature(optim.Adam).parameters) | set(inspect.signature(nn.Linear).parameters)
+    known |= set(inspect.signature(graphc.vmap).parameters)
+    assert not set(RENAMED.values()) - known
+    assert not RENAMED.keys() & OPTIONS.keys()
+
+
+def test_a_type_error_of_the_users_own_stays_as_it_is():
+    def step(carry):
+        return carry
+
+    with pytest.raises(TypeError, match=r"step\(\) takes 1 positional argument but 2 were given") as info:
+        graphc.scan(step, 0.0, X)
+    assert not isinstance(info.value, graphc.GraphcError)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: X, lambda: X * 2.0, lambda: graphc.state(0.0), lambda: nn.Linear(3, 1).weight]
+)
+def test_attributes_of_nodes_are_fixed(make):
+    for name in ("value", "shape", "op", "color"):
+        with pytest.raises(
+            graphc.AssignmentError, match=f"cannot assign to '{name}' of a .*\n  at test_errors_gallery.py:"
+        ):
+            setattr(make(), name, 1)
+    with pytest.raises(graphc.AssignmentError, match="cannot assign to 'op'"):
+        del make().op
+
+
+def test_what_an_optimizer_has_elsewhere_is_not_assigned_to_it():
+    adam = optim.Adam(0.1)
+    with pytest.raises(graphc.AssignmentError, match=r"Adam has no 'lr'; .*learning_rate\.set.*\n  at test_errors"):
+        adam.lr = 0.01
+    for name in ("learning_rate", "step_count"):
+        with pytest.raises(graphc.AssignmentError, match=rf"'{name}'; \.{name}\.set\(number\) changes it\n  at test_"):
+            setattr(adam, name, 0.01)
+    assert adam.learning_rate.value == 0.1
+
+
+def test_round_is_numpys():
+    x = graphc.input("x", (4,), "float64")
+    values = np.array([0.5, 1.5, -2.5, 2.4])
+    np.testing.assert_array_equal(round(x).eval({x: values}), np.round(values))
+    with pytest.raises(graphc.NodeUseError, match=r"round\(\) keeps no digits"):
+        round(x, 2)
+
+
+def test_a_feed_that_is_no_mapping_is_refused():
+    with pytest.raises(graphc.MissingInputError, match=r"feeds: expected \{input node: array\}, got a ndarray"):
+        X.eval(np.zeros((3, 3)))
+
+
+def test_vmap_of_a_node_is_refused():
+    with pytest.raises(graphc.GraphError, match=r"expected a function of nodes, .*\n  in vmap at test_errors"):
+        graphc.vmap(X)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Linear(-4, 3), lambda: nn.Dropout(2.0), lambda: nn.Sequential([nn.ReLU()])]
+)
+def test_what_a_module_refuses_when_made_has_the_users_line(make):
+    with pytest.raises(graphc.GraphcError, match=r"\n  in \w+ at test_errors_gallery\.py:\d+$"):
+        make()

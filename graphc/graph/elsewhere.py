@@ -1,4 +1,4 @@
-"""What things are called in other frameworks, and what to write here: for nodes, and for functions of `graphc`.
+"""What things are called in other frameworks, and what to write here: for nodes, functions of `graphc` and their options.
 
 Modules, optimizers and executables have tables of their own, beside their classes.
 """
@@ -51,7 +51,7 @@ OF_MODULE = {
         ("no_grad", "enable_grad", "GradientTape"), "nothing is recorded: gradients are built by graphc.grad alone"
     ),
     **dict.fromkeys(("manual_seed", "set_seed"), "it is called graphc.seed"),
-    **dict.fromkeys(("randn", "random"), "use graphc.normal(shape), graphc.uniform(shape) and their kin"),
+    **dict.fromkeys(("randn", "rand", "random"), "use graphc.normal(shape), graphc.uniform(shape) and their kin"),
     **dict.fromkeys(
         ("save", "load"),
         "weights are arrays: numpy.savez(path, **net.state_dict()), net.load_state_dict(numpy.load(path))",
@@ -61,11 +61,67 @@ OF_MODULE = {
     **dict.fromkeys(("cuda", "device", "set_device"), _DEVICE),
     "value_and_grad": "compile both: graphc.compile([x], [loss, graphc.grad(loss, parameters)])",
     "detach": "it is called graphc.stop_gradient",
-    "cat": "it is called graphc.concat",
+    **dict.fromkeys(("cat", "hstack", "vstack"), "it is called graphc.concat(arrays, axis)"),
+    **dict.fromkeys(("ravel", "flatten"), "use graphc.reshape(node, (-1,))"),
+    **dict.fromkeys(("mod", "fmod"), "it is called graphc.remainder"),
+    **dict.fromkeys(("float", "half", "double"), "the dtypes are called graphc.float32 and graphc.float64"),
+    **dict.fromkeys(("pi", "e", "inf", "nan"), "use that of math or numpy"),
+    **dict.fromkeys(("Module", "Sequential", "Linear"), "it stands in graphc.nn"),
+    **dict.fromkeys(("SGD", "Adam", "AdamW"), "it stands in graphc.optim"),
+    "true_divide": "it is called graphc.divide",
+    "clamp": "it is called graphc.clip",
+    "newaxis": "None in an index makes an axis, as in node[:, None]",
+    "diag": "graphc.diagonal(matrix) takes one out; graphc.eye(n) * vector makes a matrix of one",
     "view": "it is called graphc.reshape",
     "permute": "it is called graphc.permute_dims",
     "unsqueeze": "it is called graphc.expand_dims",
     "norm": "use graphc.sqrt(graphc.sum(x * x)), or graphc.global_norm",
     "bool": "the dtype is called graphc.bool_",
-    "int": "the dtypes are called graphc.int32 and graphc.int64",
+    **dict.fromkeys(("int", "long"), "the dtypes are called graphc.int32 and graphc.int64"),
+}
+# The same for `graphc.nn` and `graphc.optim`.
+OF_NN = {
+    **{name: f"it is called nn.{here}" for name, here in (("Dense", "Linear"), ("LazyLinear", "Linear"))},
+    **{f"Conv{n}D": f"it is called nn.Conv{n}d" for n in (1, 2)},
+    **{f"{kind}Pooling{n}D": f"it is called nn.{kind[:3]}Pool{n}d" for n in (1, 2) for kind in ("Max", "Average")},
+    **dict.fromkeys(("BatchNorm", "BatchNormalization"), "they are called nn.BatchNorm1d and nn.BatchNorm2d"),
+    "LayerNormalization": "it is called nn.LayerNorm",
+    "Activation": "each is a module: nn.ReLU(), nn.Tanh() and so on",
+    **dict.fromkeys(("functional", "F"), "functions stand in graphc and graphc.nn: graphc.relu, nn.cross_entropy"),
+    "Parameter": "use graphc.parameter(array, name)",
+    "Buffer": "use graphc.state(array, name)",
+    **dict.fromkeys(("Layer", "Model"), "the base of modules is nn.Module"),
+    "Input": "use graphc.input(name, shape)",
+    "utils": "optimizers clip gradients (clip_norm=, clip_value=), as does graphc.clip_by_norm",
+    **dict.fromkeys(("DataParallel", "parallel"), "a call uses all cores; graphc.compile(..., threads=) limits them"),
+}
+OF_OPTIM = {
+    **dict.fromkeys(
+        ("lr_scheduler", "schedules"),
+        "the learning rate is a state: optimizer.learning_rate.set(number) changes it, in a callback or between calls",
+    ),
+    "RMSProp": "it is called optim.RMSprop",
+    **dict.fromkeys(("LBFGS", "minimize"), "graphc.flat_function gives scipy.optimize.minimize what it wants"),
+    **dict.fromkeys(
+        ("Adadelta", "Adamax", "NAdam", "RAdam", "Nadam", "Lion", "Ftrl"),
+        "there are SGD, Adam, AdamW, RMSprop and Adagrad; another is one class: see docs/extending.md",
+    ),
+    "clip_grad_norm_": "give the optimizer clip_norm=, or use graphc.clip_by_norm",
+}
+
+# What options are called, where a function has the one on the right, and what to do about those that none has.
+RENAMED = {
+    **dict.fromkeys(("dim", "dims", "axes"), "axis"),
+    **{"keepdim": "keepdims", "ddof": "correction", "unbiased": "correction", "size": "shape", "steps": "num"},
+    **{"lr": "learning_rate", "metrics": "outputs", "output": "outputs", "validation": "validation_data"},
+    **{"low": "min", "high": "max", "a_min": "min", "a_max": "max", "in_dims": "in_axes", "out_dims": "out_axes"},
+    **{"other": "y", "inputs": "x", "input": "x", "input_dim": "in_features", "output_dim": "out_features"},
+}
+OPTIONS = {
+    "device": _DEVICE,
+    "requires_grad": _TRAINED,
+    "inplace": "nodes never change, so leave it out",
+    "activation": "an activation is a module of its own: nn.Sequential(nn.Linear(3, 2), nn.ReLU()), or a call: graphc.relu(node)",
+    "validation_split": "split the arrays, and give the rest as validation_data={x: array, y: array}",
+    **dict.fromkeys(("optimizer", "loss"), "compile a step: updates=optimizer.minimize(loss)"),
 }

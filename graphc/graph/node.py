@@ -97,12 +97,13 @@ class Node(Operators):
         with made_at(self.origin):
             return make(op or self.op, *inputs)
 
+    @located("eval")
     def eval(self, feeds: Mapping[Node, Any] | None = None) -> Any:
         """Return the value by the reference run, without compiling: for the prompt and for tests.
 
         `feeds` gives arrays for inputs. A node with several results gives a tuple.
         """
-        return call("evaluate", self, feeds or {})
+        return call("evaluate", self, feeds)
 
     def describe(self) -> str:
         made = (
@@ -205,7 +206,7 @@ class Parameter(Stored):
     def __setattr__(self, name: str, value: object) -> None:
         # Whether it is trained is no part of its value, like what stands in its storage; all else of a node is fixed.
         if name != "trainable":
-            _refuse_assignment(self, name)
+            _refuse_assignment(self, name, value)
         object.__setattr__(self, name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -219,18 +220,25 @@ class State(Stored):
 
     __slots__ = ()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        _refuse_assignment(self, name)
 
-
-def _refuse_assignment(leaf: Stored, name: str) -> NoReturn:
+def _refuse_assignment(node: Node, name: str, value: object = None) -> NoReturn:
+    if isinstance(node, Stored):
+        kind = node.op.kind if isinstance(node.op, Leaf) else "leaf"
+        why = "its storage is shared with what is compiled"
+        advice = f"{node.name or 'leaf'}.set(array) copies an array into it"
+    else:
+        kind, why = "node", "nodes never change"
+        advice = "build a new node of it; what belongs to it can stand in a dict by node, or in a graphc.state"
     raise AssignmentError(
-        f"cannot assign to {name!r} of a {leaf.op.kind if isinstance(leaf.op, Leaf) else 'leaf'}, for its storage is "
-        f"shared with what is compiled; {leaf.name or 'leaf'}.set(array) copies an array into it\n"
-        f"  at {here()}: {leaf.describe()}",
+        f"cannot assign to {name!r} of a {kind}, for {why}; {advice}\n  at {here()}: {node.describe()}",
         name=name,
-        obj=leaf,
+        obj=node,
     )
+
+
+# Dataclasses with slots are made twice, and what the first one left to refuse assignments fails without a word of use.
+for _kind in (Node, Input, Stored):
+    _kind.__setattr__ = _kind.__delattr__ = _refuse_assignment
 
 
 @record

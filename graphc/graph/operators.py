@@ -6,12 +6,13 @@ builders through it too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from graphc.errors import GraphcError, NodeUseError
-from graphc.graph.elsewhere import OF_NODES, OF_NUMPY
+from graphc.errors import GraphcError, NodeUseError, OptionError
+from graphc.graph.elsewhere import OF_NODES, OF_NUMPY, OPTIONS, RENAMED
 from graphc.origin import here, locate, refuse_attribute
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ BUILDERS: dict[str, Callable[..., Any]] = {}
 
 
 def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let the errors of a function name the user's line and the operands; `name` is what they call it."""
+    """Let the errors of a function name the user's line and the operands; `name` is what they call it.
+
+    Arguments that the function does not take are such an error too.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
@@ -32,14 +36,36 @@ def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             try:
                 return function(*args, **kwargs)
             except GraphcError as error:
-                given = [item for arg in args for item in (arg if isinstance(arg, tuple | list) else (arg,))]  # pyright: ignore
-                operands = tuple(item.describe() for item in given if isinstance(item, Operators))  # pyright: ignore
-                locate(error, name, operands)
+                locate(error, name, _operands(args))
                 raise
+            except TypeError as error:
+                # One frame: the function never ran, so it is the call that is wrong.
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise
+                refusal = OptionError(_misfit(error, name, function, kwargs))
+                locate(refusal, name, _operands(args))
+                raise refusal from None
 
         return build_located
 
     return decorate
+
+
+def _operands(args: Iterable[Any]) -> tuple[str, ...]:
+    given = [item for arg in args for item in (arg if isinstance(arg, tuple | list) else (arg,))]  # pyright: ignore
+    return tuple(item.describe() for item in given if isinstance(item, Operators))  # pyright: ignore
+
+
+def _misfit(error: TypeError, name: str, function: Callable[..., Any], named: Iterable[str]) -> str:
+    """Return what is wrong with the arguments of a call, and what the function takes."""
+    known = inspect.signature(function).parameters
+    form = [str(one.replace(annotation=one.empty)) for key, one in known.items() if key != "self"]
+    advice = [
+        f"; {key} is called {RENAMED[key]}" if RENAMED.get(key) in known else f"; {OPTIONS[key]}"
+        for key in named
+        if key not in known and (RENAMED.get(key) in known or key in OPTIONS)
+    ]
+    return f"{error}{''.join(advice)}; expected {name}({', '.join(form)})"
 
 
 def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -129,6 +155,11 @@ class Operators:
 
     def __abs__(self) -> Node:
         return call("abs", self)
+
+    def __round__(self, digits: int | None = None) -> Node:
+        if digits:
+            self._refuse("round() keeps no digits of it", "use graphc.round(node * 100.0) / 100.0")
+        return call("round", self)
 
     def __and__(self, other: Any) -> Node:
         return call("bitwise_and", self, other)
@@ -351,6 +382,11 @@ class Operators:
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         self._refuse("it cannot be assigned to", "build a new node with graphc.where or graphc.concat")
 
+
+# Methods are called with the names of other frameworks' options as well.
+for _name, _method in list(vars(Operators).items()):
+    if not _name.startswith("_") and inspect.isfunction(_method):
+        setattr(Operators, _name, located(_name)(_method))
 
 _OPERATORS = {
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),

@@ -99,8 +99,11 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None) -> Any:
     outputs: nodes in any nesting of tuples, lists and dicts; the result has it too. feeds: arrays for inputs (or for
     any nodes). Raises MissingInputError or CallError where they do not fit.
     """
+    given: Mapping[Node, Any] = {} if feeds is None else feeds
+    if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise MissingInputError(f"feeds: expected {{input node: array}}, got a {type(given).__name__}")
     # A parameter's value, or a view of it, would change with the next training step.
-    return rebuild(outputs, [_copied(value) for value in run(leaves(outputs), feeds or {})])
+    return rebuild(outputs, [_copied(value) for value in run(leaves(outputs), given)])
 
 
 def _copied(value: Any) -> Any:

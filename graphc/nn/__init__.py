@@ -1,5 +1,9 @@
 """Modules, activations, losses and initial values, with the names, defaults and numerics of PyTorch."""
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from graphc.graph.elsewhere import OF_NN
 from graphc.nn import init
 from graphc.nn.activation import (
     ELU,
@@ -168,6 +172,7 @@ from graphc.nn.transformer import (
 from graphc.ops.activation import relu, sigmoid
 from graphc.ops.reduction import log_softmax, softmax
 from graphc.ops.trigonometric import tanh
+from graphc.origin import refuse_attribute
 
 __all__ = [
     "ELU",
@@ -297,3 +302,9 @@ __all__ = [
     "tanh",
     "triplet_margin_loss",
 ]
+
+if not TYPE_CHECKING:  # A type checker is to report names that there are not.
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what a name of another framework is here."""
+        refuse_attribute(sys.modules[__name__], name, OF_NN)

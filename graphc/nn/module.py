@@ -24,6 +24,12 @@ class Module:
 
     _members: dict[str, Parameter | State | Module]
 
+    def __init_subclass__(cls) -> None:
+        """Let the errors of making one of graphc's own modules name the user's line."""
+        super().__init_subclass__()
+        if "__init__" in vars(cls) and cls.__module__.startswith("graphc."):
+            cls.__init__ = located(cls.__name__)(cls.__init__)
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Prepare registration, so that a subclass need not call super().__init__()."""
         self = super().__new__(cls)
@@ -244,6 +250,16 @@ ELSEWHERE = {
     **dict.fromkeys(("add_module", "register_module"), "assign the module to an attribute"),
     "modules": "use named_modules()",
     "named_children": "use children() or named_modules()",
+    "summary": "print(module) shows its modules with their numbers of parameters",
+    "layers": "the modules inside are its children()",
+    "add": "give all of them: nn.Sequential(first, second)",
+    **dict.fromkeys(("weights", "trainable_weights", "variables", "trainable_variables"), "use parameters()"),
+    **dict.fromkeys(
+        ("get_weights", "save_weights", "save"), "state_dict() has them as arrays, for numpy.savez(path, **arrays)"
+    ),
+    **dict.fromkeys(
+        ("set_weights", "load_weights", "load"), "load_state_dict(arrays) sets them, as from numpy.load(path)"
+    ),
 }
 
 

@@ -179,6 +179,9 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Join arrays along a new axis."""
     nodes = _listed(arrays, "stack")
+    for node in nodes:
+        if node.ndim != nodes[0].ndim:
+            raise ShapeError(f"stack: expected equal shapes, got {nodes[0].type} and {node.type}")
     at = normalize_axis(axis, nodes[0].ndim + 1)
     return concat([expand_dims(node, at) for node in nodes], at)
 

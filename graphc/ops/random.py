@@ -22,6 +22,7 @@ from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, constant, make, state
 from graphc.graph.op import Op
+from graphc.graph.operators import located
 from graphc.graph.types import TensorType, as_shape, shape_text
 from graphc.loops import expr
 from graphc.ops.bitwise import ShiftRight
@@ -39,11 +40,12 @@ STEP = state(np.int64(0), "step")
 _sites = 0
 
 
+@located("seed")
 def seed(number: Any) -> None:
     """Set the seed (0 to 2**32 - 1, 0 at the start) and count sites from 0 again, so that a program repeats draws."""
     global _sites
     if not hasattr(number, "__index__") or not 0 <= number < 2**32:
-        raise DTypeError(f"expected a seed from 0 to 2**32 - 1, got {number}")
+        raise DTypeError(f"expected a seed from 0 to 2**32 - 1, got {number!r:.60}")
     SEED.set(np.uint32(number))
     _sites = 0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from graphc.derivatives import grad
-from graphc.errors import GraphError, OptionError
+from graphc.errors import AssignmentError, GraphError, OptionError
 from graphc.graph import walk
 from graphc.graph.node import Node, Parameter, State, state
 from graphc.graph.operators import builder, located
@@ -20,7 +20,7 @@ from graphc.graph.structure import map_leaves
 from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm
 from graphc.optim.updates import Updates
-from graphc.origin import refuse_attribute
+from graphc.origin import here, refuse_attribute
 
 WHOLE_STEP = ("learning_rate", "clip_norm", "clip_value")
 
@@ -62,6 +62,14 @@ class Optimizer:
 
         def __getattr__(self, name: str) -> NoReturn:
             refuse_attribute(self, name, ELSEWHERE)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # A step that is compiled reads the states that were there: a number in their place would change nothing.
+        if name in vars(self) and name in ("learning_rate", "step_count"):
+            raise AssignmentError(f"cannot assign to {name!r}; .{name}.set(number) changes it\n  at {here()}")
+        if name in ELSEWHERE and not hasattr(type(self), name):
+            raise AssignmentError(f"{type(self).__name__} has no {name!r}; {ELSEWHERE[name]}\n  at {here()}")
+        object.__setattr__(self, name, value)
 
     @property
     def slots(self) -> dict[str, float]:

@@ -125,7 +125,9 @@ def convert(value: object, spec: InputSpec) -> Array:
 def _cast(array: Array, value: object, spec: InputSpec, target: np.dtype[Any]) -> Array:
     kind, wanted = array.dtype.kind, spec.dtype.kind
     if kind not in "biuf":
-        hint = "; its rows may differ in length" if isinstance(value, list | tuple) and kind == "O" else ""
+        if value is None:
+            raise DTypeError(f"input {spec.name!r}: expected {spec.dtype}, got None")
+        hint = f"; where all its elements are numbers, pass array.astype({spec.dtype.name!r})" if kind == "O" else ""
         raise DTypeError(f"input {spec.name!r}: expected {spec.dtype}, got an array of dtype {array.dtype}{hint}")
     order = "biuf".index
     if array.size == 0 and isinstance(value, list | tuple):

@@ -98,7 +98,8 @@ class Executable:
             if not flags & apart and caller.spans.meet(address_of(array), array.nbytes):
                 return self._call_slowly(arguments, named, out)
         shapes = tuple([array.shape for array in arguments])
-        return caller.call(caller.bounds.get(shapes) or self._bind(shapes), arguments, out)
+        bound = caller.bounds.get(shapes) or self._bind(shapes)
+        return caller.call(bound, arguments, None) if out is None else self._call_into(bound, arguments, out)
 
     def bind(self, *arguments: Any, out: Any = None, **named: Any) -> BoundCall:
         """Fix the arrays that are read and written, and return a callable without arguments: the lowest latency.
@@ -191,6 +192,9 @@ class Executable:
     def _call_slowly(self, arguments: Sequence[Any], named: Mapping[str, Any], out: Any) -> Any:
         arrays = self._arrays(arrange(self._specs, self._keys, arguments, named))
         return self._caller.call(self._bind(tuple(array.shape for array in arrays)), arrays, out)
+
+    def _call_into(self, bound: Bound, arrays: Sequence[Array], out: Any) -> Any:
+        return self._caller.call(bound, arrays, out)
 
     def _arrays(self, values: Sequence[object]) -> list[Array]:
         caller = self._caller

@@ -199,6 +199,18 @@ def math_function():
     y = math.sqrt(x)
 
 
+@mistake("Options of other frameworks", TypeError, "keepdim", "keepdims", "sum(axis=None")
+def other_options():
+    x = graphc.input("x", (3, 4))
+    x.sum(axis=1, keepdim=True)
+
+
+@mistake("Assigning to an attribute of a node", AttributeError, "nodes never change", "float32[3]")
+def assign_attribute():
+    x = graphc.input("x", (3,))
+    x.shape = (1, 3)
+
+
 @mistake("Names of other frameworks", AttributeError, "no_grad", "graphc.grad")
 def other_names():
     with graphc.no_grad():

@@ -23,6 +23,16 @@ def module_of_array():
     y = np.asarray(net(np.ones((5, 3), "float32")))
 
 
+@mistake("Names of Keras's layers", AttributeError, "Dense", "nn.Linear")
+def keras_layer():
+    net = nn.Dense(10)
+
+
+@mistake("An activation as an option", TypeError, "activation", "nn.ReLU()", "Linear(in_features")
+def activation_option():
+    net = nn.Linear(784, 10, activation="relu")
+
+
 @mistake("Layers chained with the wrong width", graphc.ShapeError, "Linear", "64", "32")
 def chain_of_layers():
     x = graphc.input("x", ("batch", 8))
@@ -88,6 +98,12 @@ def parameters_first():
 @mistake("`lr` for the learning rate", TypeError, "lr", "learning_rate")
 def lr():
     adam = optim.Adam(lr=1e-3)
+
+
+@mistake("Assigning to the learning rate", AttributeError, "learning_rate", ".set(number)")
+def assign_rate():
+    adam = optim.Adam(0.01)
+    adam.learning_rate = 0.001
 
 
 @mistake("A learning rate that is NaN", graphc.GraphError, "learning rate", "nan")

@@ -91,11 +91,11 @@ def test_no_copy_where_none_is_needed():
         ((X, np.zeros((4, 1))), {}, CallError, r"'b': expected shape \(n,\) with 1 dimensions, got \(4, 1\) with 2"),
         ((X, 3.0), {}, CallError, r"expected shape \(n,\) .* for a single example pass array\[None\]"),
         ((X, X[:3]), {}, CallError, r"'b': .* axis 0 is 3, but n = 4 by axis 0 of 'a'"),
-        ((X, np.array([1, "a"], object)), {}, DTypeError, "'b': expected float32, got an array of dtype object"),
+        ((X, np.array([1, "a"], object)), {}, DTypeError, r"got an array of dtype object; .* pass array\.astype"),
         ((X, [[1], [1, 2]]), {}, CallError, "'b': a list is no array"),
         ((X, X * 1j), {}, DTypeError, "got an array of dtype complex64"),
         ((X, ["a"] * 4), {}, DTypeError, "got an array of dtype <U1"),
-        ((X, None), {}, DTypeError, "'b': expected float32, got an array of dtype object"),
+        ((X, None), {}, DTypeError, "'b': expected float32, got None"),
     ],
 )
 def test_wrong_inputs(arguments, named, error, message):
