@@ -2,13 +2,12 @@
 # pyright: reportMissingTypeStubs=false
 """Kernel source to object code.
 
-Numba parses, types and lowers the source (`graphc.simd.binding`); its LLVM module is optimised here, once, and turned
-into an object by a TargetMachine of our own: so a forced CPU level really is that level, and an aarch64 object can be
-looked at on an x86 machine.
+The source becomes LLVM IR (`graphc.simd.translate`), which is optimised here, once, and turned into an object by a
+TargetMachine of our own: so a forced CPU level really is that level, and an aarch64 object can be looked at on an x86
+machine.
 """
 
 import functools
-import gc
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 
 from graphc.emit.symbols import ALLOWED, LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
-from graphc.simd.binding import RAISES, KernelModule, NativeError, kernel_module
 from graphc.simd.lanewise import Lanewise
 from graphc.simd.levels import Level
+from graphc.simd.natives import RAISES, NativeError
+from graphc.simd.translate import DialectError, Translation, translate
 
 Natives = Mapping[str, Callable[..., Any]]
 
@@ -41,15 +41,7 @@ def compile_kernel(source: str, name: str, level: Level, natives: Natives | None
     NumPy's error model), take the dialect's scalars and C-contiguous arrays made by `view_KIND(address, dim, ...)`,
     and must neither allocate, raise nor print. Raises CompileError, with the line of the source where it can be told.
     """
-    # Numba makes a hundred thousand objects that live as long as the kernel is compiled: looking for garbage among them
-    # takes a seventh of the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        module, machine = _optimised(source, name, level, natives)
-    finally:
-        if collecting:
-            gc.enable()
+    module, machine = _optimised(source, name, level, natives)
     data: bytes = machine.emit_object(module)
     foreign = read_symbols(data).foreign
     if foreign:
@@ -90,7 +82,7 @@ def _machine(level: Level) -> Any:
 def _optimised(source: str, name: str, level: Level, natives: Natives | None) -> tuple[Any, Any]:
     import llvmlite.binding as llvm
 
-    kernel = _lowered(source, name, level, natives or {})
+    kernel = _translated(source, name, level, natives or {})
     machine = _machine(level)
     try:
         module = _linked(kernel, name, level, machine)
@@ -104,26 +96,18 @@ def _optimised(source: str, name: str, level: Level, natives: Natives | None) ->
     return module, machine
 
 
-def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
+def _linked(kernel: Translation, name: str, level: Level, machine: Any) -> Any:
     """Return the module with the bitcode of its natives, everything but the kernel internal."""
     import llvmlite.binding as llvm
 
-    kernel.module.add_named_metadata("llvm.ident", [LEVEL_MARK + level.name])
-    # Calls of libc go through the table of addresses that the loader's memory manager provides for; for the stubs of
-    # a small code model's ordinary calls it would not, and ends the process.
-    kernel.module.add_named_metadata("llvm.module.flags", _rtlib_flag())
-    for function in kernel.module.functions:
-        if function.is_declaration and function.name in ALLOWED:
-            function.attributes.add("nonlazybind")
-    kernel.module.triple = level.triple
-    kernel.module.data_layout = str(machine.target_data)
-    module = llvm.parse_assembly(str(kernel.module))
+    layout = str(machine.target_data)
+    module = llvm.parse_assembly(kernel.module.text(level.triple, layout, LEVEL_MARK + level.name))
     for text in kernel.natives:
         native = llvm.parse_assembly(text)
         for function in native.functions:
             if function.is_declaration and function.name in ALLOWED:
                 function.add_function_attribute("nonlazybind")
-        native.triple, native.data_layout = level.triple, str(machine.target_data)
+        native.triple, native.data_layout = level.triple, layout
         module.link_in(native)
     if kernel.natives:
         for symbol in [*module.functions, *module.global_variables]:
@@ -132,32 +116,16 @@ def _linked(kernel: KernelModule, name: str, level: Level, machine: Any) -> Any:
     return module
 
 
-def _rtlib_flag() -> list[Any]:
-    """Return the flag that sends the calls LLVM itself makes (memset, fmod) through the table, too."""
-    import llvmlite.ir as ir
-
-    number = ir.IntType(32)
-    return [ir.Constant(number, 7), "RtLibUseGOT", ir.Constant(number, 1)]
-
-
-def _lowered(source: str, name: str, level: Level, natives: Natives) -> KernelModule:
-    from numba.core.errors import NumbaError
-
+def _translated(source: str, name: str, level: Level, natives: Natives) -> Translation:
     try:
-        return kernel_module(source, name, level, natives)
+        return translate(source, name, level, natives)
     except NativeError as error:
         raise CompileError(_explain_native(error.function, error.message)) from None
-    except NumbaError as error:
-        line = getattr(getattr(error, "loc", None), "line", 0)
-        text = source.splitlines()[line - 1].strip() if 0 < line <= len(source.splitlines()) else ""
-        where = f", line {line}: {text}" if text else ""
-        raise CompileError(f"kernel {name!r}{where}\n{_first_cause(str(error))}") from None
+    except DialectError as error:
+        text = source.splitlines()[error.line - 1].strip()
+        raise CompileError(f"kernel {name!r}, line {error.line}: {text}\n{error.message}") from None
     except SyntaxError as error:
         raise CompileError(f"kernel {name!r}, line {error.lineno}: {error.msg}") from None
-    except (AttributeError, KeyError, NotImplementedError, AssertionError, TypeError, ValueError) as error:
-        # What Numba does with Python that the dialect's contexts know nothing of: lists, strings, exceptions.
-        reason = f"{type(error).__name__}: {error}"
-        raise CompileError(f"kernel {name!r} uses Python outside of the dialect ({reason})") from None
 
 
 def _explain_native(function: Callable[..., Any], message: str) -> str:
@@ -179,10 +147,3 @@ def _place(function: Callable[..., Any], line: int | None = None) -> str:
     code = getattr(function, "__code__", None)
     name = getattr(function, "__name__", repr(function))
     return name if code is None else f"{name} at {Path(code.co_filename).name}:{line or code.co_firstlineno}"
-
-
-def _first_cause(message: str) -> str:
-    """Return the lines of Numba's message that say something to the reader of a kernel."""
-    noise = ("Failed in nopython", "During:", "File ", "<source missing", "- Resolution failure", "There are ")
-    lines = [line.strip() for line in message.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith(noise))

@@ -46,25 +46,24 @@ def _checked(m: Any, index: Any, size: Any, mask: Any, *, wraps: bool) -> tuple[
 
 def _record(emitter: Emitter, status: Value, site: Value, index: Value, size: Value) -> None:
     """Write the status block, unless it holds an error of a smaller site; its first word is a lock meanwhile."""
-    builder = emitter.builder
-    names = ("again", "look", "claim", "write", "done")
-    again, look, claim, write, done = (builder.function.append_basic_block(f"record_{name}") for name in names)
+    function = emitter.function
+    again, look, claim, write, done = (function.label(name) for name in ("again", "look", "claim", "write", "done"))
     none, code, busy = (emitter.constant(I64, value) for value in (0, INDEX_OUT_OF_RANGE, _BUSY))
     place = [status + emitter.constant(I64, 8 * k) for k in range(4)]
-    builder.branch(again)
-    builder.position_at_end(again)
+    function.branch(again)
+    function.place(again)
     old = atomic_load(emitter, status)
-    builder.cbranch((old == busy).ir, again, look)
-    builder.position_at_end(look)
-    builder.cbranch(((old != none) & (emitter.load(I64, place[1], None) <= site)).ir, done, claim)
-    builder.position_at_end(claim)
-    builder.cbranch((compare_exchange(emitter, status, old, busy) == old).ir, write, again)
-    builder.position_at_end(write)
+    function.choose((old == busy).ir, again, look)
+    function.place(look)
+    function.choose(((old != none) & (emitter.load(I64, place[1], None) <= site)).ir, done, claim)
+    function.place(claim)
+    function.choose((compare_exchange(emitter, status, old, busy) == old).ir, write, again)
+    function.place(write)
     for address, value in zip(place[1:], (site, index, size), strict=True):
         emitter.store(value, address, None)
     atomic_store(emitter, status, code)
-    builder.branch(done)
-    builder.position_at_end(done)
+    function.branch(done)
+    function.place(done)
 
 
 def _builder(*, wraps: bool) -> Callable[..., Value]:
@@ -72,7 +71,7 @@ def _builder(*, wraps: bool) -> Callable[..., Value]:
         emitter: Emitter, index: Value, size: Value, args: Value, site: Value, mask: Value | None = None
     ) -> Value:
         safe, bad, any_bad = _checked(emitter, index, size, mask, wraps=wraps)
-        with emitter.builder.if_then(any_bad.ir, likely=False):
+        with emitter.function.when(any_bad.ir, seldom=True):
             first = index if index.type.lanes == 1 else emitter.first_lane(index, bad)
             _record(emitter, emitter.load(I64, args, None), site, first, size)
         return safe

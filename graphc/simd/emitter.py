@@ -1,5 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 """The dialect's arithmetic on LLVM values: the half of a formula's two meanings that becomes machine code.
 
 `Emitter` and `graphc.simd.arrays.Arrays` have the same methods, and `Value` the same operators as a NumPy array, so
@@ -8,63 +6,77 @@ flags: a NaN stays a NaN, and no multiply and add is fused that the formula did 
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
+import struct
+from collections.abc import Callable, Sequence
 
 from graphc.simd.kinds import SimdType
 from graphc.simd.levels import Level
+from graphc.simd.listing import POINTER, VOID, WORD, Function
+
+_SIGNS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 
 
 class Value:
-    """An LLVM value with its dialect type and the operators of the dialect."""
+    """An LLVM value with its dialect type and the operators of the dialect; `number` if it is one at compile time."""
 
-    __slots__ = ("emitter", "ir", "type")
+    __slots__ = ("emitter", "ir", "number", "type")
 
-    def __init__(self, emitter: "Emitter", kind: SimdType, ir: Any):
+    def __init__(self, emitter: "Emitter", kind: SimdType, ir: str, number: float | None = None):
         self.emitter = emitter
         self.type = kind
         self.ir = ir
+        self.number = number
 
-    def _binary(self, other: "Value", float_name: str, integer_name: str) -> "Value":
-        name = float_name if self.type.is_float else integer_name
-        return Value(self.emitter, self.type, getattr(self.emitter.builder, name)(self.ir, other.ir))
+    @property
+    def typed(self) -> str:
+        """The value with its LLVM type, as an argument stands."""
+        return f"{self.type.llvm} {self.ir}"
+
+    def _binary(self, other: "Value", instruction: str) -> "Value":
+        made = self.emitter.function.make(f"{instruction} {self.type.llvm} {self.ir}, {other.ir}")
+        return Value(self.emitter, self.type, made)
 
     def __add__(self, other: "Value") -> "Value":
-        return self._binary(other, "fadd", "add")
+        return self._binary(other, "fadd" if self.type.is_float else "add")
 
     def __sub__(self, other: "Value") -> "Value":
-        return self._binary(other, "fsub", "sub")
+        return self._binary(other, "fsub" if self.type.is_float else "sub")
 
     def __mul__(self, other: "Value") -> "Value":
-        return self._binary(other, "fmul", "mul")
+        return self._binary(other, "fmul" if self.type.is_float else "mul")
 
     def __truediv__(self, other: "Value") -> "Value":
-        return self._binary(other, "fdiv", "fdiv")
+        return self._binary(other, "fdiv")
 
     def __and__(self, other: "Value") -> "Value":
-        return self._binary(other, "and_", "and_")
+        return self._binary(other, "and")
 
     def __or__(self, other: "Value") -> "Value":
-        return self._binary(other, "or_", "or_")
+        return self._binary(other, "or")
 
     def __xor__(self, other: "Value") -> "Value":
-        return self._binary(other, "xor", "xor")
+        return self._binary(other, "xor")
 
     def __neg__(self) -> "Value":
-        builder = self.emitter.builder
-        return Value(self.emitter, self.type, builder.fneg(self.ir) if self.type.is_float else builder.neg(self.ir))
+        if self.type.is_float:
+            return Value(self.emitter, self.type, self.emitter.function.make(f"fneg {self.typed}"))
+        return self.emitter.constant(self.type, 0) - self
 
     def __invert__(self) -> "Value":
-        return Value(self.emitter, self.type, self.emitter.builder.not_(self.ir))
+        return self ^ self.emitter.constant(self.type, 1 if self.type.kind == "b" else -1)
 
     def _compare(self, other: "Value", sign: str) -> "Value":
-        builder = self.emitter.builder
+        name = _SIGNS[sign]
         if self.type.is_float:
             # Only "not equal" is true of a NaN.
-            compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
+            compare = "fcmp u" if sign == "!=" else "fcmp o"
+        elif sign in ("==", "!="):
+            compare = "icmp "
         else:
-            compare = builder.icmp_signed if self.type.is_signed else builder.icmp_unsigned
-        return Value(self.emitter, self.type.of("b"), compare(sign, self.ir, other.ir))
+            compare = "icmp s" if self.type.is_signed else "icmp u"
+        return Value(
+            self.emitter, self.type.of("b"), self.emitter.function.make(f"{compare}{name} {self.typed}, {other.ir}")
+        )
 
     def __lt__(self, other: "Value") -> "Value":
         return self._compare(other, "<")
@@ -87,92 +99,92 @@ class Value:
     __hash__ = None  # type: ignore[assignment]
 
 
-@functools.cache
-def llvm_type(kind: SimdType) -> Any:
-    """Return the LLVM type of a value (booleans are one bit)."""
-    import llvmlite.ir as ir
+def _exact(number: float, kind: SimdType) -> float:
+    """Return the number of this kind that a number becomes; integers wrap."""
+    if kind.kind == "f32":
+        try:
+            return struct.unpack("f", struct.pack("f", number))[0]
+        except OverflowError:
+            return float("inf") if number > 0 else float("-inf")
+    if kind.kind == "f64":
+        return float(number)
+    if kind.kind == "b":
+        return bool(number)
+    wrapped = int(number) & ((1 << kind.bits) - 1)
+    return wrapped - (1 << kind.bits) if kind.is_signed and wrapped >> (kind.bits - 1) else wrapped
 
-    element = {"f32": ir.FloatType, "f64": ir.DoubleType}.get(kind.kind)
-    llvm = element() if element else ir.IntType(kind.bits)
-    return llvm if kind.lanes == 1 else ir.VectorType(llvm, kind.lanes)
+
+def _number_text(number: float, kind: SimdType) -> str:
+    if kind.kind == "b":
+        return "true" if number else "false"
+    exact = _exact(number, kind)
+    return f"0x{struct.unpack('>Q', struct.pack('>d', exact))[0]:016X}" if kind.is_float else str(exact)
 
 
 @functools.lru_cache(4096)
-def _vector_constant(kind: SimdType, text: str, numbers: tuple[float, ...]) -> Any:
-    """Return a vector of one number or of as many as lanes, kept: llvmlite is slow to make and to print one."""
-    import llvmlite.ir as ir
-
-    lanes = [float(one) if kind.is_float else int(one) for one in numbers]
-    return ir.Constant(llvm_type(kind), lanes if len(lanes) == kind.lanes else lanes * kind.lanes)
+def _vector_text(kind: SimdType, text: str, numbers: tuple[float, ...]) -> str:
+    """Return a vector of one number or of as many as lanes."""
+    element = kind.wide(1)
+    if len(numbers) == 1:
+        return f"splat ({element.llvm} {_number_text(numbers[0], element)})"
+    return f"<{', '.join(f'{element.llvm} {_number_text(one, element)}' for one in numbers)}>"
 
 
 class Emitter:
-    """Arithmetic that appends LLVM instructions at a builder's position, for one CPU level."""
+    """Arithmetic that appends LLVM instructions to a function, for one CPU level."""
 
-    def __init__(self, builder: Any, level: Level):
-        import llvmlite.ir
-
-        self.ir: Any = llvmlite.ir
-        self.builder = builder
+    def __init__(self, function: Function, level: Level):
+        self.function = function
         self.level = level
 
     @property
     def has_fma(self) -> bool:
         return self.level.fma
 
-    # Types and constants
-
-    def llvm_type(self, kind: SimdType) -> Any:
-        """Return the LLVM type of a value (booleans are one bit)."""
-        return llvm_type(kind)
-
-    def value(self, kind: SimdType, ir: Any) -> Value:
-        return Value(self, kind, ir)
+    # Constants and lanes
 
     def type_of(self, x: Value) -> SimdType:
         return x.type
 
     def constant(self, kind: SimdType, number: float | list[int]) -> Value:
         """Return a scalar, a splat, or (from a list) a vector known at compile time."""
-        if kind.lanes == 1 and not isinstance(number, list):
-            exact = float(number) if kind.is_float else int(number)
-            return Value(self, kind, self.ir.Constant(self.llvm_type(kind), exact))
-        numbers = tuple(number) if isinstance(number, list) else (number,)
+        if isinstance(number, list):
+            return Value(self, kind, _vector_text(kind, repr(number), tuple(number)))
+        if kind.lanes == 1:
+            exact = _exact(number, kind)
+            return Value(self, kind, _number_text(exact, kind), exact)
         # By its text, because 0.0 and -0.0 are equal.
-        return Value(self, kind, _vector_constant(kind, repr(numbers), numbers))
+        return Value(self, kind, _vector_text(kind, repr(number), (number,)))
 
     def known(self, x: Value) -> int | None:
         """Return the integer that x is at compile time, if it is one."""
-        constant = isinstance(x.ir, self.ir.Constant) and isinstance(x.ir.constant, int)
-        return int(x.ir.constant) if constant else None
+        return int(x.number) if x.number is not None and x.type.is_integer else None
 
     def splat(self, x: Value, lanes: int) -> Value:
         kind = x.type.wide(lanes)
-        llvm = self.llvm_type(kind)
-        if isinstance(x.ir, self.ir.Constant) and not isinstance(x.ir.constant, str):
-            return self.constant(kind, x.ir.constant)
-        nothing = self.ir.Constant(llvm, self.ir.Undefined)
-        index = self.ir.IntType(32)
-        first = self.builder.insert_element(nothing, x.ir, self.ir.Constant(index, 0))
-        zeros = self.ir.Constant(self.ir.VectorType(index, lanes), [0] * lanes)
-        return Value(self, kind, self.builder.shuffle_vector(first, nothing, zeros))
+        if x.number is not None:
+            return self.constant(kind, x.number)
+        first = self.function.make(f"insertelement {kind.llvm} poison, {x.typed}, i32 0")
+        return self._shuffled(Value(self, kind, first), "poison", [0] * lanes)
 
     def lanes(self, x: Value, indexes: list[int]) -> Value:
         """Return the vector (or scalar, of one index) of the lanes with these numbers."""
-        index = self.ir.IntType(32)
         if len(indexes) == 1:
-            return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, self.ir.Constant(index, indexes[0])))
-        mask = self.ir.Constant(self.ir.VectorType(index, len(indexes)), indexes)
-        nothing = self.ir.Constant(x.ir.type, self.ir.Undefined)
-        return Value(self, x.type.wide(len(indexes)), self.builder.shuffle_vector(x.ir, nothing, mask))
+            return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, i32 {indexes[0]}"))
+        return self._shuffled(x, "poison", indexes)
 
     def pick(self, a: Value, b: Value, indexes: list[int]) -> Value:
         """Return the lanes of two vectors at these places, those of the second after those of the first."""
-        mask = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), len(indexes)), indexes)
-        return Value(self, a.type.wide(len(indexes)), self.builder.shuffle_vector(a.ir, b.ir, mask))
+        return self._shuffled(a, b.ir, indexes)
+
+    def _shuffled(self, a: Value, b: str, indexes: Sequence[int]) -> Value:
+        kind = SimdType("i32", len(indexes))
+        order = _vector_text(kind, repr(indexes), tuple(indexes))
+        made = self.function.make(f"shufflevector {a.typed}, {a.type.llvm} {b}, {kind.llvm} {order}")
+        return Value(self, a.type.wide(len(indexes)), made)
 
     def lane(self, x: Value, index: Value) -> Value:
-        return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index.ir))
+        return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, {index.typed}"))
 
     # Conversions
 
@@ -183,22 +195,24 @@ class Emitter:
             return x
         if kind == "b":
             return x != self.constant(source, 0)
-        if isinstance(x.ir, self.ir.Constant) and target.is_float and isinstance(x.ir.constant, int | float):
-            return self.constant(target, float(x.ir.constant))
-        llvm, builder = self.llvm_type(target), self.builder
-        if source.is_float and target.is_float:
-            ir = (builder.fpext if target.bits > source.bits else builder.fptrunc)(x.ir, llvm)
-        elif source.is_float:
+        if x.number is not None and target.is_float and abs(x.number) <= 2**53:
+            return self.constant(target, float(x.number))
+        if source.is_float and not target.is_float:
             return self._truncate(x, target)
+        if source.is_float:
+            instruction = "fpext" if target.bits > source.bits else "fptrunc"
         elif target.is_float:
-            ir = (builder.sitofp if source.is_signed else builder.uitofp)(x.ir, llvm)
+            instruction = "sitofp" if source.is_signed else "uitofp"
         elif target.bits < source.bits:
-            ir = builder.trunc(x.ir, llvm)
+            instruction = "trunc"
         elif target.bits > source.bits:
-            ir = (builder.sext if source.is_signed else builder.zext)(x.ir, llvm)
+            instruction = "sext" if source.is_signed else "zext"
         else:
-            ir = x.ir  # LLVM's integers have no sign
-        return Value(self, target, ir)
+            return Value(self, target, x.ir, None if x.number is None else _exact(x.number, target))  # no signs in LLVM
+        return self._cast(instruction, x, target)
+
+    def _cast(self, instruction: str, x: Value, target: SimdType) -> Value:
+        return Value(self, target, self.function.make(f"{instruction} {x.typed} to {target.llvm}"))
 
     def _truncate(self, x: Value, target: SimdType) -> Value:
         """Float to integer, saturating; LLVM's own llvm.fptosi.sat takes vectors apart into lanes."""
@@ -210,32 +224,31 @@ class Emitter:
         below = x < self.constant(source, float(lowest))
         outside = above | below | (x != x)
         inside = self.select(outside, self.constant(source, 0.0), x)
-        convert = self.builder.fptosi if target.is_signed else self.builder.fptoui
-        result = Value(self, target, convert(inside.ir, self.llvm_type(target)))
+        result = self._cast("fptosi" if target.is_signed else "fptoui", inside, target)
         result = self.select(above, self.constant(target, highest), result)
         return self.select(below, self.constant(target, lowest), result) if target.is_signed else result
 
     def bits(self, x: Value, kind: str) -> Value:
         """Return the same bits read as another kind of the same width."""
-        target = x.type.of(kind)
-        return Value(self, target, self.builder.bitcast(x.ir, self.llvm_type(target)))
+        return self._cast("bitcast", x, x.type.of(kind))
 
     # Masks as a whole
 
-    def _mask_bits(self, mask: Value) -> Any:
-        return self.builder.bitcast(mask.ir, self.ir.IntType(mask.type.lanes))
+    def _mask_bits(self, mask: Value) -> tuple[str, str]:
+        """Return the bits of a mask as one integer: its LLVM type, and its name."""
+        llvm = f"i{mask.type.lanes}"
+        return llvm, self.function.make(f"bitcast {mask.typed} to {llvm}")
 
     def any_lane(self, mask: Value) -> Value:
         """Whether any lane of a mask is set: one comparison, where a tree would shuffle single bits."""
-        bits = self._mask_bits(mask)
-        return Value(self, mask.type.wide(1), self.builder.icmp_unsigned("!=", bits, self.ir.Constant(bits.type, 0)))
+        llvm, bits = self._mask_bits(mask)
+        return Value(self, mask.type.wide(1), self.function.make(f"icmp ne {llvm} {bits}, 0"))
 
     def first_lane(self, x: Value, mask: Value) -> Value:
         """Return the first lane of x whose mask is set (one is)."""
-        set_bits = self._mask_bits(mask)
-        function = self.declare(f"llvm.cttz.{set_bits.type}", set_bits.type, [set_bits.type, self.ir.IntType(1)])
-        index = self.builder.call(function, [set_bits, self.ir.Constant(self.ir.IntType(1), 1)])
-        return Value(self, x.type.wide(1), self.builder.extract_element(x.ir, index))
+        llvm, bits = self._mask_bits(mask)
+        index = self.call(f"llvm.cttz.{llvm}", llvm, (llvm, bits), ("i1", "true"))
+        return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, {llvm} {index}"))
 
     def corrected(
         self,
@@ -248,66 +261,64 @@ class Emitter:
 
         It is a function of its own: inside a loop its many constants would be made before it and crowd the registers.
         """
-        before = self.builder.block
+        function = self.function
         any_lane = mask if mask.type.lanes == 1 else self.any_lane(mask)
-        with self.builder.if_then(any_lane.ir, likely=False):
-            types = [value.ir.type for value in values]
-            together = self.builder.call(self._cold_function(compute, argument.type, types), [argument.ir])
-            new = [
-                self.select(mask, Value(self, value.type, self.builder.extract_value(together, index)), value)
-                for index, value in enumerate(values)
-            ]
-            inside = self.builder.block
-        results: list[Value] = []
-        for value, right in zip(values, new, strict=True):
-            phi = self.builder.phi(value.ir.type)
-            phi.add_incoming(value.ir, before)
-            phi.add_incoming(right.ir, inside)
-            results.append(Value(self, value.type, phi))
-        return tuple(results)
+        before = function.block
+        with function.when(any_lane.ir, seldom=True):
+            llvm = "{" + ", ".join(value.type.llvm for value in values) + "}"
+            name = self._cold_function(compute, argument.type, llvm)
+            together = function.make(f"call {llvm} @{name}({argument.typed})")
+            parts = [function.make(f"extractvalue {llvm} {together}, {index}") for index in range(len(values))]
+            new = [self.select(mask, Value(self, v.type, p), v) for v, p in zip(values, parts, strict=True)]
+            inside = function.block
+        pairs = zip(values, new, strict=True)
+        return tuple(Value(self, v.type, function.phi(v.type.llvm, [(v.ir, before), (n.ir, inside)])) for v, n in pairs)
 
     def _cold_function(
-        self, compute: Callable[["Emitter", Value], tuple[Value, ...]], kind: SimdType, results: list[Any]
-    ) -> Any:
-        """Return the module's function that computes this; it is never inlined."""
-        module, name = self.builder.module, f"{compute.__name__}_{kind}"
-        if name not in module.globals:
-            result = self.ir.LiteralStructType(results)
-            function = self.ir.Function(module, self.ir.FunctionType(result, [self.llvm_type(kind)]), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            function.attributes.add("cold")
-            inner = Emitter(self.ir.IRBuilder(function.append_basic_block()), self.level)
-            together = self.ir.Constant(result, self.ir.Undefined)
-            for index, value in enumerate(compute(inner, Value(inner, kind, function.args[0]))):
-                together = inner.builder.insert_value(together, value.ir, index)
-            inner.builder.ret(together)
-        return module.globals[name]
+        self, compute: Callable[["Emitter", Value], tuple[Value, ...]], kind: SimdType, llvm: str
+    ) -> str:
+        """Return the name of the module's function that computes this; it is never inlined."""
+        module, name = self.function.module, f"{compute.__name__}_{kind}"
+        if all(name != one.name for one in module.functions):
+            function = Function(module, name, f"internal {llvm} @{name}({kind.llvm} %x) noinline cold")
+            together = "poison"
+            for index, value in enumerate(compute(inner := Emitter(function, self.level), Value(inner, kind, "%x"))):
+                together = function.make(f"insertvalue {llvm} {together}, {value.typed}, {index}")
+            function.do(f"ret {llvm} {together}")
+        return name
 
     # Operations that are not operators
 
     def suffix(self, kind: SimdType) -> str:
+        """Return how intrinsics name a type."""
         element = kind.kind if kind.is_float else f"i{kind.bits}"
         return element if kind.lanes == 1 else f"v{kind.lanes}{element}"
 
-    def declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        module = self.builder.module
-        return module.globals.get(name) or self.ir.Function(module, self.ir.FunctionType(result, arguments), name)
+    def call(self, name: str, result: str, *arguments: tuple[str, str]) -> str:
+        """Call a function from outside with operands and their LLVM types; return the name of the result."""
+        called = self.function.module.declare(name, result, [llvm for llvm, _ in arguments])
+        text = f"call {result} {called}({', '.join([f'{llvm} {operand}' for llvm, operand in arguments])})"
+        if result != VOID:
+            return self.function.make(text)
+        self.function.do(text)
+        return ""
 
-    def intrinsic(self, name: str, result: SimdType, *arguments: Value) -> Value:
-        function = self.declare(name, self.llvm_type(result), [one.ir.type for one in arguments])
-        return Value(self, result, self.builder.call(function, [one.ir for one in arguments]))
+    def intrinsic(self, name: str, *arguments: Value) -> Value:
+        """Call an intrinsic for the type of its arguments, which is the result's."""
+        kind = arguments[0].type
+        full = f"llvm.{name}.{self.suffix(kind)}"
+        return Value(self, kind, self.call(full, kind.llvm, *[(kind.llvm, one.ir) for one in arguments]))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         if not self.level.fma:
             return a * b + c  # the intrinsic would call fmaf once a lane
-        return self.intrinsic(f"llvm.fma.{self.suffix(a.type)}", a.type, a, b, c)
+        return self.intrinsic("fma", a, b, c)
 
     def sqrt(self, x: Value) -> Value:
-        return self.intrinsic(f"llvm.sqrt.{self.suffix(x.type)}", x.type, x)
+        return self.intrinsic("sqrt", x)
 
     def absolute(self, x: Value) -> Value:
-        return self.intrinsic(f"llvm.fabs.{self.suffix(x.type)}", x.type, x)
+        return self.intrinsic("fabs", x)
 
     def floor(self, x: Value) -> Value:
         return self._whole("floor", x)
@@ -324,7 +335,7 @@ class Emitter:
 
     def _whole(self, name: str, x: Value) -> Value:
         if self.level.fma:
-            return self.intrinsic(f"llvm.{name}.{self.suffix(x.type)}", x.type, x)
+            return self.intrinsic(name, x)
         # Without SSE4.1 the intrinsic would call libm once a lane. Adding and taking away 2^23 (2^52) rounds |x|.
         size = self.absolute(x)
         edge = self.constant(x.type, 2.0**23 if x.type.kind == "f32" else 2.0**52)
@@ -345,142 +356,112 @@ class Emitter:
         if self.level.register_bits < 512 or width % 512:
             return None
         part = x.type.wide(512 // x.type.bits)
-        letter = "s" if x.type.kind == "f32" else "d"
-        mask = self.ir.IntType(part.lanes)
-        everywhere, nearest = self.ir.Constant(mask, -1), self.ir.Constant(self.ir.IntType(32), 4)
-        llvm = self.llvm_type(part)
-        function = self.declare(
-            f"llvm.x86.avx512.mask.scalef.p{letter}.512", llvm, [llvm, llvm, llvm, mask, nearest.type]
-        )
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if x.type.kind == 'f32' else 'd'}.512"
+        everywhere, nearest = (f"i{part.lanes}", "-1"), ("i32", "4")
         halves: list[Value] = []
         for start in range(0, x.type.lanes, part.lanes):
             indexes = list(range(start, start + part.lanes))
-            one, power = ((y if y.type == part else self.lanes(y, indexes)).ir for y in (x, k))
-            halves.append(Value(self, part, self.builder.call(function, [one, power, one, everywhere, nearest])))
-        if len(halves) == 1:
-            return halves[0]
-        order = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), x.type.lanes), list(range(x.type.lanes)))
-        return Value(self, x.type, self.builder.shuffle_vector(halves[0].ir, halves[1].ir, order))
+            one, power = ((part.llvm, (y if y.type == part else self.lanes(y, indexes)).ir) for y in (x, k))
+            halves.append(Value(self, part, self.call(name, part.llvm, one, power, one, everywhere, nearest)))
+        return halves[0] if len(halves) == 1 else self.pick(halves[0], halves[1], list(range(x.type.lanes)))
 
     def copysign(self, x: Value, sign: Value) -> Value:
-        return self.intrinsic(f"llvm.copysign.{self.suffix(x.type)}", x.type, x, sign)
+        return self.intrinsic("copysign", x, sign)
 
     def select(self, mask: Value, a: Value, b: Value) -> Value:
-        return Value(self, a.type, self.builder.select(mask.ir, a.ir, b.ir))
+        return Value(self, a.type, self.function.make(f"select {mask.typed}, {a.typed}, {b.typed}"))
 
     def quotient(self, a: Value, b: Value) -> Value:
         """Return the truncated integer quotient; b is not zero and the quotient does not overflow."""
-        return Value(self, a.type, (self.builder.sdiv if a.type.is_signed else self.builder.udiv)(a.ir, b.ir))
+        return self._operation("sdiv" if a.type.is_signed else "udiv", a, b)
 
     def fmod(self, a: Value, b: Value) -> Value:
         """C's fmod: exact, so a call of libm for every lane."""
-        return Value(self, a.type, self.builder.frem(a.ir, b.ir))
+        return self._operation("frem", a, b)
 
     def shift_left(self, x: Value, count: Value) -> Value:
         """Return the count is less than the width."""
-        return Value(self, x.type, self.builder.shl(x.ir, count.ir))
+        return self._operation("shl", x, count)
 
     def shift_right(self, x: Value, count: Value) -> Value:
         """Arithmetic for signed kinds, logical for unsigned ones; the count is less than the width."""
-        return Value(self, x.type, (self.builder.ashr if x.type.is_signed else self.builder.lshr)(x.ir, count.ir))
+        return self._operation("ashr" if x.type.is_signed else "lshr", x, count)
+
+    def _operation(self, instruction: str, a: Value, b: Value) -> Value:
+        return Value(self, a.type, self.function.make(f"{instruction} {a.typed}, {b.ir}"))
 
     # Memory
 
-    def pointer(self, address: Value, pointee: Any) -> Any:
-        return self.builder.inttoptr(address.ir, pointee.as_pointer())
-
-    def memory_type(self, kind: SimdType) -> Any:
-        """Return the LLVM type in memory, where a boolean is a byte."""
-        return self.llvm_type(kind.of("u8") if kind.kind == "b" else kind)
+    def pointer(self, address: Value) -> str:
+        return self.function.make(f"inttoptr {address.typed} to {POINTER}")
 
     def load(self, kind: SimdType, address: Value, mask: Value | None) -> Value:
-        llvm = self.memory_type(kind)
+        stored = kind.stored
         if mask is None:
-            ir = self.builder.load(self.pointer(address, llvm), align=kind.itemsize)
+            ir = self.function.make(f"load {stored.llvm}, {POINTER} {self.pointer(address)}, align {kind.itemsize}")
         elif self.level.masks:
-            ir = self._masked(
-                "load", kind, llvm, [self.pointer(address, llvm)], [mask.ir, self.ir.Constant(llvm, None)]
-            )
+            places = (POINTER, self.pointer(address))
+            ir = self._masked("load", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
         else:
-            steps = self.ir.Constant(self.llvm_type(kind.of("i64")), [n * kind.itemsize for n in range(kind.lanes)])
-            ir = self._each_lane(kind, self.splat(address, kind.lanes).ir, steps, mask)
-        return self.convert(self._loaded(kind, ir), kind.kind)
+            steps = self.constant(kind.of("i64"), [n * kind.itemsize for n in range(kind.lanes)])
+            ir = self._each_lane(kind, self.splat(address, kind.lanes) + steps, mask)
+        return self.convert(Value(self, stored, ir), kind.kind)
 
     def gather(self, kind: SimdType, base: Value, offsets: Value, mask: Value) -> Value:
-        llvm = self.memory_type(kind)
+        stored, addresses = kind.stored, self.splat(base, kind.lanes) + offsets
         if self.level.masks:
-            addresses = self.splat(base, kind.lanes) + offsets
-            pointers = self.builder.inttoptr(addresses.ir, self.ir.VectorType(llvm.element.as_pointer(), kind.lanes))
-            ir = self._masked("gather", kind, llvm, [pointers], [mask.ir, self.ir.Constant(llvm, None)])
+            pointers = f"<{kind.lanes} x {POINTER}>"
+            places = (pointers, self.function.make(f"inttoptr {addresses.typed} to {pointers}"))
+            ir = self._masked("gather", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
         else:
-            ir = self._each_lane(kind, self.splat(base, kind.lanes).ir, offsets.ir, mask)
-        return self.convert(self._loaded(kind, ir), kind.kind)
+            ir = self._each_lane(kind, addresses, mask)
+        return self.convert(Value(self, stored, ir), kind.kind)
 
     def lookup(self, table: tuple[int, ...], index: Value) -> Value:
         """Return the numbers at these places of a table known at compile time; index is i64 and within it."""
         kind = index.type
         step = self.constant(kind, 8)
-        start = SimdType("i64")
-        address = Value(self, start, self.builder.ptrtoint(self._table(table), self.llvm_type(start)))
+        name = self.function.module.table(table)
+        address = Value(self, kind.wide(1), self.function.make(f"ptrtoint {POINTER} {name} to {WORD}"))
         if kind.lanes == 1:
             return self.load(kind, address + index * step, None)
         return self.gather(kind, address, index * step, self.constant(kind.of("b"), 1))
 
-    def _table(self, numbers: tuple[int, ...]) -> Any:
-        module, name = self.builder.module, f"table_{hash(numbers) & 0xFFFFFFFFFFFFFFFF:x}"
-        if name not in module.globals:
-            llvm = self.ir.ArrayType(self.ir.IntType(64), len(numbers))
-            table = self.ir.GlobalVariable(module, llvm, name)
-            table.linkage, table.global_constant = "internal", True
-            table.initializer = self.ir.Constant(llvm, list(numbers))
-        return module.globals[name]
-
-    def _loaded(self, kind: SimdType, ir: Any) -> Value:
-        return Value(self, kind.of("u8") if kind.kind == "b" else kind, ir)
-
-    def _each_lane(self, kind: SimdType, base: Any, offsets: Any, mask: Value) -> Any:
+    def _each_lane(self, kind: SimdType, addresses: Value, mask: Value) -> str:
         """Load the lanes one by one, inactive ones from a zero on the stack.
 
         CPUs without mask registers have masked loads for some types only, and LLVM 22 gets the others wrong: of a masked
         load wider than a register it reads the half whose mask it knows to be false. This has no branches, and reads
         nothing but what it should.
         """
-        word = self.llvm_type(SimdType("i64"))
-        with self.builder.goto_entry_block():
-            zero = self.builder.alloca(word)
-            self.builder.store(self.ir.Constant(word, 0), zero)
-        nowhere = self.splat(Value(self, SimdType("i64"), self.builder.ptrtoint(zero, word)), kind.lanes).ir
-        addresses = self.builder.select(mask.ir, self.builder.add(base, offsets), nowhere)
-        llvm = self.memory_type(kind)
-        result = self.ir.Constant(llvm, self.ir.Undefined)
+        function, stored = self.function, kind.stored
+        zero = function.slot(WORD, start="0")
+        word = Value(self, SimdType("i64"), function.make(f"ptrtoint {POINTER} {zero} to {WORD}"))
+        places = self.select(mask, addresses, self.splat(word, kind.lanes))
+        result = "poison"
         for lane in range(kind.lanes):
-            index = self.ir.Constant(self.ir.IntType(32), lane)
-            pointer = self.builder.inttoptr(self.builder.extract_element(addresses, index), llvm.element.as_pointer())
-            result = self.builder.insert_element(result, self.builder.load(pointer, align=kind.itemsize), index)
+            pointer = self.pointer(self.lanes(places, [lane]))
+            element = stored.wide(1).llvm
+            one = function.make(f"load {element}, {POINTER} {pointer}, align {kind.itemsize}")
+            result = function.make(f"insertelement {stored.llvm} {result}, {element} {one}, i32 {lane}")
         return result
 
     def store(self, x: Value, address: Value, mask: Value | None) -> None:
         kind = x.type
-        x = self.widen_bits(x)
-        pointer = self.pointer(address, x.ir.type)
+        x = self.convert(x, kind.stored.kind)
+        pointer = self.pointer(address)
         if mask is None:
-            self.builder.store(x.ir, pointer, align=kind.itemsize)
+            self.function.do(f"store {x.typed}, {POINTER} {pointer}, align {kind.itemsize}")
         else:
-            self._masked("store", kind, self.ir.VoidType(), [x.ir, pointer], [mask.ir])
+            self._masked("store", kind, VOID, [(x.type.llvm, x.ir), (POINTER, pointer)], [mask])
 
     def prefetch(self, address: Value) -> None:
         """Ask for the cache line of an address, which may lie outside of all arrays."""
-        byte, word = self.ir.IntType(8), self.ir.IntType(32)
-        arguments = [self.pointer(address, byte), word(0), word(3), word(1)]  # to read, keep it, data
-        self.builder.call(self.declare("llvm.prefetch.p0", self.ir.VoidType(), [a.type for a in arguments]), arguments)
+        kept = [("i32", number) for number in ("0", "3", "1")]  # to read, keep it, data
+        self.call("llvm.prefetch.p0", VOID, (POINTER, self.pointer(address)), *kept)
 
-    def widen_bits(self, x: Value) -> Value:
-        """Booleans as bytes, anything else unchanged."""
-        return self.convert(x, "u8") if x.type.kind == "b" else x
-
-    def _masked(self, name: str, kind: SimdType, result: Any, before: list[Any], after: list[Any]) -> Any:
-        stored = self.suffix(kind.of("u8") if kind.kind == "b" else kind)
-        full = f"llvm.masked.{name}.{stored}." + (f"v{kind.lanes}p0" if name == "gather" else "p0")
-        align = self.ir.Constant(self.ir.IntType(32), kind.itemsize)
-        arguments = [*before, align, *after]
-        return self.builder.call(self.declare(full, result, [one.type for one in arguments]), arguments)
+    def _masked(self, name: str, kind: SimdType, result: str, before: list[tuple[str, str]], after: list[Value]) -> str:
+        pointers = f"v{kind.lanes}p0" if name == "gather" else "p0"
+        align = ("i32", str(kind.itemsize))
+        rest = [(one.type.llvm, one.ir) for one in after]
+        return self.call(f"llvm.masked.{name}.{self.suffix(kind.stored)}.{pointers}", result, *before, align, *rest)

@@ -71,11 +71,27 @@ class SimdType:
 
     def of(self, kind: str) -> "SimdType":
         """Return the type with as many lanes of another kind."""
-        return SimdType(kind, self.lanes)
+        return _made(kind, self.lanes)
 
     def wide(self, lanes: int) -> "SimdType":
         """Return the type with another number of lanes of this kind."""
-        return SimdType(self.kind, lanes)
+        return _made(self.kind, lanes)
+
+    @property
+    def stored(self) -> "SimdType":
+        """The type in memory, where a boolean is a byte."""
+        return self.of("u8") if self.kind == "b" else self
+
+    @functools.cached_property
+    def llvm(self) -> str:
+        """What LLVM calls the type of a value, where a boolean is one bit."""
+        element = {"f32": "float", "f64": "double"}.get(self.kind) or f"i{self.bits}"
+        return element if self.lanes == 1 else f"<{self.lanes} x {element}>"
+
+
+@functools.cache
+def _made(kind: str, lanes: int) -> SimdType:
+    return SimdType(kind, lanes)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from graphc.simd.arrays import Arrays
 from graphc.simd.bounds import kernel_at, read, read_lanes, view, write, write_lanes
 from graphc.simd.emitter import Emitter, Value
 from graphc.simd.kinds import I64, KINDS, SCALARS, VECTORS, ArrayType, SimdType
+from graphc.simd.listing import POINTER, VOID, WORD
 from graphc.simd.record import Rule, addresses, define, mask_of, require
 
 
@@ -157,7 +158,7 @@ def _define_view(kind: str) -> None:
         return ArrayType(kind, len(shape))
 
     def build(emitter: Emitter, address: Value, *shape: Value) -> Any:
-        return address, shape  # `graphc.simd.binding` makes Numba's array of them
+        return address, shape  # `graphc.simd.natives` makes Numba's array of them
 
     def twin(arrays: Arrays, address: Any, *shape: Any) -> Any:
         return view(SimdType(kind), int(address), tuple(int(one) for one in shape))
@@ -172,29 +173,29 @@ for _name in KINDS:
 # Atomics on 8-byte words. The twins run on one thread, so plain reads and writes will do.
 
 
-def _word_pointer(emitter: Emitter, address: Value) -> Any:
-    return emitter.pointer(address, emitter.llvm_type(I64))
-
-
 def _atomic_add(emitter: Emitter, address: Value, value: Value) -> Value:
-    pointer = _word_pointer(emitter, address)
-    return emitter.value(I64, emitter.builder.atomic_rmw("add", pointer, value.ir, "acq_rel"))
+    return _made(emitter, f"atomicrmw add {POINTER} {emitter.pointer(address)}, {value.typed} acq_rel, align 8")
+
+
+def _made(emitter: Emitter, instruction: str) -> Value:
+    return Value(emitter, I64, emitter.function.make(instruction))
 
 
 def atomic_load(emitter: Emitter, address: Value) -> Value:
     """Read a word; what was written before it was stored is seen."""
-    return emitter.value(I64, emitter.builder.load_atomic(_word_pointer(emitter, address), "acquire", 8))
+    return _made(emitter, f"load atomic {WORD}, {POINTER} {emitter.pointer(address)} acquire, align 8")
 
 
 def atomic_store(emitter: Emitter, address: Value, value: Value) -> None:
     """Write a word after all that was written before."""
-    emitter.builder.store_atomic(value.ir, _word_pointer(emitter, address), "release", 8)
+    emitter.function.do(f"store atomic {value.typed}, {POINTER} {emitter.pointer(address)} release, align 8")
 
 
 def compare_exchange(emitter: Emitter, address: Value, expected: Value, new: Value) -> Value:
     """Store `new` if the word equals `expected`; the old word either way."""
-    pair = emitter.builder.cmpxchg(_word_pointer(emitter, address), expected.ir, new.ir, "acq_rel", "acquire")
-    return emitter.value(I64, emitter.builder.extract_value(pair, 0))
+    where = f"{POINTER} {emitter.pointer(address)}"
+    pair = emitter.function.make(f"cmpxchg {where}, {expected.typed}, {new.typed} acq_rel acquire, align 8")
+    return _made(emitter, f"extractvalue {{{WORD}, i1}} {pair}, 0")
 
 
 def _atomic_add_twin(arrays: Arrays, address: Any, value: Any) -> Any:
@@ -226,32 +227,26 @@ define("compare_exchange", _scalars(3), compare_exchange, _compare_exchange_twin
 
 def _pause(emitter: Emitter) -> None:
     if emitter.level.name == "aarch64":
-        hint = emitter.constant(SimdType("i32"), 1)
-        emitter.builder.call(emitter.declare("llvm.aarch64.hint", emitter.ir.VoidType(), [hint.ir.type]), [hint.ir])
+        emitter.call("llvm.aarch64.hint", VOID, ("i32", "1"))
     else:
-        emitter.builder.call(emitter.declare("llvm.x86.sse2.pause", emitter.ir.VoidType(), []), [])
+        emitter.call("llvm.x86.sse2.pause", VOID)
 
 
 def _yield_thread(emitter: Emitter) -> None:
-    emitter.builder.call(emitter.declare("sched_yield", emitter.ir.IntType(32), []), [])
+    emitter.call("sched_yield", "i32")
 
 
 def _nanoseconds(emitter: Emitter) -> Value:
-    builder, word = emitter.builder, emitter.llvm_type(I64)
-    with builder.goto_entry_block():  # in a loop, an alloca would grow the stack at every turn
-        time_of_day = builder.alloca(word, emitter.ir.Constant(word, 2))
-    clock = emitter.ir.Constant(emitter.ir.IntType(32), time.CLOCK_MONOTONIC)
-    function = emitter.declare("clock_gettime", clock.type, [clock.type, time_of_day.type])
-    builder.call(function, [clock, time_of_day])
-    seconds = emitter.value(I64, builder.load(time_of_day))
-    rest = emitter.value(I64, builder.load(builder.gep(time_of_day, [emitter.ir.Constant(word, 1)])))
-    return seconds * emitter.constant(I64, 1_000_000_000) + rest
+    time_of_day = emitter.function.slot(WORD, 2)
+    emitter.call("clock_gettime", "i32", ("i32", str(time.CLOCK_MONOTONIC)), (POINTER, time_of_day))
+    seconds = _made(emitter, f"load {WORD}, {POINTER} {time_of_day}")
+    after = emitter.function.make(f"getelementptr {WORD}, {POINTER} {time_of_day}, {WORD} 1")
+    return seconds * emitter.constant(I64, 1_000_000_000) + _made(emitter, f"load {WORD}, {POINTER} {after}")
 
 
 def _call_kernel(emitter: Emitter, function: Value, *arguments: Value) -> None:
-    word = emitter.llvm_type(I64)
-    pointer = emitter.pointer(function, emitter.ir.FunctionType(emitter.ir.VoidType(), [word] * 3))
-    emitter.builder.call(pointer, [one.ir for one in arguments])
+    operands = ", ".join([one.typed for one in arguments])
+    emitter.function.do(f"call {VOID} {emitter.pointer(function)}({operands})")
 
 
 def _call_kernel_twin(arrays: Arrays, function: Any, *arguments: Any) -> None:

@@ -20,7 +20,7 @@ with warnings.catch_warnings(record=True) as told:
     loss = graphc.mean(graphc.tanh(x @ w))
     step = graphc.compile([x], loss, {w: w - 0.5 * graphc.grad(loss, w)})
     losses = [float(step(np.ones((4, 3), "float32") * k)) for k in (0.1, 0.2)]
-print(*losses, *w.value.ravel(), "numba" in sys.modules, len(told), *(str(one.message)[:30] for one in told))
+print(*losses, *w.value.ravel(), "graphc.simd.translate" in sys.modules, len(told), *(str(one.message)[:30] for one in told))
 """
 
 

@@ -85,7 +85,23 @@ def test_native_that_needs_python_is_refused_with_the_reason(native, reason):
         (["z = nothing(1)"], "nothing"),
         (["z = f32x16(1.0)", "z += z"], "for vectors write a = a"),
         (["z = load_f32x16(args, tail_bx8(1))"], "at most one mask, bx16"),
-        (["a = 0", "for i in range(3):", "    a = a + 1", "    a = f32(1.0)"], "unify"),
+        (
+            ["a = 0", "for i in range(3):", "    a = a + 1", "    a = f32(1.0)"],
+            r"line 3: for i in .*\n.*a is i64 before the loop and f32 at the end of its turns",
+        ),
+        (["if thread == 0:", "    a = 1", "store(a, args)"], r"line 4: store.*\n.*a is not set on every path"),
+        (
+            ["a = 1", "if thread == 0:", "    a = 1.0", "store(a, args)"],
+            r"line 5: store.*\n.*a is i64 on one path to here and f64 on another",
+        ),
+        (["for i in range(3):", "    a = i", "store(a, args)"], r"line 4: store.*\n.*a is not set on every path"),
+        (["for i in range(f32(3.0)):", "    store(i, args)"], r"line 2: for .*\n.*range\(f32\)"),
+        (["if f32x16(1.0) < f32x16(2.0):", "    store(1, args)"], r"line 2: if .*\n.*a scalar, not bx16"),
+        (["store(store(1, args), args)"], "without a result"),
+        (["store(view_f32(args, 1), args)"], "an array"),
+        (["a = 5", "a //= 2"], r"line 3: a //= 2\n.*no such operator"),
+        (["a = 1 < 2 < 3"], "Compare.* outside of the dialect"),
+        (["import os"], "Import.* outside of the dialect"),
         (["a = [1, 2]"], "outside of the dialect"),
         (["return 1 +"], "line 2: invalid syntax"),
     ],
@@ -143,11 +159,11 @@ def kernel(args, thread, threads):
 
 @pytest.mark.alone
 def test_string_of_many_kernels_compiles_quickly():
-    """A guard against Numba's own optimiser coming back: the goal is 60 ms; this fails at ten times that."""
+    """A guard against a front end that is slow by the line: it takes 30 ms; this fails at ten times that."""
     import time
 
     lines = [f"x{i} = fma(load_f32x16(args + {64 * i}), f32x16(0.5), f32x16({i}.0))" for i in range(38)]
     compile_body(*lines)
     start = time.perf_counter()
     compile_body(*lines, "store(x3, args)")
-    assert time.perf_counter() - start < 0.6
+    assert time.perf_counter() - start < 0.3
