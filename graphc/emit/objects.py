@@ -15,10 +15,11 @@ from typing import Any
 
 from graphc.emit.symbols import ALLOWED, LEVEL_MARK, read_symbols
 from graphc.errors import CompileError
+from graphc.simd.expressions import DialectError
 from graphc.simd.lanewise import Lanewise
 from graphc.simd.levels import Level
 from graphc.simd.natives import RAISES, NativeError
-from graphc.simd.translate import DialectError, Translation, translate
+from graphc.simd.translate import Translation, translate
 
 Natives = Mapping[str, Callable[..., Any]]
 

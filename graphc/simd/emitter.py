@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.simd.kinds import SimdType
 from graphc.simd.levels import Level
-from graphc.simd.listing import POINTER, VOID, WORD, Function
+from graphc.simd.listing import POINTER, VOID, WORD, Function, phi
 
 _SIGNS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 
@@ -271,8 +271,10 @@ class Emitter:
             parts = [function.make(f"extractvalue {llvm} {together}, {index}") for index in range(len(values))]
             new = [self.select(mask, Value(self, v.type, p), v) for v, p in zip(values, parts, strict=True)]
             inside = function.block
-        pairs = zip(values, new, strict=True)
-        return tuple(Value(self, v.type, function.phi(v.type.llvm, [(v.ir, before), (n.ir, inside)])) for v, n in pairs)
+        sources = [[(v.ir, before), (n.ir, inside)] for v, n in zip(values, new, strict=True)]
+        return tuple(
+            Value(self, v.type, function.make(phi(v.type.llvm, s))) for v, s in zip(values, sources, strict=True)
+        )
 
     def _cold_function(
         self, compute: Callable[["Emitter", Value], tuple[Value, ...]], kind: SimdType, llvm: str

@@ -115,6 +115,7 @@ class Function:
         self.branch(after)
         self.place(after)
 
-    def phi(self, llvm: str, values: Sequence[tuple[str, str]]) -> str:
-        """Return what a value is, by the block from which this one was reached."""
-        return self.make(f"phi {llvm} " + ", ".join(f"[{value}, %{block}]" for value, block in values))
+
+def phi(llvm: str, sources: Sequence[tuple[str, str]]) -> str:
+    """Return the instruction for a value that is one of several, by the block from which this one was reached."""
+    return f"phi {llvm} " + ", ".join([f"[{value}, %{block}]" for value, block in sources])

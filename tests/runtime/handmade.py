@@ -19,7 +19,7 @@ BODIES = {
     # Element i needs one that another thread made.
     "rotate": "store(load_f32(x + 4 * ((i + n // 2) % n)) + f32(1.0), y + 4 * i)",
     # y = (x[0] > 0), a boolean
-    "positive": "store(u8(1) if load_f32(x) > f32(0.0) else u8(0), y)",
+    "positive": "store(select(load_f32(x) > f32(0.0), u8(1), u8(0)), y)",
     # x holds int64 indexes into an axis of size n, checked; y is counted up
     "check": "store(load_f32(y) + f32(i64(check_index(load_i64(x + 8 * i), n, args, 1))), y)",
 }
