@@ -1,6 +1,6 @@
 """The object code of many kernels at once, by a process for each core.
 
-Most of a kernel's compilation is Python, so threads would take turns. A forked child has all that is imported; it makes
+Part of a kernel's compilation is Python, so threads would take turns. A forked child has all that is imported; it makes
 nothing but object code, and leaves by `_exit`. What a child does not deliver, the parent makes itself: so errors are
 raised here, and a child that a lock of another thread keeps from going on costs only time.
 """
@@ -20,7 +20,7 @@ from graphc.emit import objects
 from graphc.simd.levels import Level
 
 Natives = Mapping[str, Callable[..., Any]]
-# Lines of source that take about a quarter of a second: what a child must have to do to be worth it.
+# Lines of source that take about an eighth of a second: what a child must have to do to be worth it.
 LEAST = 250
 # Children are waited for as long as the parent's own part took, times this, and some seconds.
 PATIENCE, AT_LEAST = 3, 10

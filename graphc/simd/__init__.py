@@ -1,1 +1,1 @@
-"""An explicit SIMD dialect for Numba: logical vector types, their functions with NumPy twins, and CPU levels."""
+"""An explicit SIMD dialect of Python: logical vector types, their functions with NumPy twins, and CPU levels."""
