@@ -58,8 +58,12 @@ def reduced(losses: Node, reduction: str, total: Node | None = None) -> Node:
         return losses
     if reduction == "sum":
         return sum_(losses)
+    if total is None:
+        return mean(losses)
     # Each is divided, not their sum: so losses and gradients need the total alike, and come from one kernel.
-    return mean(losses) if total is None else sum_(losses * (1.0 / total))
+    # The mean of nothing is NaN, which a sum of nothing would miss.
+    share = 1.0 / total
+    return sum_(losses * share) + 0.0 * share
 
 
 def above_zero(x: Node) -> Node:

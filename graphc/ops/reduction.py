@@ -250,8 +250,11 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.
 
 @builder("std")
 def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
-    """Return the standard deviation over axes (see `var`)."""
-    return call("sqrt", var(x, axis, keepdims, correction))
+    """Return the standard deviation over axes (see `var`); where nothing varies, its gradient is 0."""
+    spread = var(x, axis, keepdims, correction)
+    # The infinite slope of sqrt at 0 would make NaN of the zeros beside it: PyTorch's slope there is 0.
+    flat = spread == 0
+    return call("where", flat, 0.0, call("sqrt", call("where", flat, 1.0, spread)))
 
 
 @builder("max")

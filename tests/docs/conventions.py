@@ -29,6 +29,7 @@ TIES = {
     "x**2 at x = 0": (0.0, lambda x: x**2),
     "x**x at x = 0": (0.0, lambda x: x**x),
     "global_norm(x) at x = [0, 0]": ([0.0, 0.0], graphc.global_norm),
+    "std(x) at x = [1, 1]": ([1.0, 1.0], graphc.std),
     "atan2(x, x) at x = 0": (0.0, lambda x: graphc.atan2(x, x)),
     "where(x > 0, x, 0) at x = 0": (0.0, lambda x: graphc.where(x > 0, x, 0.0)),
     "where(x > 0, log(x), 0) at x = 0": (0.0, lambda x: graphc.where(x > 0, graphc.log(x), 0.0)),

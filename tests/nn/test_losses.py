@@ -318,3 +318,21 @@ def test_losses_as_modules_keep_their_options():
     modules = [one for name in nn.__all__ if name.endswith("Loss") for one in [getattr(nn, name)]]
     assert len(modules) == 16
     assert all(repr(one()) == f"{one.__name__}()" for one in modules)
+
+
+def test_the_mean_over_no_example_is_nan_as_in_pytorch():
+    x, labels = graphc.input("x", ("n", 3), "float64"), graphc.input("y", ("n",), "int64")
+    weight = np.array([1.0, 2.0, 0.5])
+    losses = [
+        nn.cross_entropy(x, labels),
+        nn.cross_entropy(x, labels, weight=weight, label_smoothing=0.1),
+        nn.nll_loss(x, labels),
+        nn.cross_entropy(x, graphc.one_hot(labels, 3, "float64")),
+        nn.mse_loss(x, x * 2.0),
+    ]
+    run = graphc.compile([x, labels], [losses, graphc.grad(losses[0], x)])
+    none = (np.zeros((0, 3)), np.zeros(0, "int64"))
+    for values in (run(*none)[0], graphc.evaluate(losses, {x: none[0], labels: none[1]})):
+        assert np.isnan(values).tolist() == [True] * len(losses)
+    assert run(*none)[1].shape == (0, 3)
+    assert np.isfinite(run(np.ones((2, 3)), [0, 2])[0]).all()

@@ -129,6 +129,19 @@ def test_corners(build, at, slope):
         assert gradient(build, [at]) == [[slope]]
 
 
+def test_the_standard_deviation_of_what_does_not_vary_has_no_slope():
+    torch = pytest.importorskip("torch")
+    at = np.array([[2.0, 2.0, 2.0], [1.0, 2.0, 4.0], [0.0, NAN, 1.0]])
+    x = torch.tensor(at, requires_grad=True)
+    torch.std(x, 1, correction=1).sum().backward()
+    (got,) = gradient(lambda x: graphc.std(x, 1, correction=1), at)
+    np.testing.assert_allclose(got, x.grad.numpy(), rtol=1e-14)
+    assert got[0] == [0, 0, 0]
+    x = graphc.input("x", (3,), "float64")
+    np.testing.assert_array_equal(graphc.std(x).eval({x: at[0]}), 0.0)
+    np.testing.assert_array_equal(graphc.hessian(graphc.std(x), x).eval({x: at[0]}), np.zeros((3, 3)))
+
+
 def test_softmax_family_without_overflow():
     x = np.array([[1e4, -1e4, 1e4], [-INF, 0.0, -INF], [INF, 0.0, 1.0]])
     soft = graphc.softmax(graphc.constant(x[:2])).eval()
