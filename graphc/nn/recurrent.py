@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
+from graphc.dims import Dim
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node
-from graphc.nn.arguments import choice, last_axes, number, whole
+from graphc.graph.types import shape_text
+from graphc.nn.arguments import choice, differ, last_axes, number, whole
 from graphc.nn.cells import (
     ACTIVATIONS,
     Step,
@@ -23,6 +25,7 @@ from graphc.nn.linear import linear
 from graphc.nn.module import Module
 from graphc.nn.stochastic import dropout
 from graphc.ops.comparison import where
+from graphc.ops.custom_vjp import watch_gradient
 from graphc.ops.iteration import scan
 from graphc.ops.joining import concat, stack
 from graphc.ops.movement import swapaxes
@@ -65,7 +68,14 @@ class _Recurrent(Module):
                 draw_weights(self, suffix, inputs, self.hidden_size, self.gates, bias, dtype, self.proj_size)
 
     def forward(
-        self, input: Any, hx: Any = None, lengths: Any = None, *, truncate: int | None = None
+        self,
+        input: Any,
+        hx: Any = None,
+        lengths: Any = None,
+        *,
+        truncate: int | None = None,
+        checkpoint: int | str | None = "auto",
+        watch: Any = None,
     ) -> tuple[Node, Any]:
         kind, x = type(self).__name__, floating(input)
         if x.ndim not in (2, 3):
@@ -78,6 +88,7 @@ class _Recurrent(Module):
         count = self.num_layers * (2 if self.bidirectional else 1)
         widths = [self.proj_size or self.hidden_size, self.hidden_size][: self.carried]
         given = initial_states(hx, [(count, *x.shape[1:-1], width) for width in widths], x, kind)
+        probes = None if watch is None else _probes(watch, (count, x.shape[0]), x, kind)
         finals: list[tuple[Node, ...]] = []
         for layer in range(self.num_layers):
             if layer:
@@ -85,8 +96,9 @@ class _Recurrent(Module):
             sides: list[Node] = []
             for suffix in self._suffixes(layer):
                 start = tuple(state[len(finals)] for state in given)
-                options = {"reverse": suffix.endswith("reverse"), "truncate": truncate}
-                final, outputs = self._walk(x, start, weights_of(self, suffix), kept, options)
+                options = {"reverse": suffix.endswith("reverse"), "truncate": truncate, "checkpoint": checkpoint}
+                probe = None if probes is None else probes[len(finals)]
+                final, outputs = self._walk(x, start, weights_of(self, suffix), (kept, probe), options)
                 finals.append(final)
                 sides.append(outputs)
             x = sides[0] if len(sides) == 1 else concat(sides, axis=-1)
@@ -94,22 +106,33 @@ class _Recurrent(Module):
         return swapaxes(x, 0, 1) if swapped else x, ends if self.carried > 1 else ends[0]
 
     def _walk(
-        self, x: Node, start: tuple[Node, ...], weights: Weights, kept: Node | None, options: dict[str, Any]
+        self,
+        x: Node,
+        start: tuple[Node, ...],
+        weights: Weights,
+        along: tuple[Node | None, Node | None],
+        options: dict[str, Any],
     ) -> tuple[tuple[Node, ...], Node]:
-        """Return the last states of one layer in one direction, and its outputs at all times."""
+        """Return the last states of one layer in one direction, and its outputs at all times.
 
-        def step(states: tuple[Node, ...], xs: tuple[Node, Node | None]) -> tuple[tuple[Node, ...], Node]:
-            new = self.step(xs[0], states, weights)
-            if xs[1] is None:
+        `along`: for each time, which sequences it belongs to, and the probe of the state's gradient.
+        """
+
+        def step(states: tuple[Node, ...], xs: tuple[Node, Node | None, Node | None]) -> tuple[tuple[Node, ...], Node]:
+            projected, kept, probe = xs
+            new = self.step(projected, states, weights)
+            if probe is not None:
+                new = (watch_gradient(new[0], probe), *new[1:])
+            if kept is None:
                 return new, new[0]
-            inside = [expand(xs[1][..., None], state.shape) for state in states]
+            inside = [expand(kept[..., None], state.shape) for state in states]
             # Behind the end of a sequence its states wait, or have not begun where time runs backwards.
             held = tuple(where(*each) for each in zip(inside, new, states, strict=True))
             return held, where(inside[0], new[0], 0.0)
 
         # The part of the gates that does not recur is one product for all times.
         projected = linear(x, weights.input, weights.input_bias)
-        return scan(step, start, (projected, kept), **options)
+        return scan(step, start, (projected, *along), **options)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"] if self.bidirectional else [f"_l{layer}"]
@@ -120,6 +143,14 @@ class _Recurrent(Module):
         defaults["proj_size"] = 0
         shown += [f"{k}={getattr(self, k)}" for k, default in defaults.items() if getattr(self, k) != default]
         return ", ".join(shown)
+
+
+def _probes(watch: Any, shape: tuple[Dim, ...], x: Node, kind: str) -> Node:
+    """Return what `watch` gives, one number for each layer and direction and time."""
+    probes = as_node(watch, x.dtype)
+    if probes.dtype is not x.dtype or probes.ndim != 2 or any(map(differ, probes.shape, shape)):
+        raise ShapeError(f"{kind}: expected probes {x.dtype}{shape_text(shape)} to watch by, got {probes.describe()}")
+    return probes
 
 
 def _kept(lengths: Any, x: Node, kind: str) -> Node:
@@ -137,8 +168,9 @@ class RNN(_Recurrent):
 
     Called with input: (time, batch, input_size), or (batch, time, input_size) if `batch_first`, or (time, input_size);
     hx: the first states (layers * directions, batch, hidden_size), zeros if not given; lengths: (batch,), integers, for
-    sequences that end earlier: outputs behind the end are zero, and the last state is that at the end; truncate: see
-    `graphc.scan`.
+    sequences that end earlier: outputs behind the end are zero, and the last state is that at the end; truncate and
+    checkpoint: see `graphc.scan`; watch: zeros (layers * directions, time), by which the gradient is the norm of that by
+    each h (see `graphc.watch_gradient`).
     Returns the outputs of the last layer (time, batch, directions * hidden_size), in the input's order of axes, and the last
     state of every layer and direction (layers * directions, batch, hidden_size).
     dropout: of the outputs of every layer but the last. Weights have PyTorch's names and are those of `RNNCell`.
