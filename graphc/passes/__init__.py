@@ -61,6 +61,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     keep_residuals,
     hoist,
     drop_unused,
+    merge_scans,
     simplify,
     absorb,
     gather,

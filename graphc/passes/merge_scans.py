@@ -1,13 +1,16 @@
-"""Uniting scans that share placeholders: a scan and its forward derivative, or several reverse ones of one scan.
+"""Uniting scans over the same range: of one step and its derivatives, or of carries with the same rows.
 
 Derivatives of a scan reuse its placeholders, so what they recompute of its step is the same nodes. One scan of both
-does that work once. Ordinary common subexpressions cannot see this, for a carry hides what enters it. Legal for scans
-of equal length and direction, neither of which needs the other, if each placeholder that they share has one role: a
-carry with one initial value and one next value, or a slice or shared operand with one array.
+does that work once. Ordinary common subexpressions cannot see this, for a carry hides what enters it. Scans that have
+nothing in common become one loop if their carries have as many rows, the batch's: threads may then own these in both, and
+are handed twice the work at once. (Those of gradients do only when their sums over time have been hoisted.) Legal for
+scans of equal length and direction, neither of which needs the other, if each placeholder that they share has one role:
+a carry with one initial value and one next value, or a slice or shared operand with one array.
 """
 
 from __future__ import annotations
 
+from graphc.dims import Dim
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node
 from graphc.ops.nested import Item, item
@@ -46,7 +49,8 @@ def _groups(graph: Graph) -> dict[Node, list[Node]]:
         for group in groups:
             together = sum(bit[member] for member in group)
             apart = not needs[scan] & together and not any(needs[member] & bit[scan] for member in group)
-            if apart and all(_fit(member, scan) for member in group) and any(_share(member, scan) for member in group):
+            alike = _have_equal_rows(group[0], scan) or any(_share(member, scan) for member in group)
+            if apart and alike and all(_fit(member, scan) for member in group):
                 group.append(scan)
                 # What needed one of them now needs all, and what those need: a later union must not close a circle.
                 together |= bit[scan]
@@ -89,6 +93,18 @@ def _fit(first: Node, second: Node) -> bool:
 def _share(first: Node, second: Node) -> bool:
     others = _roles(second)
     return any(inner in others and role[0] != "shared" for inner, role in _roles(first).items())
+
+
+def _have_equal_rows(first: Node, second: Node) -> bool:
+    """Whether all carries of both are arrays of one leading size."""
+    leading: set[Dim | None] = set()
+    for node in (first, second):
+        assert isinstance(node.op, Scan)
+        carries = node.op.parts(node).carries
+        leading.update(carry.shape[0] if carry.shape else None for carry in carries)
+        if not carries:
+            return False
+    return len(leading) == 1 and None not in leading
 
 
 def _rebuilt(graph: Graph, inner: dict[Graph, Graph], groups: dict[Node, list[Node]]) -> Graph:

@@ -11,7 +11,7 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.ops.contraction import Contract
 from graphc.ops.control import Scan
 from graphc.passes import PASSES, hoist, keep_residuals, run_passes
-from graphc.schedule.plan import KernelCall, Repeat
+from graphc.schedule.plan import KernelCall, Repeat, calls
 from graphc.simd.levels import LEVELS
 
 T, B, F, H = 4, 2, 3, 3
@@ -249,3 +249,68 @@ def test_only_the_last_state_is_kept_where_only_that_is_used(reverse):
     wanted = graphc.evaluate([expected, graphc.grad(expected, w)], feeds)
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def plan_loops(inputs, outputs, updates=()):
+    """The loops of a plan, and the shapes of what each writes, by buffer's kind."""
+    graph = run_passes(Graph(tuple(inputs), tuple(outputs), tuple(updates)))
+    plan = plan_of(graph, LEVELS["x86-64-v4"])
+    return plan, [step for step in plan.steps if isinstance(step, Repeat)]
+
+
+def test_two_layers_over_the_same_range_are_one_loop_each_way():
+    x = graphc.input("x", ("time", B, F), "float64")
+    layers = [graphc.nn.GRU(F, H, dtype="float64"), graphc.nn.LSTM(F, H + 1, dtype="float64")]
+    losses = [(layer(x)[0] ** 2).sum() for layer in layers]
+    wrt = [p for layer in layers for p in layer.parameters()]
+    outputs = [*losses, *graphc.grad(losses[0] + 3.0 * losses[1], wrt)]
+    _, loops = plan_loops([x], outputs)
+    assert [loop.reverse for loop in loops] == [False, True]
+    feed = RNG.normal(size=(T, B, F))
+    for a, b in zip(graphc.compile([x], outputs)(feed), graphc.evaluate(outputs, {x: feed}), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_loops_over_other_ranges_or_rows_stay_apart():
+    x, y = graphc.input("x", ("time", B, F), "float64"), graphc.input("y", ("steps", B, F), "float64")
+
+    def walked(array, rows, **options):
+        zero = graphc.zeros((rows, F), "float64")
+        return graphc.scan(lambda h, v: (graphc.tanh(h + v[:1]), None), zero, array, **options)[0]
+
+    first = walked(x, B)
+    for other in (walked(y, B), walked(x, B, reverse=True), walked(x, B + 1), walked(x, B, checkpoint=1)):
+        assert len(plan_loops([x, y], [first, other])[1]) == 2
+    assert len(plan_loops([x, y], [first, graphc.scan(lambda h, v: (h * 0.5 + v, None), first, x)[0]])[1]) == 2
+    assert len(plan_loops([x, y], [first, walked(x * 2.0, B)])[1]) == 1
+
+
+def test_a_plan_has_no_carry_and_no_result_that_nobody_reads():
+    x = graphc.input("x", ("time", B, F), "float64")
+
+    def step(carry, v):
+        h, unread, alone = carry
+        h = graphc.tanh(h + v)
+        return (h, graphc.sin(unread + h), graphc.cos(alone)), (h, graphc.exp(h), h + unread)
+
+    zero = graphc.zeros((B, F), "float64")
+    (last, _, _), (rows, _, _) = graphc.scan(step, (zero, zero, zero), x)
+    for output, results in ((last, 0), (rows, 1)):
+        plan, (loop,) = plan_loops([x], [output])
+        walked = [plan.buffers[b] for b in loop.slices]
+        assert sum(plan.buffers[b.position].kind != "input" for b in walked) == results
+        written = {b for call in loop.steps for b in call.writes}
+        carried = {b for b in written if plan.buffers[b].kind != "slice" and plan.buffers[b].shape == (B, F)}
+        assert len(carried) == 1, "one carry of three is left"
+        assert not {"sin", "cos", "exp"} & set(" ".join(plan.kernels.values()).replace("(", " ").split())
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_predicting_from_the_last_state_stores_no_state_of_another_time(kind):
+    x = graphc.input("x", ("time", "batch", F))
+    outputs, _ = getattr(graphc.nn, kind)(F, H)(x)
+    plan, (loop,) = plan_loops([x], [outputs[-1]])
+    written = {number for call in calls(plan.steps) for number in call.writes}
+    stored = [b.number for b in plan.buffers if b.number in written and "time" in str(b.shape[:1])]
+    assert len(stored) == 1, "of all times there is the projected input alone"
+    assert [plan.buffers[b].position for b in loop.slices] == stored
