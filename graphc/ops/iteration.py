@@ -56,7 +56,7 @@ def scan(
     initial = [as_node(value) for value in leaves(init)]
     arrays = [as_node(value) for value in leaves(xs)]
     steps = _length(xs, arrays, length)
-    size = _piece(checkpoint, steps, initial)
+    size = piece_of(checkpoint, steps, initial)
 
     carries = [placeholder(node.type) for node in initial]
     slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
@@ -132,7 +132,7 @@ def _length(xs: Any, arrays: Sequence[Node], length: Any) -> Dim:
     return steps
 
 
-def _piece(checkpoint: int | str | None, length: Dim, initial: Sequence[Node]) -> int | None:
+def piece_of(checkpoint: int | str | None, length: Dim, initial: Sequence[Node]) -> int | None:
     """Return how many steps lie between two states that are kept; None to keep what every step needs."""
     if checkpoint == "auto":
         if not isinstance(length, int):
