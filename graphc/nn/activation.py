@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.graph.node import Node, Parameter, builder, parameter
+from graphc.graph.node import Node, Parameter, builder, make, parameter
 from graphc.nn.arguments import choice, last_axes, number, whole
 from graphc.nn.module import Module
 from graphc.ops import activation
-from graphc.ops.activation import erfc, relu, sigmoid
+from graphc.ops.activation import Gelu, relu, sigmoid
 from graphc.ops.comparison import where
 from graphc.ops.exponential import expm1
 from graphc.ops.operands import as_node, as_optional_dtype, floating
@@ -69,7 +69,7 @@ def gelu(x: Any, approximate: str = "none") -> Node:
     if choice(approximate, "gelu's approximate", "none", "tanh") == "tanh":
         # (1 + tanh(u)) / 2 = sigmoid(2 u), which keeps its digits where tanh(u) is near -1.
         return node * sigmoid(node * (1.0 + 0.044715 * node * node) * (2 * math.sqrt(2 / math.pi)))
-    return node * (0.5 * erfc(node * -math.sqrt(0.5)))
+    return make(Gelu(), node)
 
 
 @builder("nn.softplus")

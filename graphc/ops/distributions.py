@@ -12,7 +12,7 @@ from graphc.dtypes import DType, as_dtype, int64
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.node import Node, builder, constant, make
 from graphc.graph.types import as_dim, as_shape, shape_text
-from graphc.ops.activation import erfc
+from graphc.ops.activation import normal_cdf
 from graphc.ops.arithmetic import clip, maximum
 from graphc.ops.bitwise import bitwise_and, bitwise_left_shift, bitwise_or, bitwise_right_shift
 from graphc.ops.comparison import where
@@ -66,17 +66,12 @@ def truncated_normal(
     low, high, centre, width = (distributed(value, unit, "truncated_normal") for value in (lower, upper, mean, std))
     first, last = (low - centre) / width, (high - centre) / width
     is_above = first + last > 0
-    least = _below(where(is_above, -last, first))
-    most = _below(where(is_above, -first, last))
+    least = normal_cdf(where(is_above, -last, first))
+    most = normal_cdf(where(is_above, -first, last))
     # A probability that rounds to 0 would have no quantile.
     chance = maximum(least + (most - least) * unit, float(np.finfo(wanted.numpy).tiny))
     drawn = make(NormalQuantile(), chance)
     return clip(where(is_above, -drawn, drawn) * width + centre, low, high)
-
-
-def _below(x: Node) -> Node:
-    """Return the probability that a standard normal variable lies below x."""
-    return erfc(x * -math.sqrt(0.5)) * 0.5
 
 
 @builder("categorical")

@@ -5,7 +5,8 @@ Every `Compute` node can be written into its consumers. It is stored instead whe
   - writing it in would compute it more than once for each of its elements, and it is not cheap: it holds a reduction, or
     costs more than `CHEAP` operations;
   - several consumers would repeat more than `REPEATED` operations, or the expression would grow beyond `LARGEST`;
-  - several consumers want what a contraction's epilogue makes: it is stored instead of the contraction.
+  - several consumers want what a contraction's epilogue makes: it is stored instead of the contraction, or what is made
+    of it alone instead of both.
 Cheap means: recomputing costs less than writing and reading back, about four vector operations an element each way.
 """
 
@@ -22,6 +23,7 @@ from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
 from graphc.loops.kernels import flat_offset
+from graphc.schedule.branches import Branch, Branches
 
 CHEAP = 8
 REPEATED = 24
@@ -56,6 +58,8 @@ WEIGHTS = {
     "atanh": 47,
     "erf": 30,
     "erfc": 48,
+    "normal_cdf": 32,
+    "normal_pdf": 16,
     "sigmoid": 16,
     "softplus": 51,
     "philox": 100,
@@ -99,8 +103,12 @@ class Inliner:
         parts: dict[Node, int] = {}
         members: dict[Node, frozenset[Node]] = {}
         carriers: dict[Node, Node] = {}
+        branches = Branches(self.order, self.bodies, consumers)
+        between: set[Node] = set()
         for node in self.order:
             body = self.bodies.get(node)
+            if isinstance(body, Contract) and consumers.get(node, 0) > 1:
+                between |= self._store_ends(branches.of(node, self.stored))
             if not isinstance(body, Compute):
                 continue
             own = list(expr.walk(body.value))
@@ -115,9 +123,20 @@ class Inliner:
             if (carrier := self._carrier(node, carriers, consumers)) is not None:
                 carriers[node] = carrier
             repeated = (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED
-            repeated |= node in carriers and consumers.get(node, 0) > 1
+            if node in carriers and consumers.get(node, 0) > 1 and not repeated and node not in self.stored:
+                branch = branches.of(node, self.stored)
+                repeated = branch is None
+                between |= self._store_ends(branch)
+            repeated &= node not in between
             if body.ordered or repeated or sum(parts[i] for i in members[node]) > LARGEST:
                 self.stored.add(node)
+
+    def _store_ends(self, branch: Branch | None) -> frozenset[Node]:
+        """Store what a branch ends in; return the nodes that its epilogue makes."""
+        if branch is None:
+            return frozenset()
+        self.stored |= branch.ends
+        return branch.between
 
     def store_checked(self, replacing: Iterable[Node]) -> None:
         """Store those of these values that check an index: a check that fails must come before anything is replaced."""

@@ -28,6 +28,8 @@ FUNCTIONS = {
     **{"erf": math.erf, "erfc": math.erfc, "softplus": lambda x: np.logaddexp(x, 0), "rsqrt": lambda x: 1 / np.sqrt(x)},
     "select": lambda condition, yes, no: yes if condition else no,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "normal_cdf": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
+    "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
     "philox": lambda c0, c1, c2, c3, k0, k1, which: np.uint32(
         _philox_word(int(c0) * 4 + int(which), int(k0), int(k1), int(c2) + (int(c3) << 32)) if int(c1) == 0 else 0
     ),

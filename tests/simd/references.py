@@ -73,8 +73,32 @@ def reference(name, *arguments):
                 return 1 / np.sqrt(x)
             case "erf" | "erfc":
                 return library(name, x.dtype)(x)
+            case "normal_cdf":
+                return _normal_cdf(x)
+            case "normal_pdf":
+                return _normal_pdf(x)
             case _:
                 return getattr(np, _ALIASES.get(name, name))(*arguments)
+
+
+def _normal_cdf(x):
+    """erfc(-x / sqrt(2)) / 2, made good for the rounding of its argument, which far out is multiplied by x^2."""
+    high = 0.70703125
+    low = x.dtype.type("7.553118654752440084436210484903928e-5")  # sqrt(1/2) less that
+    x = np.clip(x, -100, 100)
+    argument = -(x * high + x * low)
+    rest = -((x * high + argument) + x * low)
+    with np.errstate(all="ignore"):
+        return library("erfc", x.dtype)(argument) / 2 - np.exp(-argument * argument) * rest / np.sqrt(x.dtype.type(np.pi))
+
+
+def _normal_pdf(x):
+    """e^(-x^2 / 2) / sqrt(2 pi), the square as the sum of an exact number and a small one."""
+    x = np.clip(x, -100, 100)
+    high = x.astype(np.float32).astype(x.dtype)
+    low = x - high
+    root = np.sqrt(2 * x.dtype.type("3.14159265358979323846264338327950288"))
+    return np.exp(high * high / -2) * np.exp((2 * high + low) * low / -2) / root
 
 
 def errors(got, exact):

@@ -12,6 +12,7 @@ BINARY = ("atan2", "pow")
 NAMES = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "sqrt", "rsqrt", "cbrt", "sin", "cos", "tan", "asin",
     "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "softplus",
+    "normal_cdf", "normal_pdf",
 )  # fmt: skip
 
 
@@ -52,6 +53,10 @@ def regions(name, kind):
             return [line(-6.0, 6.0), line(-1.1, 1.1), small]
         case "erfc":
             return [line(-6.0, {"f32": 10.1, "f64": 27.3}[kind]), line(-1.1, 1.1), line(1.0, 3.0), small]
+        case "normal_cdf":
+            return [line({"f32": -14.5, "f64": -38.6}[kind], 6.0), line(-1.1, 1.1), small]
+        case "normal_pdf":
+            return [line(*{"f32": (-14.5, 14.5), "f64": (-38.6, 38.6)}[kind]), line(-1.1, 1.1), small]
         case "asin" | "acos" | "atanh":
             return [line(-1.0, 1.0), around(1.0, -1.0, 0.5), small]
         case "acosh":

@@ -9,5 +9,6 @@ import graphc.simd.formulas.error_function
 import graphc.simd.formulas.exponential
 import graphc.simd.formulas.inverse_trigonometry
 import graphc.simd.formulas.logarithm
+import graphc.simd.formulas.normal
 import graphc.simd.formulas.power
 import graphc.simd.formulas.trigonometry  # noqa: F401

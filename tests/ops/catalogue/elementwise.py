@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import scipy.special
+import scipy.stats
 
 import graphc
+from graphc.ops.activation import normal_cdf, normal_pdf
 from tests.ops.catalogue.row import FLOATS, INF, NAN, Operand, Row, binary, f, node, unary
 
 
@@ -34,9 +36,14 @@ def _clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.array([limited(value) for value in x.reshape(-1).tolist()], x.dtype).reshape(x.shape)
 
 
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x * scipy.special.ndtr(x)
+
+
 COMPARED = (f(4, 5, gap=0.25), f(4, 5, gap=0.2))
 HALVES = (*FLOATS, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 8388609.0, -4503599627370497.0)
 ANGLES = (*FLOATS, math.pi, -math.pi, math.pi / 2, 1e5, -1e10)
+NORMAL = (*FLOATS, 3.0, -3.0, -9.0, 13.5, -13.5, -14.4, 36.0, -38.5, -40.0)
 UNIT = (*FLOATS, 0.9999999, -0.9999999, 1.0000001, 2.0)
 EXPONENTS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0, -3.0, 1e10, 1e-42, NAN, INF, -INF)
 
@@ -96,6 +103,9 @@ EXPONENTIAL = (
     unary("softplus", _softplus, (*FLOATS, 88.0, -88.0, -100.0, 20.0)),
     unary("erf", scipy.special.erf, (*FLOATS, 4.0, -4.0, 6.0, 1e-20)),
     unary("erfc", scipy.special.erfc, (*FLOATS, 4.0, -4.0, 9.0, 10.5, 26.0, 28.0)),
+    Row("normal_cdf", normal_cdf, (f(3, 5),), scipy.special.ndtr, tuple((v,) for v in NORMAL)),
+    Row("normal_pdf", normal_pdf, (f(3, 5),), scipy.stats.norm.pdf, tuple((v,) for v in NORMAL)),
+    Row("gelu", graphc.nn.gelu, (f(3, 5),), _gelu, tuple((v,) for v in NORMAL)),
     binary(
         "pow", np.power, operands=(f(3, 1, 5, low=0.3, high=2), f(4, 1)), hard=(*FLOATS, *EXPONENTS), booleans=False
     ),

@@ -1,0 +1,68 @@
+"""What several consumers want of a contraction's sums: stored in its epilogue instead of them, if that takes no more arrays."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.compiler import passed, plan_of
+from graphc.graph.graph import Graph
+from graphc.schedule.plan import calls
+from graphc.simd.levels import host_level
+
+ROWS, WIDTH, HIDDEN = 6, 21, 37
+
+
+def network(bias, activation):
+    """x @ a (+ b) through an activation and a second product, and the gradients by all weights."""
+    generator = np.random.default_rng(0)
+    x = graphc.input("x", ("batch", WIDTH))
+    a = graphc.parameter(generator.normal(size=(WIDTH, HIDDEN)).astype("f") / 4, "a")
+    b = graphc.parameter(generator.normal(size=HIDDEN).astype("f"), "b")
+    c = graphc.parameter(generator.normal(size=(HIDDEN, 5)).astype("f"), "c")
+    sums = x @ a + b if bias else x @ a
+    result = activation(sums) @ c
+    weights = [a, b, c] if bias else [a, c]
+    return x, sums, result, graphc.grad((result * result).sum(), weights)
+
+
+def plan_for(x, outputs):
+    return plan_of(passed(Graph((x,), tuple(outputs)), training=False), host_level())
+
+
+def agrees(x, outputs):
+    array = np.random.default_rng(1).normal(size=(ROWS, WIDTH)).astype("f")
+    expected = graphc.evaluate(list(outputs), {x: array})
+    for one, other in zip(graphc.compile([x], list(outputs))(array), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gelu_and_its_slope_are_made_where_the_sums_are(bias):
+    x, _, result, gradients = network(bias, nn.gelu)
+    outputs = (result, *gradients)
+    plan = plan_for(x, outputs)
+    (text,) = (text for text in plan.kernels.values() if "normal_" in text)
+    assert "fma(" in text, "no kernel of its own"
+    written = {b for call in calls(plan.steps) for b in call.writes}
+    stored = [b for b in written if plan.buffers[b].shape == (x.shape[0], HIDDEN)]
+    # The activation, its slope, and the cotangent of the sums.
+    assert len(stored) == 3
+    agrees(x, outputs)
+
+
+def test_sums_that_others_read_are_stored():
+    """Then the slope is made in the epilogue that needs it: to store it, too, would take an array more."""
+    x, sums, result, gradients = network(True, nn.gelu)
+    outputs = (sums, result, *gradients)
+    assert sum("normal_pdf(" in text for text in plan_for(x, outputs).kernels.values()) == 1
+    agrees(x, outputs)
+
+
+def test_what_is_read_further_on_is_not_read_by_the_kernel_that_stores_it():
+    """tanh is stored for a product, and so its square is made of the stored numbers, in another kernel."""
+    x, _, result, gradients = network(True, lambda h: graphc.tanh(h) * graphc.tanh(h) + graphc.tanh(h))
+    agrees(x, (result, *gradients))
+    x, sums, _, _ = network(True, nn.gelu)
+    half = graphc.tanh(sums)
+    agrees(x, (half @ np.ones((HIDDEN, 3), "f"), (half * half + 1.0) @ np.ones((HIDDEN, 3), "f"), half * half))
