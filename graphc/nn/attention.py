@@ -80,21 +80,20 @@ def scaled_dot_product_attention(
     if enable_gqa:
         k, v = (_repeated(node, q) for node in (k, v))
     features, sources = k.shape[-1], k.shape[-2]
-    q = q * (
-        (features**-0.5 if isinstance(features, int) else rsqrt(size(features, q.dtype))) if scale is None else scale
-    )
+    if scale is None:
+        scale = features**-0.5 if isinstance(features, int) else rsqrt(size(features, q.dtype))
     mask = None if attn_mask is None else _mask(attn_mask, q, sources)
     probability = number(dropout_p, "scaled_dot_product_attention's dropout_p", 0.0, 1.0)
     phase = training_phase() if training is None else training
     rules = Rules(is_causal, probability, phase, next_site() if probability else 0)
     if isinstance(sources, int) and sources <= BLOCK:
-        return matmul(_dropped(rules, _weights(rules, q, k, mask)), v)
+        return matmul(_dropped(rules, _weights(rules, q, k, mask, scale)), v)
     if mask is None and not (isinstance(sources, int) and sources % BLOCK == 0):
         mask = ones((1, sources), "bool")  # The last block has keys that do not exist, which False stands for.
     blocks = [_blocks(k, -2, 0), _blocks(v, -2, 0)]
     if mask is not None:
         blocks.append(_blocks(mask, -1, -np.inf if mask.dtype.is_float else 0))
-    return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q, *blocks)[0]
+    return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q * scale, *blocks)[0]
 
 
 def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool) -> Node:
@@ -103,11 +102,12 @@ def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool
     assert isinstance(features, int)
     rules = Rules(is_causal, 0.0, False, 0)
     mask = None if mask is None else _mask(mask, query, key.shape[-2])
-    return _weights(rules, query * features**-0.5, key, mask)
+    return _weights(rules, query, key, mask, features**-0.5)
 
 
-def _weights(rules: Rules, q: Node, k: Node, mask: Node | None) -> Node:
-    scores = _scores(rules, q, k, mask, 0)
+def _weights(rules: Rules, q: Node, k: Node, mask: Node | None, scale: Any) -> Node:
+    # It is the scores that are scaled, in registers: queries and keys are then read where a projection left them.
+    scores = _masked(rules, matmul(q, swapaxes(k, -1, -2)) * scale, mask, 0)
     weights = softmax(scores)
     return weights if mask is None else where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, weights)
 
@@ -159,7 +159,10 @@ def _backward(
 
 def _scores(rules: Rules, q: Node, k: Node, mask: Node | None, start: Node | int) -> Node:
     """Return the scores of all queries with keys whose first is number `start`; -inf for those that do not count."""
-    scores = matmul(q, swapaxes(k, -1, -2))
+    return _masked(rules, matmul(q, swapaxes(k, -1, -2)), mask, start)
+
+
+def _masked(rules: Rules, scores: Node, mask: Node | None, start: Node | int) -> Node:
     if rules.causal:
         targets, sources = scores.shape[-2:]
         before = arange(sources, dtype="int32") + start <= arange(targets, dtype="int32")[:, None]

@@ -102,7 +102,8 @@ class NormalCdf(Elementwise):
     accepts = "f"
 
     def numpy(self, x: Any) -> Any:
-        return np.vectorize(lambda v: math.erfc(v * -math.sqrt(0.5)) / 2, otypes=[x.dtype])(x)
+        below = np.vectorize(lambda v: math.erfc(v * -math.sqrt(0.5)) / 2, otypes=[np.float64])
+        return below(x.astype(np.float64)).astype(x.dtype)
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         return flow * normal_pdf(node.inputs[0])
@@ -115,7 +116,7 @@ class NormalPdf(Elementwise):
     accepts = "f"
 
     def numpy(self, x: Any) -> Any:
-        return np.vectorize(lambda v: math.exp(v * v * -0.5) / math.sqrt(2 * math.pi), otypes=[x.dtype])(x)
+        return (np.exp(np.square(x.astype(np.float64)) / -2) / math.sqrt(2 * math.pi)).astype(x.dtype)
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         return -flow * (node.inputs[0] * node)

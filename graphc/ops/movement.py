@@ -97,10 +97,10 @@ class Reshape(Movement):
         return reshape(batched[0], (batched[0].shape[0], *self.shape))
 
     def lower(self, out: TensorType, x: TensorType) -> bodies.Body:
-        return bodies.compute(out, expr.load(0, _reshaped(bodies.output_axes(out), out.shape, x.shape), x.dtype))
+        return bodies.compute(out, expr.load(0, reshaped(bodies.output_axes(out), out.shape, x.shape), x.dtype))
 
 
-def _reshaped(at: tuple[DimExpr, ...], shape: tuple[Dim, ...], source: tuple[Dim, ...]) -> tuple[Dim, ...]:
+def reshaped(at: Sequence[Dim], shape: Sequence[Dim], source: Sequence[Dim]) -> tuple[Dim, ...]:
     """Return the index in `source` of the element at `at` in `shape`.
 
     Dimensions that survive keep their own axis: only runs of dimensions with equal products are linearised together, so
@@ -124,7 +124,7 @@ def _reshaped(at: tuple[DimExpr, ...], shape: tuple[Dim, ...], source: tuple[Dim
     return tuple(index)
 
 
-def _matching_run(shape: tuple[Dim, ...], source: tuple[Dim, ...], i: int, j: int) -> tuple[int, int]:
+def _matching_run(shape: Sequence[Dim], source: Sequence[Dim], i: int, j: int) -> tuple[int, int]:
     """Return the ends of the shortest runs from i and j with equal products; both shapes' ends if there is none."""
     ends = {dims.product(source[j:stop]): stop for stop in range(len(source), j, -1)}
     for stop in range(i + 1, len(shape) + 1):
@@ -133,7 +133,7 @@ def _matching_run(shape: tuple[Dim, ...], source: tuple[Dim, ...], i: int, j: in
     return len(shape), len(source)
 
 
-def _unravel(flat: Dim, shape: tuple[Dim, ...]) -> list[Dim]:
+def _unravel(flat: Dim, shape: Sequence[Dim]) -> list[Dim]:
     index: list[Dim] = []
     for k, size in enumerate(shape):
         inner = dims.product(shape[k + 1 :])

@@ -1,70 +1,99 @@
-"""Arrays that several contractions write together: the phases of a strided convolution's gradient, each into its places.
+"""Arrays that several contractions write together: the phases of a strided convolution's gradient, each into its places,
+or the gradients of queries, keys and values, side by side.
 
-An `Interleave` of contractions that nothing else reads needs no kernel: each stores its result where it goes. Legal
-because the places of the parts are disjoint and cover the array.
+A join of contractions that nothing else reads needs no kernel: each stores its result where it goes, reshaped and
+permuted ones too. Legal because the places of the parts are disjoint and cover the array.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from graphc.dims import Dim
-from graphc.graph.bodies import Contract
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
-from graphc.ops.joining import Interleave
+from graphc.loops.kernels import flat_offset
+from graphc.ops.joining import Concat, Interleave
+from graphc.ops.movement import PermuteDims, Reshape, reshaped
 from graphc.records import record
+from graphc.schedule.units import axes_of
+
+JOINS = (Interleave, Concat)
 
 
 @record
 class Assembly:
-    """Stands for the body of an array that its parts write."""
+    """Stands for the body of an array that its parts write, and of what only moves their elements on the way."""
 
 
 @record
 class Place:
-    """Where a part goes: in `whole`, each index of it times a stride plus a number."""
+    """Where a node's elements go: in `whole`, at an offset that is a function of the node's output axes."""
 
     whole: Node
-    strides: tuple[int, ...]
-    starts: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    offset: Dim
 
     @staticmethod
     def own(node: Node) -> Place:
         """Return the place of what is no part of another array."""
-        return Place(node, (1,) * node.ndim, (0,) * node.ndim)
+        axes = axes_of(node.shape)
+        return Place(node, axes, flat_offset([DimExpr.of(a) for a in axes], node.shape))
 
-    def index(self, at: Sequence[Dim]) -> tuple[Dim, ...]:
-        """Return the index in the whole of an index of the part."""
-        return tuple(s * d + o for s, d, o in zip(self.strides, at, self.starts, strict=True))
+    def at(self, index: Sequence[Dim]) -> Dim:
+        """Return the offset of the element at an index."""
+        return dims.substitute(self.offset, dict(zip(self.axes, index, strict=True)))
 
 
 def assemblies(order: Sequence[Node], bodies: Mapping[Node, object], roots: Iterable[Node]) -> dict[Node, Place]:
-    """Return where parts go: for each contraction, or assembly within another one, the outermost array that it is part of.
+    """Return where parts go: contractions, and what is made of them on the way, in the outermost array that they are part of.
 
     `order` lists the nodes, operands first; `roots` are read besides.
     """
     readers = Counter(i for n in order for i in n.inputs) + Counter(roots)
-    wholes: set[Node] = set()
+    # What its parts can write: joins of contractions, and all of them with their elements moved.
+    made: set[Node] = set()
     for node in order:
-        parts = node.inputs
-        if isinstance(node.op, Interleave) and all(
-            readers[p] == 1 and (p in wholes or isinstance(bodies.get(p), Contract)) for p in parts
+        is_shuffle = isinstance(node.op, (*JOINS, Reshape, PermuteDims)) and isinstance(bodies.get(node), Compute)
+        if isinstance(bodies.get(node), Contract) or (
+            is_shuffle and all(readers[p] == 1 and p in made for p in node.inputs)
         ):
-            wholes.add(node)
+            made.add(node)
     places: dict[Node, Place] = {}
     for node in reversed(order):
-        if node not in wholes:
-            continue
-        assert isinstance(node.op, Interleave)
-        own = places.get(node) or Place.own(node)
-        for turn, part in enumerate(node.inputs):
-            along = [k == node.op.axis for k in range(node.ndim)]
-            counts = [len(node.inputs) if a else 1 for a in along]
-            starts = zip(own.strides, own.starts, along, strict=True)
-            places[part] = Place(
-                own.whole,
-                tuple(s * c for s, c in zip(own.strides, counts, strict=True)),
-                tuple(o + s * turn * a for s, o, a in starts),
-            )
+        if node in made and isinstance(node.op, JOINS) and node not in places:
+            inside = dict(_inside(node, Place.own(node)))
+            if all(_is_writable(place) for part, place in inside.items() if isinstance(bodies[part], Contract)):
+                places |= inside
     return places
+
+
+def _inside(node: Node, place: Place) -> Iterator[tuple[Node, Place]]:
+    """Yield the places of all nodes that an array is made of by joining and moving."""
+    start: Dim = 0
+    for turn, part in enumerate(node.inputs):
+        axes = axes_of(part.shape)
+        index: list[Dim] = [DimExpr.of(a) for a in axes]
+        match node.op:
+            case Interleave(axis):
+                index[axis] = index[axis] * len(node.inputs) + turn
+            case Concat(axis):
+                index[axis] = index[axis] + start
+                start = start + part.shape[axis]
+            case PermuteDims(order):
+                index = [index[k] for k in order]
+            case Reshape(shape):
+                index = list(reshaped(index, part.shape, shape))
+            case _:
+                return
+        inner = Place(place.whole, axes, place.at(index))
+        yield part, inner
+        yield from _inside(part, inner)
+
+
+def _is_writable(place: Place) -> bool:
+    """Whether a contraction can write its result there: contiguous along the lanes, and by strides along all other axes."""
+    slopes = [dims.linear(place.offset, a)[0] for a in place.axes]
+    return slopes[-1] == 1 and all(slope is not None and not dims.axes(slope) for slope in slopes)

@@ -16,27 +16,23 @@ from graphc.graph.bodies import Compute, Contract, compute, output_axes
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr
-from graphc.loops.kernels import flat_offset
+from graphc.schedule.views import Operand
 
 
-def scalar_operand(body: Contract, left: Sequence[Dim], right: Sequence[Dim], out: Sequence[Dim]) -> int | None:
-    """Return which operand a register tile reads by elements (0 or 1), given the three shapes; None where none fits."""
+def scalar_operand(body: Contract, operands: Sequence[Operand]) -> int | None:
+    """Return which operand a register tile reads by elements (0 or 1), given where both lie; None where none fits."""
     plain = [_plain_axis(d) for d in body.out]
     used = [a for a in plain if a is not None]
     if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
         return None
     lane, reduced = used[-1], set(body.domain) - set(used)
-    operands = [
-        (flat_offset(body.left, left), dims.product(left)),
-        (flat_offset(body.right, right), dims.product(right)),
-    ]
-    slopes = [dims.linear(offset, lane)[0] for offset, _ in operands]
-    if not any(all(a in dims.axes(offset) for offset, _ in operands) for a in reduced):
+    slopes = [dims.linear(one.offset, lane)[0] for one in operands]
+    if not any(all(a in dims.axes(one.offset) for one in operands) for a in reduced):
         return None
     for scalar in (0, 1):
-        (offset, _), (other, size) = operands[scalar], operands[1 - scalar]
-        found = dims.axes(other)
-        rows = [a for a in used[:-1] if a in dims.axes(offset) and a not in found]
+        one, other = operands[scalar], operands[1 - scalar]
+        found = dims.axes(other.offset)
+        rows = [a for a in used[:-1] if a in dims.axes(one.offset) and a not in found]
         # A single row shares nothing of what it reads with others: as a reduction it needs no copy, and fuses.
         if lane not in found or all(a.extent == 1 for a in rows):
             continue
@@ -44,7 +40,7 @@ def scalar_operand(body: Contract, left: Sequence[Dim], right: Sequence[Dim], ou
             continue
         # What is not contiguous along the lanes is copied, unless windows overlap in it.
         read = dims.product(a.extent for a in found)
-        if slopes[1 - scalar] == 1 or dims.is_nonnegative(size - read):
+        if slopes[1 - scalar] == 1 or dims.is_nonnegative(other.size - read):
             return scalar
     return None
 

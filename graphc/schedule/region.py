@@ -33,6 +33,7 @@ from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
+from graphc.schedule.views import Operand, viewed
 
 
 @dataclass(eq=False)
@@ -77,7 +78,7 @@ class Region:
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
-    scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
+    operands: dict[Node, tuple[Operand, Operand]] = field(default_factory=dict[Node, tuple[Operand, Operand]])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
     )
@@ -139,11 +140,14 @@ class Region:
 
         domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
         body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
-        left, right = node.inputs
+        pairs = list(zip(node.inputs, (body.left, body.right), strict=True))
         if node.dtype.is_float:
-            scalar = contraction.scalar_operand(body, left.shape, right.shape, node.shape)
-            if scalar is not None:
-                self.scalar_operand[node] = scalar
+            own = contraction.scalar_operand(body, [Operand.of(n, index) for n, index in pairs])
+            if own is not None:
+                views = [viewed(n, index, self.bodies) for n, index in pairs]
+                if contraction.scalar_operand(body, views) != own:
+                    views = [Operand.of(n, index) for n, index in pairs]
+                self.operands[node] = views[own], views[1 - own]
                 return body
         return contraction.general(body, node.tensor, node.dtype)
 
@@ -152,9 +156,14 @@ class Region:
     def _needed(self) -> set[Node]:
         needed = {n for n, _ in self.destinations}
         for node in self.order:
-            if not isinstance(self.bodies[node], Compute):
-                needed |= set(node.inputs)
+            needed |= self._read_whole(node)
         return {n for n in needed if isinstance(self.bodies.get(n), Compute)}
+
+    def _read_whole(self, node: Node) -> set[Node]:
+        """Return the nodes whose arrays this one's kernel reads, whatever fuses."""
+        if isinstance(self.bodies[node], Contract):
+            return {operand.source for operand in self.operands[node]}
+        return set() if isinstance(self.bodies[node], Compute) else set(node.inputs)
 
     def _decide(self) -> None:
         consumers = Counter(i for n in self.order for i in set(n.inputs)) + Counter(n for n, _ in self.updates)
@@ -267,8 +276,7 @@ class Region:
                 if isinstance(source, Node) and isinstance(self.bodies.get(source), Contract):
                     readers.setdefault(source, []).append(root)
         above = self._ancestors()
-        needed = {i for n in self.order if not isinstance(self.bodies[n], Compute) for i in n.inputs}
-        needed |= {n for n, _ in (*self.destinations, *self.updates)}
+        needed = {n for n, _ in (*self.destinations, *self.updates)}.union(*map(self._read_whole, self.order))
         taken: set[int] = set()
         for node in reversed(self.order):
             body = self.bodies[node]
@@ -327,20 +335,16 @@ class Region:
         return True
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
-        operands = [
-            expr.load(self._buffer(n), (flat_offset(index, n.shape),), node.dtype)
-            for n, index in zip(node.inputs, (body.left, body.right), strict=True)
-        ]
-        scalar = self.scalar_operand[node]
-        left, right = operands[scalar], operands[1 - scalar]
+        left, right = (
+            expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node]
+        )
         assert isinstance(left, Load)
         assert isinstance(right, Load)
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
         stores: list[Store] = []
         if stored:
             place = self.parts.get(node) or Place.own(node)
-            offset = flat_offset(place.index(body.out), place.whole.shape)
-            stores.append(Store(self.places[place.whole, 0], offset, accumulator))
+            stores.append(Store(self.places[place.whole, 0], place.at(body.out), accumulator))
         for root in fused:
             onto = dict(zip(root.axes, body.out, strict=True))
 

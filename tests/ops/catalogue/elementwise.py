@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 import graphc
 from graphc.ops.activation import normal_cdf, normal_pdf
@@ -34,6 +33,11 @@ def _clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
         return high if value > high else value
 
     return np.array([limited(value) for value in x.reshape(-1).tolist()], x.dtype).reshape(x.shape)
+
+
+def _bell(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.longdouble)
+    return np.exp(x * x / -2) / np.sqrt(2 * np.longdouble(np.pi))
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
@@ -104,7 +108,7 @@ EXPONENTIAL = (
     unary("erf", scipy.special.erf, (*FLOATS, 4.0, -4.0, 6.0, 1e-20)),
     unary("erfc", scipy.special.erfc, (*FLOATS, 4.0, -4.0, 9.0, 10.5, 26.0, 28.0)),
     Row("normal_cdf", normal_cdf, (f(3, 5),), scipy.special.ndtr, tuple((v,) for v in NORMAL)),
-    Row("normal_pdf", normal_pdf, (f(3, 5),), scipy.stats.norm.pdf, tuple((v,) for v in NORMAL)),
+    Row("normal_pdf", normal_pdf, (f(3, 5),), _bell, tuple((v,) for v in NORMAL)),
     Row("gelu", graphc.nn.gelu, (f(3, 5),), _gelu, tuple((v,) for v in NORMAL)),
     binary(
         "pow", np.power, operands=(f(3, 1, 5, low=0.3, high=2), f(4, 1)), hard=(*FLOATS, *EXPONENTS), booleans=False
