@@ -33,7 +33,7 @@ from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
-from graphc.schedule.views import Operand, viewed
+from graphc.schedule.views import Operand, Views
 
 
 @dataclass(eq=False)
@@ -78,6 +78,7 @@ class Region:
     units: list[Unit] = field(default_factory=list[Unit])
     prologue: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
+    scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     operands: dict[Node, tuple[Operand, Operand]] = field(default_factory=dict[Node, tuple[Operand, Operand]])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
@@ -128,9 +129,24 @@ class Region:
                     self.scalars[node] = value
             self.bodies[node] = body
         self.order = [n for n in self.order if n in self.bodies]
+        self._view()
         self.parts = assemblies(self.order, self.bodies, [n for n, _ in (*self.destinations, *self.updates)])
         self.bodies |= {place.whole: Assembly() for place in self.parts.values()}
         self.bodies |= {part: Assembly() for part in self.parts if not isinstance(self.bodies[part], Contract)}
+
+    def _view(self) -> None:
+        """Let contractions read operands that are views where their elements lie, if the same tiles fit."""
+        whole = {n for n, _ in (*self.destinations, *self.updates)}
+        whole |= {i for n in self.order if not isinstance(self.bodies[n], Compute | Contract) for i in n.inputs}
+        views = Views(self.order, self.bodies, whole)
+        for node, scalar in self.scalar_operand.items():
+            body = self.bodies[node]
+            assert isinstance(body, Contract)
+            pairs = list(zip(node.inputs, (body.left, body.right), strict=True))
+            found = [views.of(n, index) for n, index in pairs]
+            if contraction.scalar_operand(body, found) != scalar:
+                found = [Operand.of(n, index) for n, index in pairs]
+            self.operands[node] = found[scalar], found[1 - scalar]
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
         new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
@@ -140,14 +156,11 @@ class Region:
 
         domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
         body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
-        pairs = list(zip(node.inputs, (body.left, body.right), strict=True))
         if node.dtype.is_float:
-            own = contraction.scalar_operand(body, [Operand.of(n, index) for n, index in pairs])
-            if own is not None:
-                views = [viewed(n, index, self.bodies) for n, index in pairs]
-                if contraction.scalar_operand(body, views) != own:
-                    views = [Operand.of(n, index) for n, index in pairs]
-                self.operands[node] = views[own], views[1 - own]
+            operands = [Operand.of(n, index) for n, index in zip(node.inputs, (body.left, body.right), strict=True)]
+            scalar = contraction.scalar_operand(body, operands)
+            if scalar is not None:
+                self.scalar_operand[node] = scalar
                 return body
         return contraction.general(body, node.tensor, node.dtype)
 

@@ -6,11 +6,12 @@ once more. A view is taken where it costs the contraction nothing: what was cont
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Axis, Dim
-from graphc.graph.bodies import Compute
+from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops.expr import Load, Loaded
 from graphc.loops.kernels import flat_offset
@@ -40,19 +41,44 @@ class Operand:
         return {axis: dims.linear(self.offset, axis)[0] for axis in dims.axes(self.offset)}
 
 
-def viewed(node: Node, index: Sequence[Dim], bodies: Mapping[Node, object]) -> Operand:
-    """Return an operand as a view of the array that its elements come from, or of its own one where that is no gain."""
-    own = found = Operand.of(node, index)
-    while isinstance(body := bodies.get(node), Compute) and not body.ordered and isinstance(body.value, Load):
+class Views:
+    """Finds the arrays behind the operands of contractions. `whole` are the nodes that others need in arrays of their own."""
+
+    def __init__(self, order: Sequence[Node], bodies: Mapping[Node, object], whole: Collection[Node]) -> None:
+        self.bodies, self.whole = bodies, whole
+        self.readers = Counter(i for n in order for i in set(n.inputs))
+
+    def of(self, node: Node, index: Sequence[Dim]) -> Operand:
+        """Return an operand as a view of the array that its elements come from, or of its own one where that is no gain."""
+        first = node
+        own = found = Operand.of(node, index)
+        while (load := self._moved(node)) is not None:
+            is_reshaped, flat = isinstance(node.op, Reshape), flat_offset(index, node.shape)
+            body = self.bodies[node]
+            assert isinstance(body, Compute)
+            at = dict(zip(body.axes, index, strict=True))
+            node, index = node.inputs[load.source], tuple(dims.substitute(d, at) for d in load.index)
+            # Another shape leaves the offset alone, where the index in it may take divisions.
+            found = Operand(node, flat) if is_reshaped else Operand.of(node, index)
+        before, after = own.slopes(), found.slopes()
+        is_affine = all(slope is not None and not dims.axes(slope) for slope in after.values())
+        is_as_dense = before.keys() == after.keys() and all((before[a] == 1) == (after[a] == 1) for a in before)
+        return found if is_affine and is_as_dense and self._is_stored_for_nothing(node, first) else own
+
+    def _moved(self, node: Node) -> Load | None:
+        """Return the load that a node consists of, if it only moves elements and has no array of its own."""
+        body = self.bodies.get(node)
+        if node in self.whole or not isinstance(body, Compute) or body.ordered or not isinstance(body.value, Load):
+            return None
         load = body.value
-        if load.guard is not None or any(isinstance(atom, Loaded) for d in load.index for atom in dims.atoms(d)):
-            break
-        is_reshaped, flat = isinstance(node.op, Reshape), flat_offset(index, node.shape)
-        at = dict(zip(body.axes, index, strict=True))
-        node, index = node.inputs[load.source], tuple(dims.substitute(d, at) for d in load.index)
-        # Another shape leaves the offset alone, where the index in it may take divisions.
-        found = Operand(node, flat) if is_reshaped else Operand.of(node, index)
-    before, after = own.slopes(), found.slopes()
-    is_affine = all(slope is not None and not dims.axes(slope) for slope in after.values())
-    is_as_dense = before.keys() == after.keys() and all((before[a] == 1) == (after[a] == 1) for a in before)
-    return found if is_affine and is_as_dense else own
+        is_known = load.guard is None and not any(isinstance(a, Loaded) for d in load.index for a in dims.atoms(d))
+        return load if is_known else None
+
+    def _is_stored_for_nothing(self, source: Node, view: Node) -> bool:
+        """Whether storing the source takes no more than storing the view: not so where only a part of it would be made."""
+        body = self.bodies.get(source)
+        if not isinstance(body, Compute) or source in self.whole or dims.product(source.shape) == dims.product(view.shape):
+            return True
+        # What is made in a contraction's registers is stored instead of its sums.
+        operands = [x for x in source.inputs if isinstance(self.bodies.get(x), Contract)]
+        return any(self.readers[x] == 1 and x.shape == source.shape for x in operands)
