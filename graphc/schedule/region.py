@@ -348,9 +348,7 @@ class Region:
         return True
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
-        left, right = (
-            expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node]
-        )
+        left, right = (expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node])
         assert isinstance(left, Load)
         assert isinstance(right, Load)
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)

@@ -77,7 +77,11 @@ class Views:
     def _is_stored_for_nothing(self, source: Node, view: Node) -> bool:
         """Whether storing the source takes no more than storing the view: not so where only a part of it would be made."""
         body = self.bodies.get(source)
-        if not isinstance(body, Compute) or source in self.whole or dims.product(source.shape) == dims.product(view.shape):
+        if (
+            not isinstance(body, Compute)
+            or source in self.whole
+            or dims.product(source.shape) == dims.product(view.shape)
+        ):
             return True
         # What is made in a contraction's registers is stored instead of its sums.
         operands = [x for x in source.inputs if isinstance(self.bodies.get(x), Contract)]

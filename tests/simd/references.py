@@ -89,7 +89,9 @@ def _normal_cdf(x):
     argument = -(x * high + x * low)
     rest = -((x * high + argument) + x * low)
     with np.errstate(all="ignore"):
-        return library("erfc", x.dtype)(argument) / 2 - np.exp(-argument * argument) * rest / np.sqrt(x.dtype.type(np.pi))
+        return library("erfc", x.dtype)(argument) / 2 - np.exp(-argument * argument) * rest / np.sqrt(
+            x.dtype.type(np.pi)
+        )
 
 
 def _normal_pdf(x):
