@@ -80,20 +80,21 @@ def scaled_dot_product_attention(
     if enable_gqa:
         k, v = (_repeated(node, q) for node in (k, v))
     features, sources = k.shape[-1], k.shape[-2]
+    factor: Any = scale
     if scale is None:
-        scale = features**-0.5 if isinstance(features, int) else rsqrt(size(features, q.dtype))
+        factor = features**-0.5 if isinstance(features, int) else rsqrt(size(features, q.dtype))
     mask = None if attn_mask is None else _mask(attn_mask, q, sources)
     probability = number(dropout_p, "scaled_dot_product_attention's dropout_p", 0.0, 1.0)
     phase = training_phase() if training is None else training
     rules = Rules(is_causal, probability, phase, next_site() if probability else 0)
     if isinstance(sources, int) and sources <= BLOCK:
-        return matmul(_dropped(rules, _weights(rules, q, k, mask, scale)), v)
+        return matmul(_dropped(rules, _weights(rules, q, k, mask, factor)), v)
     if mask is None and not (isinstance(sources, int) and sources % BLOCK == 0):
         mask = ones((1, sources), "bool")  # The last block has keys that do not exist, which False stands for.
     blocks = [_blocks(k, -2, 0), _blocks(v, -2, 0)]
     if mask is not None:
         blocks.append(_blocks(mask, -1, -np.inf if mask.dtype.is_float else 0))
-    return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q * scale, *blocks)[0]
+    return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q * factor, *blocks)[0]
 
 
 def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool) -> Node:

@@ -102,8 +102,8 @@ class NormalCdf(Elementwise):
     accepts = "f"
 
     def numpy(self, x: Any) -> Any:
-        below = np.vectorize(lambda v: math.erfc(v * -math.sqrt(0.5)) / 2, otypes=[np.float64])
-        return below(x.astype(np.float64)).astype(x.dtype)
+        scaled = x.astype(np.float64) * -math.sqrt(0.5)
+        return (np.vectorize(math.erfc, otypes=[np.float64])(scaled) / 2).astype(x.dtype)
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         return flow * normal_pdf(node.inputs[0])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim, DimExpr
+from graphc.dims import Dim
 from graphc.errors import ShapeError
 from graphc.graph import bodies
 from graphc.graph.node import Node, builder, call, make, require

@@ -1,8 +1,8 @@
-"""Arrays that several contractions write together: the phases of a strided convolution's gradient, each into its places,
-or the gradients of queries, keys and values, side by side.
+"""Arrays that several contractions write together.
 
-A join of contractions that nothing else reads needs no kernel: each stores its result where it goes, reshaped and
-permuted ones too. Legal because the places of the parts are disjoint and cover the array.
+These are the phases of a strided convolution's gradient, say, or the gradients of queries, keys and values. A join of
+contractions that nothing else reads needs no kernel: each stores its result where it goes, reshaped and permuted ones
+too. Legal because the places of the parts are disjoint and cover the array.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ class Views:
             body = self.bodies[node]
             assert isinstance(body, Compute)
             at = dict(zip(body.axes, index, strict=True))
-            node, index = node.inputs[load.source], tuple(dims.substitute(d, at) for d in load.index)
+            position: int = load.source
+            node, index = node.inputs[position], tuple(dims.substitute(d, at) for d in load.index)
             # Another shape leaves the offset alone, where the index in it may take divisions.
             found = Operand(node, flat) if is_reshaped else Operand.of(node, index)
         before, after = own.slopes(), found.slopes()
