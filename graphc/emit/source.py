@@ -16,6 +16,7 @@ from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
 from graphc.loops.kernels import (
     BAND,
     LENGTH,
+    OWNED,
     Call,
     Kernel,
     Map,
@@ -258,9 +259,9 @@ def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
     """No rows: threads share the lane axis in whole vectors, so that the split never changes what a lane computes."""
     lane, lanes = kernel.lane, writer.lanes
     assert lane is not None
-    span = None
+    span, is_whole = None, True
     if kernel.owner is not None:
-        span = writer.own(kernel.owner, block)
+        span, is_whole = writer.own(kernel.owner, block), OWNED % lanes == 0
     elif not isinstance(lane.extent, int) or lane.extent > lanes:
         extent = writer.dim(lane.extent, block)
         blocks = writer.fresh("blocks")
@@ -269,7 +270,11 @@ def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
         block.add(f"{start} = {start} * {lanes}")
         block.add(f"{stop} = min({stop} * {lanes}, {extent})")
         span = (start, stop)
-    writer.vector_loop(block, lane, lambda inner: _write_stores(kernel, writer, inner, kernel.stores), span)
+
+    def write(inner: Block) -> None:
+        _write_stores(kernel, writer, inner, kernel.stores)
+
+    writer.vector_loop(block, lane, write, span, is_whole=is_whole)
 
 
 def _write_stores(kernel: Map, writer: Writer, block: Block, stores: Sequence[Store]) -> None:

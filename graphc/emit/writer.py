@@ -274,9 +274,18 @@ class Writer:
         return start, stop
 
     def vector_loop(
-        self, block: Block, axis: Axis, body: Callable[[Block], None], span: tuple[str, str] | None = None
+        self,
+        block: Block,
+        axis: Axis,
+        body: Callable[[Block], None],
+        span: tuple[str, str] | None = None,
+        *,
+        is_whole: bool = True,
     ) -> None:
-        """Write a loop over the axis, `lanes` positions at a time, with a masked last round where they do not come out even."""
+        """Write a loop over the axis, `lanes` positions at a time, with a masked last round where they do not come out even.
+
+        span: the bounds, if not all of the axis; `is_whole` says that they lie between whole vectors or at the axis's end.
+        """
         lanes, extent = self.lanes, axis.extent
         if span is None and isinstance(extent, int):
             whole, rest = extent - extent % lanes, extent % lanes
@@ -288,7 +297,7 @@ class Writer:
                 self._round(block, axis, body, f"{axis.name} = {whole}", str(rest), depth=0)
             return
         start, stop = span or ("0", self.dim(extent, block))
-        if isinstance(extent, int) and extent % lanes == 0:
+        if is_whole and isinstance(extent, int) and extent % lanes == 0:
             self._round(block, axis, body, f"for {axis.name} in range({start}, {stop}, {lanes}):")
             return
         whole = self.fresh("whole")

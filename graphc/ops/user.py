@@ -96,7 +96,9 @@ def elementwise(
             f"elementwise: expected a Python function (def or lambda), got {function!r}; put others inside one"
         )
     if not inputs:
-        raise GraphError("elementwise: expected operands to apply the function to, got none")
+        raise GraphError(
+            "elementwise: expected operands to apply the function to, as in elementwise(function, x); got none"
+        )
     kinds = [one.kind for one in inspect.signature(plain).parameters.values()]
     if len(kinds) != len(inputs) or any(kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds):
         raise GraphError(

@@ -151,3 +151,27 @@ def test_the_verifier_sees_a_loop_that_begins_too_early():
     for start in starts:
         with pytest.raises(graphc.errors.VerificationError):
             barriers.verify(layout, separations - {start}, paused=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(16,), (24,), (32,), (48,), (17,), (16, 1), (32, 3), ("n",)])
+def test_owned_rows_that_are_no_whole_vectors(shape, dtype):
+    """A carry of one row, whose lanes threads own in pieces smaller than a vector: also where its length is known."""
+    x = graphc.input("x", ("time", *shape), dtype)
+    zeros = graphc.zeros(x.shape[1:], dtype)
+    last, history = graphc.scan(lambda h, v: (h * 0.5 + v, h), zeros, x)
+    graph = run_passes(Graph((x,), (last, history)))
+    sizes = {"time": 5, "n": 40}
+    feed = np.random.default_rng(3).normal(size=[sizes.get(d, d) for d in ("time", *shape)]).astype(dtype)
+    wanted = run(graph.outputs, {x: feed})
+    for level in ("x86-64-v4", "x86-64-v3"):
+        plan = plan_of(graph, LEVELS[level])
+        assert [loop.owners == 1 for loop in loops(plan)] == [False]
+        ways = [unjitted(plan, natives(graph), has_fma=LEVELS[level].fma)]
+        if level == host_level().name:
+            ways.append(compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(graph)))))
+        for kernel_of in ways:
+            for threads in (1, 2, 3):
+                got = Interpreter(plan, [feed], [], sizes, kernel_of, threads=threads).result("output")
+                for a, b in zip(got, wanted, strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
