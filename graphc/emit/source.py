@@ -15,6 +15,7 @@ from graphc.loops.canonical import canonical
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
 from graphc.loops.kernels import (
     BAND,
+    COLUMNS,
     LENGTH,
     OWNED,
     Call,
@@ -212,10 +213,44 @@ def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
     if len(rows) > 1:
         _locate(writer, block, start, stop, rows)
     for kernel in maps:
-        _write_row(kernel, writer, inner)
+        if _has_columns(kernel, writer):
+            _write_columns(kernel, writer, block, inner)
+        else:
+            _write_row(kernel, writer, inner)
     if len(rows) > 1:
         _advance(writer, inner, rows)
     block.close(inner, f"for {row} in range({start}, {stop}):")
+
+
+def _has_columns(kernel: Map, writer: Writer) -> bool:
+    """Whether a row is few vectors, and something of them is the same in every row: the numbers of a channel, say."""
+    lane = kernel.lane
+    if lane is None or kernel.ordered or not isinstance(lane.extent, int) or lane.extent > COLUMNS * writer.lanes:
+        return False
+    if any(lane not in dims.axes(s.offset) for s in kernel.stores):
+        return False
+    values = list(walk(*(s.value for s in kernel.stores)))
+    # What is reduced along a row is made before its first vector is stored, which may replace it.
+    if any(isinstance(e, Reduce) and lane not in e.free for e in values):
+        return False
+    return any(lane in e.free and not e.free & set(kernel.rows) for e in values)
+
+
+def _write_columns(kernel: Map, writer: Writer, block: Block, inner: Block) -> None:
+    """Write a row's vectors one after another: what is the same for all rows stands before the loop over rows, `inner`."""
+    lane, lanes = kernel.lane, writer.lanes
+    assert lane is not None
+    assert isinstance(lane.extent, int)
+    for first in range(0, lane.extent, lanes):
+        mask = writer.fresh("mask") if first + lanes > lane.extent else None
+        column = block.inner(lane, depth=0, vector=lane, mask=mask)
+        column.axis_names[lane] = str(first)
+        if mask is not None:
+            column.add(f"{mask} = tail_bx{lanes}({lane.extent - first})")
+        cells = column.inner(*kernel.rows)
+        _write_stores(kernel, writer, cells, kernel.stores)
+        block.close(column)
+        inner.close(cells)
 
 
 def _locate(writer: Writer, block: Block, start: str, stop: str, axes: Sequence[Axis]) -> None:

@@ -40,6 +40,8 @@ ACCUMULATOR = "accumulator"
 LONG, MANY, SMALL = 256, 8, 1 << 18
 # Elements from which on what follows each other counts as far apart: then each is in another part of the cache.
 FAR = 512
+# Vectors of a row that are written out where something of them is the same in every row, and so made once.
+COLUMNS = 4
 LENGTH = "_length"
 # What a symbol counts as where sizes are weighed.
 USUAL = 64

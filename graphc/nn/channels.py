@@ -16,7 +16,9 @@ from graphc.graph.node import Node, Parameter, State, builder, parameter, state
 from graphc.nn.arguments import differ, last_axes, number, whole
 from graphc.nn.layouts import ReadsFeatures
 from graphc.nn.module import Module
+from graphc.ops.arithmetic import square
 from graphc.ops.comparison import where
+from graphc.ops.custom_vjp import custom_vjp
 from graphc.ops.exponential import rsqrt
 from graphc.ops.gradient_control import training as training_phase
 from graphc.ops.gradient_control import with_update
@@ -24,6 +26,7 @@ from graphc.ops.movement import reshape
 from graphc.ops.operands import as_node, as_optional_dtype, cast, floating
 from graphc.ops.positions import size
 from graphc.ops.reduction import mean
+from graphc.ops.reduction import sum as sum_
 
 
 @builder("nn.batch_norm")
@@ -122,18 +125,14 @@ def _normalized(
 ) -> Node:
     if (running_mean is None) != (running_var is None):
         raise ShapeError(f"{name}: expected running_mean and running_var, or neither")
-    centre = mean(x, axes, keepdims=True)
-    centred = x - centre
-    variance = mean(centred * centred, axes, keepdims=True)
     if running_mean is None:
-        return _affine(centred * rsqrt(variance + eps), weight, bias, name)
+        return _whitened(x, axes, None, weight, bias, eps, name)
     kept = [_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var)]
     if training is False:
         return _affine((x - kept[0]) * rsqrt(kept[1] + eps), weight, bias, name)
     phase = training_phase() if training is None else training if training is True else as_node(training)
-    now = (centre, variance)
-    used = now if phase is True else [where(phase, new, cast(old, x.dtype)) for new, old in zip(now, kept, strict=True)]
-    result = _affine((x - used[0]) * rsqrt(used[1] + eps), weight, bias, name)
+    result = _whitened(x, axes, None if phase is True else (phase, *kept), weight, bias, eps, name)
+    centre, variance = _statistics(x, axes)
     # Every axis but the channels' is averaged over; the unbiased variance is that of the numbers in `axes`.
     count = dims.product(x.shape[axis] for axis in axes)
     unbiased = variance * (size(count, x.dtype) / size(dims.maximum(count - 1, 1), x.dtype))
@@ -145,6 +144,73 @@ def _normalized(
             # The phase of compile decides whether updates are made at all; any other says so here.
             updates[old] = cast(where(phase, moved, old) if isinstance(training, Node) else moved, old.dtype)
     return with_update(result, updates) if updates else result
+
+
+def _statistics(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
+    """Return mean and variance over these axes, which stay with size 1.
+
+    Over a batch they are put together of those of each example, which lies in the cache when its variance is summed after
+    its mean: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, 1983.
+    """
+    batch, *space = axes
+    if batch or not space:
+        centre = mean(x, axes, keepdims=True)
+        return centre, mean(square(x - centre), axes, keepdims=True)
+    all_of, each = (size(dims.product(x.shape[k] for k in over), x.dtype) for over in (axes, space))
+    totals = sum_(x, tuple(space))
+    own, centre = totals / each, sum_(totals, 0) / all_of
+    inside = square(x - reshape(own, (x.shape[0], *(1 for _ in space), x.shape[-1])))
+    variance = (sum_(inside, axes) + sum_(square(own - centre), 0) * each) / all_of
+    shape = (*(1 for _ in axes), x.shape[-1])
+    return reshape(centre, shape), reshape(variance, shape)
+
+
+def _whitened(
+    x: Node, axes: tuple[int, ...], kept: tuple[Node, Node, Node] | None, weight: Any, bias: Any, eps: float, name: str
+) -> Node:
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias, with a rule that needs no sums but those of both parameters.
+
+    The chain rule would sum once more through the mean, and for each parameter again. kept: a phase, with mean and
+    variance for where it is false.
+    """
+    given = {"weight": weight, "bias": bias, "mean": kept and kept[1], "variance": kept and kept[2]}
+    operands = {
+        what: reshape(_of_channels(one, x, f"{name}'s {what}"), x.shape[-1:])
+        for what, one in given.items()
+        if one is not None
+    }
+
+    def chosen(own: Node, other: Node | None) -> Node:
+        return own if kept is None or other is None else where(kept[0], own, cast(other, x.dtype))
+
+    def whitened(x: Node, named: dict[str, Node]) -> tuple[Node, Node]:
+        centre, variance = _statistics(x, axes)
+        inverse = rsqrt(chosen(variance, named.get("variance")) + eps)
+        return (x - chosen(centre, named.get("mean"))) * inverse, inverse
+
+    def forward(x: Node, *parameters: Node) -> Node:
+        named = dict(zip(operands, parameters, strict=True))
+        return _affine(whitened(x, named)[0], named.get("weight"), named.get("bias"), name)
+
+    def rule(inputs: tuple[Node, ...], output: Node, cotangent: Node) -> tuple[Node, ...]:
+        x, *parameters = inputs
+        named = dict(zip(operands, parameters, strict=True))
+        unit, inverse = whitened(x, named)
+        scale = inverse * named["weight"] if "weight" in named else inverse
+        total, inner = (sum_(one, axes, keepdims=True) for one in (cotangent, cotangent * unit))
+        count = size(dims.product(x.shape[axis] for axis in axes), cotangent.dtype)
+        through = (total + unit * inner) / count
+        shares = {"weight": inner, "bias": total}
+        if kept is not None:
+            through = where(kept[0], through, 0.0)
+            shares |= {"mean": -total * scale, "variance": -0.5 * inner * scale * inverse}
+            shares |= {what: where(kept[0], 0.0, shares[what]) for what in ("mean", "variance")}
+        # What is over more than the channels, each example's say, is summed over the rest.
+        rest = tuple(range(x.ndim - 1))
+        by_parameters = (cast(sum_(shares[what], rest), node.dtype) for what, node in named.items())
+        return (cast((cotangent - through) * scale, x.dtype), *by_parameters)
+
+    return custom_vjp(forward, rule)(x, *operands.values())
 
 
 class _Tracked(ReadsFeatures):

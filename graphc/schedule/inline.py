@@ -22,7 +22,8 @@ from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
 from graphc.loops import expr
 from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce
-from graphc.loops.kernels import flat_offset
+from graphc.loops.kernels import COLUMNS, flat_offset
+from graphc.ops.movement import BroadcastTo
 from graphc.schedule.branches import Branch, Branches
 
 CHEAP = 8
@@ -112,13 +113,16 @@ class Inliner:
             if not isinstance(body, Compute):
                 continue
             own = list(expr.walk(body.value))
+            if self._reduces(node):
+                # Summed over, it would be made in another sum's loop; so it does not count as a part of what follows.
+                self.stored |= {i for i in node.inputs if self.is_inlined(i) and self._reduces(i)}
             inlined = [i for i in node.inputs if self.is_inlined(i)]
             parts[node] = len(own)
             members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
             self.cost[node] = sum(weight(e) for e in own if isinstance(e, Apply))
             # What is one number for all elements is made once, before the loops.
-            self.cost[node] += sum(self.cost[i] for i in inlined if i.shape)
-            if any(isinstance(e, Reduce) for e in own):
+            self.cost[node] += sum(self.cost[i] for i in inlined if i.shape and not _is_hoisted(node))
+            if self._reduces(node):
                 self.cost[node] = REDUCED
             if (carrier := self._carrier(node, carriers, consumers)) is not None:
                 carriers[node] = carrier
@@ -303,6 +307,14 @@ def _place(used: frozenset[Axis], scopes: Sequence[frozenset[Axis]]) -> int:
 
 def _real(axes: Iterable[Axis]) -> frozenset[Axis]:
     return frozenset(a for a in axes if a.extent != 1)
+
+
+def _is_hoisted(node: Node) -> bool:
+    """Whether a node repeats its operand so that a kernel makes each element of it once a row, or once for all rows."""
+    if not isinstance(node.op, BroadcastTo) or not node.shape:
+        return False
+    width = node.shape[-1]
+    return (isinstance(width, int) and width <= COLUMNS * 16) or node.inputs[0].shape[-1:] != (width,)
 
 
 def _has_check(body: object) -> bool:

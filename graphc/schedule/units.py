@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.graph.node import Node
 from graphc.graph.types import TensorType
-from graphc.loops.expr import Expr, Loaded, Reduce, load, walk
+from graphc.loops.expr import Expr, Loaded, Reduce, Rewriter, load, walk
 from graphc.loops.kernels import Kernel, Load, Map, Rows, Store, Tile, collapse, expressions, flat_offset, loads
 from graphc.schedule.plan import Step
 
@@ -34,8 +34,22 @@ class Unit:
 
 def map_unit(kernel: Map, nodes: Sequence[Node], *, late: bool) -> Unit:
     """Return the unit of a Map kernel."""
+    kernel = _without_single(kernel)
     reads = {found.source for found in loads(*expressions(kernel))}
     return Unit(reads, {s.buffer for s in kernel.stores}, kernel, late=late, nodes=list(nodes))
+
+
+def _without_single(kernel: Map) -> Map:
+    """Return the kernel without row axes of extent 1, the others numbered anew: equal rows of unequal shapes are equal."""
+    if kernel.ordered or all(axis.extent != 1 for axis in kernel.rows):
+        return kernel
+    rows = tuple(axis for axis in kernel.rows if axis.extent != 1)
+    others = (*rows, kernel.lane) if kernel.lane else rows
+    new = {old: Axis(f"i{k}", old.extent) for k, old in enumerate(others)}
+    at: dict[Atom, Dim] = dict.fromkeys(kernel.rows, 0) | {old: DimExpr.of(axis) for old, axis in new.items()}
+    rewriter = Rewriter(at)
+    stores = tuple(Store(s.buffer, dims.substitute(s.offset, at), rewriter(s.value)) for s in kernel.stores)
+    return Map(tuple(new[a] for a in rows), new[kernel.lane] if kernel.lane else None, stores)
 
 
 def whole_copy(source: int, target: int, item: TensorType, nodes: Sequence[Node] = (), *, late: bool = False) -> Unit:
