@@ -90,6 +90,13 @@ class Pad(Movement):
 
     name = "pad"
 
+    @property
+    def is_margin(self) -> bool:
+        """Whether known numbers of elements go around, none along the last axis and none between neighbours."""
+        if any(self.interior) or (self.low[-1:], self.high[-1:]) != ((0,), (0,)):
+            return False
+        return all(isinstance(width, int) for width in (*self.low, *self.high))
+
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.low) == len(self.high) == len(self.interior) == x.rank:
             raise ShapeError(f"expected low, high and interior padding for each of the {x.rank} axes of {x}")

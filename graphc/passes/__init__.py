@@ -11,6 +11,7 @@ from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
 from graphc.passes.gather import gather
+from graphc.passes.halo import halo
 from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
@@ -33,6 +34,7 @@ __all__ = [
     "fold",
     "fold_phase",
     "gather",
+    "halo",
     "hoist",
     "join_pads",
     "keep_residuals",
@@ -65,6 +67,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     simplify,
     absorb,
     gather,
+    halo,
     reduce_by_rows,
     cse,
 )

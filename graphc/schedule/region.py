@@ -21,6 +21,7 @@ from graphc.graph.types import TensorType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
@@ -28,31 +29,14 @@ from graphc.schedule.draft import Draft, owned_pieces
 from graphc.schedule.inline import Inliner
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
+from graphc.schedule.margins import inside, margins
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
+from graphc.schedule.root import Root
 from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
-
-
-@dataclass(eq=False)
-class Root:
-    """A value that a kernel stores: `expression` over `axes`, into a buffer."""
-
-    node: Node
-    axes: tuple[Axis, ...]
-    rows: tuple[Axis, ...]
-    lane: Axis | None
-    expression: Expr
-    buffer: int
-    late: bool
-    ordered: tuple[str, Axis, bool] | None = None
-
-    @property
-    def offset(self) -> Dim:
-        """Where in the buffer the value at the axes goes."""
-        return flat_offset([DimExpr.of(a) for a in self.axes], [a.extent for a in self.axes])
 
 
 @dataclass(eq=False)
@@ -242,6 +226,8 @@ class Region:
             body = self.bodies[node]
             if isinstance(body, Compute) and node in self.inliner.stored:
                 roots.append(self._root(node, self.places[node, 0], late=False))
+                if isinstance(node.op, Pad) and node.op.is_margin:
+                    roots[-1] = self._padded(roots[-1])
         for node, buffer in self.destinations:
             if self._key(node)[0] not in self.bodies or self.places[self._key(node)] != buffer:
                 roots.append(self._copy(node, buffer, late=False))
@@ -265,9 +251,21 @@ class Region:
         index = tuple(DimExpr.of(a) for a in axes)
         return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
 
+    def _padded(self, root: Root) -> Root:
+        """Return what stands inside of a padded array as a value of its own, and add the kernels of the margins."""
+        (source,) = root.node.inputs
+        axes = axes_of(source.shape)
+        rows, lane = (axes, None) if root.lane is None else (axes[:-1], axes[-1])
+        value = self.inliner.element(source, tuple(DimExpr.of(a) for a in axes))
+        self.units += [map_unit(one, [root.node], late=False) for one in margins(root.node, root.buffer)]
+        part = Root(root.node, axes, rows, lane, value, root.buffer, late=False)
+        part.offset, part.is_whole = inside(root.node), False
+        return part
+
     def _map(self, root: Root) -> Map:
         """Return the kernel of a value that is no epilogue."""
-        join = None if root.late or root.lane is None else joined(root.node, self.inliner)
+        is_join = root.is_whole and root.lane is not None and not root.late
+        join = joined(root.node, self.inliner) if is_join else None
         if join is None:
             value = self._flat(root.expression)
             return Map(root.rows, root.lane, (Store(root.buffer, root.offset, value),), root.ordered)
