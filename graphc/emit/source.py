@@ -30,6 +30,9 @@ from graphc.loops.kernels import (
     loads,
 )
 
+# Rows of few vectors that one thread makes at a time, at most.
+RUN = 256
+
 
 @dataclass
 class Source:
@@ -198,28 +201,38 @@ def _write_bands(kernel: Map, writer: Writer, block: Block) -> None:
 
 
 def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
-    """Threads share the rows; for each row the maps follow one another."""
+    """Threads share the rows; for each row the maps follow one another.
+
+    Rows of few vectors are many: the last of their axes is a loop of its own, which counts without asking.
+    """
     rows, owner = maps[0].rows, maps[0].owner
+    run = rows[-1] if len(rows) > 1 and any(_has_columns(one, writer) for one in maps) else None
+    if run is not None and (not isinstance(run.extent, int) or run.extent > RUN):
+        run = None
+    shared = rows[:-1] if run is not None else rows
     if owner is None:
-        start, stop = writer.split(writer.dim(dims.product(a.extent for a in rows), block), block)
+        start, stop = writer.split(writer.dim(dims.product(a.extent for a in shared), block), block)
     else:
         start, stop = writer.own(owner, block)
-        if len(rows) > 1:
-            inside = factor(writer.dim(dims.product(a.extent for a in rows[1:]), block))
+        if len(shared) > 1:
+            inside = factor(writer.dim(dims.product(a.extent for a in shared[1:]), block))
             block.add(f"{start} = {start} * {inside}")
             block.add(f"{stop} = {stop} * {inside}")
-    inner = block.inner(*rows)
-    row = rows[0].name if len(rows) == 1 else writer.fresh("row")
-    if len(rows) > 1:
-        _locate(writer, block, start, stop, rows)
+    inner = block.inner(*shared)
+    name = shared[0].name if len(shared) == 1 else writer.fresh("row")
+    if len(shared) > 1:
+        _locate(writer, block, start, stop, shared)
+    row = inner if run is None else inner.inner(run)
     for kernel in maps:
         if _has_columns(kernel, writer):
-            _write_columns(kernel, writer, block, inner)
+            _write_columns(kernel, writer, block, row)
         else:
-            _write_row(kernel, writer, inner)
-    if len(rows) > 1:
-        _advance(writer, inner, rows)
-    block.close(inner, f"for {row} in range({start}, {stop}):")
+            _write_row(kernel, writer, row)
+    if run is not None:
+        inner.close(row, f"for {run.name} in range({run.extent}):")
+    if len(shared) > 1:
+        _advance(writer, inner, shared)
+    block.close(inner, f"for {name} in range({start}, {stop}):")
 
 
 def _has_columns(kernel: Map, writer: Writer) -> bool:
@@ -247,7 +260,7 @@ def _write_columns(kernel: Map, writer: Writer, block: Block, inner: Block) -> N
         column.axis_names[lane] = str(first)
         if mask is not None:
             column.add(f"{mask} = tail_bx{lanes}({lane.extent - first})")
-        cells = column.inner(*kernel.rows)
+        cells = column.inner(*kernel.rows, depth=inner.depth - block.depth)
         _write_stores(kernel, writer, cells, kernel.stores)
         block.close(column)
         inner.close(cells)

@@ -332,7 +332,7 @@ class Writer:
         kind = expr.value.dtype
         start = literal(identity(expr.combiner, kind))
         spread = varying or along is not None
-        many = along is not None and self._waits(expr, along)
+        many = spread and self._waits(expr, along or expr.axes[-1], self.lanes if along else 1)
         totals = [self.fresh("total") for _ in range(TOTALS if many else 1)]
         for total in totals:
             block.add(f"{total} = {kind.short}{f'x{self.lanes}' if spread else ''}({start})")
@@ -345,14 +345,20 @@ class Writer:
             self._accumulate(expr, inner, total, place, spread=spread)
 
         def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
-            if axes:
+            if many and along is None and len(axes) == 1:
+                first, last = self._turns(expr, axes[0], totals, outer)
+                if first != last:
+                    inner = outer.inner(axes[0])
+                    accumulate(inner)
+                    outer.close(inner, f"for {axes[0].name} in range({first}, {last}):")
+            elif axes:
                 inner = outer.inner(axes[0])
                 loops(inner, axes[1:])
                 outer.close(inner, f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
             elif along is None:
                 accumulate(outer)
             else:
-                span = self._turns(expr, along, totals, outer) if many else None
+                span = self._turns(expr, along, totals, outer, self.lanes) if many else None
                 if span is None or span[0] != span[1]:
                     self.vector_loop(outer, along, accumulate, span)
 
@@ -366,38 +372,45 @@ class Writer:
         block.add(f"{result} = reduce_{parts}")
         return result
 
-    def _waits(self, expr: Reduce, along: Axis) -> bool:
+    def _waits(self, expr: Reduce, along: Axis, width: int) -> bool:
         """Whether one total would wait for itself: each of its additions is more than what makes the next number.
 
         It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
         """
         made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
         is_quick = len(made) <= TOTALS and all(e.function in QUICK for e in made)
-        is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * self.lanes
+        is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * width
         return is_quick and is_long and expr.combiner != "argmax"
 
-    def _turns(self, expr: Reduce, along: Axis, totals: list[str], block: Block) -> tuple[str, str]:
-        """Write the loop that adds to all totals in turn; return the bounds of what it leaves."""
-        stop, step = self.dim(along.extent, block), len(totals) * self.lanes
+    def _turns(self, expr: Reduce, along: Axis, totals: list[str], block: Block, width: int = 1) -> tuple[str, str]:
+        """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves."""
+        stop, step = self.dim(along.extent, block), len(totals) * width
         if isinstance(along.extent, int):
             whole = str(along.extent - along.extent % step)
         else:
             whole = self.fresh("whole")
             block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
-        inner = block.inner(along, vector=along)
+        inner = block.inner(along, vector=along if width > 1 else None)
         for number, total in enumerate(totals):
-            self._accumulate(expr, inner, total, None, spread=True, ahead=number * self.lanes)
+            self._accumulate(expr, inner, total, None, spread=True, ahead=(along, number * width))
         block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
         return whole, stop
 
     def _accumulate(
-        self, expr: Reduce, block: Block, total: str, place: str | None, *, spread: bool, ahead: int = 0
+        self,
+        expr: Reduce,
+        block: Block,
+        total: str,
+        place: str | None,
+        *,
+        spread: bool,
+        ahead: tuple[Axis, int] | None = None,
     ) -> None:
-        """Write one round of a reduction: of the elements at the block's position, or so far `ahead` of it."""
+        """Write one round of a reduction: of the elements at the block's position, or so far `ahead` of it along an axis."""
         value = expr.value
-        if ahead:
-            assert block.vector is not None
-            value = rewrite(value, {block.vector: dims.DimExpr.of(block.vector) + ahead})
+        if ahead is not None:
+            axis, distance = ahead
+            value = rewrite(value, {axis: dims.DimExpr.of(axis) + distance})
         get = self.vector if spread else self.value
         masked = spread and block.mask is not None
         if place is not None:

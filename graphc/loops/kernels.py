@@ -278,7 +278,7 @@ def collapse(kernel: Map) -> Map:
 
     Rows merge with rows and, where no reduction stands between, with the lane; reductions merge their own axes.
     """
-    kernel = replace(kernel, stores=tuple(replace(s, value=_collapse_reductions(s.value)) for s in kernel.stores))
+    kernel = with_joint_sums(kernel)
     if kernel.ordered is not None:
         return kernel
     has_reduction = any(isinstance(e, Reduce) for e in walk(*expressions(kernel)))
@@ -305,6 +305,11 @@ def collapse(kernel: Map) -> Map:
     if kernel.lane is None:
         return replace(kernel, rows=tuple(merged))
     return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
+
+
+def with_joint_sums(kernel: Map) -> Map:
+    """Return the kernel with the axes of each of its reductions merged wherever its value walks them as one."""
+    return replace(kernel, stores=tuple(replace(s, value=_collapse_reductions(s.value)) for s in kernel.stores))
 
 
 def _stride(offset: Dim, axis: Axis) -> Dim | None:

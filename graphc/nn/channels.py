@@ -199,7 +199,7 @@ def _whitened(
         scale = inverse * named["weight"] if "weight" in named else inverse
         total, inner = (sum_(one, axes, keepdims=True) for one in (cotangent, cotangent * unit))
         count = size(dims.product(x.shape[axis] for axis in axes), cotangent.dtype)
-        through = (total + unit * inner) / count
+        through = total / count + unit * (inner / count)
         shares = {"weight": inner, "bias": total}
         if kept is not None:
             through = where(kept[0], through, 0.0)

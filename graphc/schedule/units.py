@@ -11,7 +11,19 @@ from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.graph.node import Node
 from graphc.graph.types import TensorType
 from graphc.loops.expr import Expr, Loaded, Reduce, Rewriter, load, walk
-from graphc.loops.kernels import Kernel, Load, Map, Rows, Store, Tile, collapse, expressions, flat_offset, loads
+from graphc.loops.kernels import (
+    Kernel,
+    Load,
+    Map,
+    Rows,
+    Store,
+    Tile,
+    collapse,
+    expressions,
+    flat_offset,
+    loads,
+    with_joint_sums,
+)
 from graphc.schedule.plan import Step
 
 ShapeOf = Callable[[int], Sequence[Dim]]
@@ -235,7 +247,13 @@ def _traits(unit: Unit) -> frozenset[object]:
 
 def finished(kernel: Kernel) -> Kernel:
     """Return the kernel with its axes merged where memory allows."""
-    return collapse(kernel) if isinstance(kernel, Map) else kernel
+    match kernel:
+        case Map():
+            return collapse(kernel)
+        case Rows(maps):
+            return Rows(tuple(with_joint_sums(one) for one in maps))
+        case _:
+            return kernel
 
 
 def tile_unit(kernel: Tile, nodes: Sequence[Node]) -> Unit:
