@@ -310,11 +310,9 @@ def _real(axes: Iterable[Axis]) -> frozenset[Axis]:
 
 
 def _is_hoisted(node: Node) -> bool:
-    """Whether a node repeats its operand so that a kernel makes each element of it once a row, or once for all rows."""
-    if not isinstance(node.op, BroadcastTo) or not node.shape:
-        return False
-    width = node.shape[-1]
-    return (isinstance(width, int) and width <= COLUMNS * 16) or node.inputs[0].shape[-1:] != (width,)
+    """Whether a node repeats its operand for rows of few vectors: what it is made of is then made once for all rows."""
+    width = node.shape[-1] if node.shape else None
+    return isinstance(node.op, BroadcastTo) and isinstance(width, int) and width <= COLUMNS * 16
 
 
 def _has_check(body: object) -> bool:

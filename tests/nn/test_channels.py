@@ -40,6 +40,34 @@ def test_norms_of_channels(build, define, arrays):
     check(build, define, *arrays, rtol=1e-8)
 
 
+@pytest.mark.parametrize("phase", [None, True, False])
+@pytest.mark.parametrize("shape", [(4, 6), (3, 2, 4, 6)])
+def test_the_rule_of_batch_norm_is_that_of_its_definition_to_second_order(shape, phase):
+    draw = np.random.default_rng(1)
+    arrays = [draw.normal(size=shape) * 2 + 1, *(draw.normal(size=6) for _ in range(3)), draw.uniform(0.5, 2, 6)]
+    x, w, b, mean, variance = nodes = [graphc.input(f"x{k}", a.shape, "float64") for k, a in enumerate(arrays)]
+    axes = tuple(range(len(shape) - 1))
+    chosen = graphc.input("phase", (), "bool")
+    centre, spread = graphc.mean(x, axes), graphc.var(x, axes)
+    kept = ()
+    if phase is not None:
+        kept = (mean, variance)
+        centre, spread = graphc.where(chosen, centre, mean), graphc.where(chosen, spread, variance)
+    plain = (x - centre) * graphc.rsqrt(spread + 1e-5) * w + b
+    ours = nn.batch_norm(x, *(kept or (None, None)), w, b, training=chosen if kept else None)
+    weights = draw.normal(size=shape)
+    wrt = nodes[: 5 if kept else 3]
+    found = []
+    for y in (ours, plain):
+        first = graphc.grad(graphc.sum(graphc.tanh(y) * weights), wrt)
+        second = graphc.grad(sum(graphc.sum(graphc.sin(one)) for one in first), wrt)
+        (along,) = graphc.jvp([y], [x], [graphc.constant(weights)])
+        given = dict(zip(nodes, arrays, strict=True)) | {chosen: np.bool_(phase)}
+        found.append(graphc.evaluate([y, along, *first, *second], given))
+    for got, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-8, atol=1e-10)
+
+
 def test_running_statistics_follow_training_and_stand_in_for_the_batch_afterwards():
     layer = nn.BatchNorm2d(6, dtype="float64")
     x = graphc.input("x", ("n", 2, 4, 6), "float64")

@@ -68,3 +68,17 @@ def test_threads_share_the_rows_and_give_equal_bits():
     assert runs[1].binding().threads == 2
     assert len({float(result) for result in results}) == 1
     np.testing.assert_allclose(results[0], (p.value.astype("float64") ** 2).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sum", "max"])
+def test_a_batch_of_images_is_reduced_image_by_image(name):
+    x = rng.normal(size=(3, 40, 40, 20))
+    node = getattr(graphc, name)(graphc.constant(x), axis=(0, 1, 2))
+    new = after(node)
+    assert longest(new) == 1600
+    np.testing.assert_allclose(graphc.evaluate(new), getattr(x, name)((0, 1, 2)), rtol=1e-12)
+    batch = graphc.input("x", ("n", 8, 8, 64))
+    total = after(graphc.sum(batch, (0, 1, 2)), batch)
+    assert [one.op.axes for one in (total, *total.inputs)] == [(0,), (1, 2)]
+    few = graphc.sum(graphc.input("x", ("n", 2, 2, 64)), (0, 1, 2))
+    assert after(few) is few

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc import nn
 from graphc.compiler import plan_of
 from graphc.emit import build
 from graphc.emit.loader import Loader
@@ -62,6 +63,32 @@ def test_compiled(level, layer):
 @pytest.mark.parametrize("layer", LAYERS[1:3], ids=str)
 def test_unjitted(layer):
     check(case(layer), "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (1,))
+
+
+def block(channels, filters, pads):
+    """A residual block and its gradients: margins, sums over a batch by image, numbers of channels once for all rows."""
+    x = graphc.input("x", ("n", 6, 7, channels))
+    w, v = graphc.input("w", (3, 3, channels, filters)), graphc.input("v", (3, 3, filters, filters))
+    scale, shift = graphc.input("scale", (filters,)), graphc.input("shift", (filters,))
+    inner = graphc.relu(nn.batch_norm(graphc.conv2d(x, w, padding=1), None, None, scale, shift))
+    out = graphc.conv2d(inner, v, padding=pads) + inner
+    leaves = [x, w, v, scale, shift]
+    return Graph(tuple(leaves), (out, *graphc.grad(graphc.sum(out * out), leaves)))
+
+
+BLOCKS = [(3, 16, 1), (4, 17, ((2, 0), (1, 1))), (16, 40, 1), (2, 70, 1)]
+
+
+@pytest.mark.parametrize(("level", "shape"), [(HOST, one) for one in BLOCKS] + [(one, BLOCKS[1]) for one in OTHERS])
+def test_blocks(level, shape):
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[level], lambda: natives(passed))))
+
+    check(block(*shape), level, kernels_of, (3, 1))
+
+
+def test_block_unjitted():
+    check(block(2, 18, 1), "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (2,))
 
 
 def test_phases_write_one_array():
