@@ -257,8 +257,8 @@ class Writer:
     def split(self, total: str, block: Block) -> tuple[str, str]:
         """Write this thread's share of `total` pieces; return the names of its bounds."""
         start, stop = self.fresh("start"), self.fresh("stop")
-        block.add(f"{start} = {factor(total)} * thread // threads")
-        block.add(f"{stop} = {factor(total)} * (thread + 1) // threads")
+        block.add(f"{start} = share({total}, thread, threads)")
+        block.add(f"{stop} = share({total}, thread + 1, threads)")
         return start, stop
 
     def own(self, owner: Axis, block: Block) -> tuple[str, str]:

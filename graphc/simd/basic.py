@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.simd.kinds import FLOATS, I64, INTEGERS, KINDS, LANES, NUMBERS, UNSIGNED, VECTORS, B, SimdType
-from graphc.simd.record import Result, Rule, comparison, define, define_operator, equal, numbers, require
+from graphc.simd.record import Result, Rule, addresses, comparison, define, define_operator, equal, numbers, require
 
 # A formula's first parameter is `Emitter | Arrays` and its values are theirs; the union says less than Any, since no
 # method of one accepts the values of the other.
@@ -172,6 +172,16 @@ def floordiv(arithmetic: Arithmetic, a: Number, b: Number) -> Number:
     return arithmetic.select(b == zero, zero, _safe_division(arithmetic, a, b)[0])
 
 
+def share(arithmetic: Arithmetic, total: Number, thread: Number, threads: Number) -> Number:
+    """Where the share of a thread begins: total * thread // threads of numbers that are not negative, and at least one thread."""
+    return arithmetic.quotient(total * thread, threads)
+
+
+def _share_rule(*types: SimdType) -> SimdType:
+    addresses(3, *types)
+    return I64
+
+
 def remainder(arithmetic: Arithmetic, a: Number, b: Number) -> Number:
     """NumPy's remainder, with the divisor's sign; integers by zero give 0."""
     divide = _float_division if arithmetic.type_of(a).is_float else _safe_division
@@ -301,6 +311,7 @@ def _define_all() -> None:
     define("invert", numbers(1, "b", *INTEGERS), lambda arithmetic, x: ~x)
     define("logical_not", numbers(1, "b"), lambda arithmetic, x: ~x)
     define("floordiv", numbers(2, *NUMBERS), floordiv, None, operator.floordiv)
+    define("share", _share_rule, share)
     define("remainder", numbers(2, *NUMBERS), remainder, None, operator.mod)
     define("shift_left", _shift_rule, _shift(left=True), None, operator.lshift)
     define("shift_right", _shift_rule, _shift(left=False), None, operator.rshift)

@@ -6,6 +6,7 @@ flags: a NaN stays a NaN, and no multiply and add is fused that the formula did 
 """
 
 import functools
+import operator
 import struct
 from collections.abc import Callable, Sequence
 
@@ -14,18 +15,30 @@ from graphc.simd.levels import Level
 from graphc.simd.listing import POINTER, VOID, WORD, Function, phi
 
 _SIGNS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+_MEANINGS: dict[str, Callable[[float, float], bool]] = {sign: getattr(operator, name) for sign, name in _SIGNS.items()}
 
 
 class Value:
-    """An LLVM value with its dialect type and the operators of the dialect; `number` if it is one at compile time."""
+    """An LLVM value with its dialect type and the operators of the dialect.
 
-    __slots__ = ("emitter", "ir", "number", "type")
+    `number` is what it is at compile time, if that is known; `origin` a value and the number by which it is larger.
+    """
 
-    def __init__(self, emitter: "Emitter", kind: SimdType, ir: str, number: float | None = None):
+    __slots__ = ("emitter", "ir", "number", "origin", "type")
+
+    def __init__(
+        self,
+        emitter: "Emitter",
+        kind: SimdType,
+        ir: str,
+        number: float | None = None,
+        origin: "tuple[Value, int] | None" = None,
+    ):
         self.emitter = emitter
         self.type = kind
         self.ir = ir
         self.number = number
+        self.origin = origin
 
     @property
     def typed(self) -> str:
@@ -33,39 +46,85 @@ class Value:
         return f"{self.type.llvm} {self.ir}"
 
     def _binary(self, other: "Value", instruction: str) -> "Value":
-        made = self.emitter.function.make(f"{instruction} {self.type.llvm} {self.ir}, {other.ir}")
+        made = self.emitter.function.value(f"{instruction} {self.type.llvm} {self.ir}, {other.ir}")
         return Value(self.emitter, self.type, made)
 
     def __add__(self, other: "Value") -> "Value":
-        return self._binary(other, "fadd" if self.type.is_float else "add")
+        if self.type.is_float:
+            return self._binary(other, "fadd")
+        if self.number is not None:
+            return other._moved(int(self.number))
+        return self._linear(other, "add", 1)
 
     def __sub__(self, other: "Value") -> "Value":
-        return self._binary(other, "fsub" if self.type.is_float else "sub")
+        if self.type.is_float:
+            return self._binary(other, "fsub")
+        return self._linear(other, "sub", -1)
+
+    def _linear(self, other: "Value", instruction: str, sign: int) -> "Value":
+        """Return a sum or difference of integers; known numbers are put together, so that what differs by one shares the rest."""
+        if other.number is not None:
+            return self._moved(sign * int(other.number))
+        (start, before), (step, more) = self.origin or (self, 0), other.origin or (other, 0)
+        return start._binary(step, instruction)._moved(before + sign * more)
+
+    def _moved(self, distance: int) -> "Value":
+        """Return an integer scalar that is larger by a known number."""
+        if self.number is not None:
+            return self.emitter.constant(self.type, self.number + distance)
+        if distance == 0:
+            return self
+        start, before = self.origin or (self, 0)
+        distance += before
+        if distance == 0:
+            return start
+        made = self.emitter.function.value(f"add {start.typed}, {self.emitter.constant(self.type, distance).ir}")
+        return Value(self.emitter, self.type, made, origin=(start, distance))
 
     def __mul__(self, other: "Value") -> "Value":
-        return self._binary(other, "fmul" if self.type.is_float else "mul")
+        if self.type.is_float:
+            return self._binary(other, "fmul")
+        if self.number is not None and other.number is not None:
+            return self.emitter.constant(self.type, self.number * other.number)
+        for one, factor in ((self, other), (other, self)):
+            if factor.number in (0, 1):
+                return one if factor.number else factor
+            if factor.number is not None and one.origin is not None:
+                start, distance = one.origin
+                return start._binary(factor, "mul")._moved(distance * int(factor.number))
+        return self._binary(other, "mul")
 
     def __truediv__(self, other: "Value") -> "Value":
         return self._binary(other, "fdiv")
 
     def __and__(self, other: "Value") -> "Value":
-        return self._binary(other, "and")
+        return self._decided(other, False) or self._binary(other, "and")
 
     def __or__(self, other: "Value") -> "Value":
-        return self._binary(other, "or")
+        return self._decided(other, True) or self._binary(other, "or")
+
+    def _decided(self, other: "Value", by: bool) -> "Value | None":
+        """Return what a conjunction (by False) or disjunction (by True) is, one side of which is a known boolean."""
+        if self.type.kind == "b":
+            for one, number in ((self, other.number), (other, self.number)):
+                if number is not None:
+                    return self.emitter.constant(self.type, by) if number == by else one
+        return None
 
     def __xor__(self, other: "Value") -> "Value":
         return self._binary(other, "xor")
 
     def __neg__(self) -> "Value":
         if self.type.is_float:
-            return Value(self.emitter, self.type, self.emitter.function.make(f"fneg {self.typed}"))
+            return Value(self.emitter, self.type, self.emitter.function.value(f"fneg {self.typed}"))
         return self.emitter.constant(self.type, 0) - self
 
     def __invert__(self) -> "Value":
         return self ^ self.emitter.constant(self.type, 1 if self.type.kind == "b" else -1)
 
     def _compare(self, other: "Value", sign: str) -> "Value":
+        if self.number is not None and other.number is not None:
+            return self.emitter.constant(self.type.of("b"), _MEANINGS[sign](self.number, other.number))
         name = _SIGNS[sign]
         if self.type.is_float:
             # Only "not equal" is true of a NaN.
@@ -75,7 +134,7 @@ class Value:
         else:
             compare = "icmp s" if self.type.is_signed else "icmp u"
         return Value(
-            self.emitter, self.type.of("b"), self.emitter.function.make(f"{compare}{name} {self.typed}, {other.ir}")
+            self.emitter, self.type.of("b"), self.emitter.function.value(f"{compare}{name} {self.typed}, {other.ir}")
         )
 
     def __lt__(self, other: "Value") -> "Value":
@@ -164,13 +223,13 @@ class Emitter:
         kind = x.type.wide(lanes)
         if x.number is not None:
             return self.constant(kind, x.number)
-        first = self.function.make(f"insertelement {kind.llvm} poison, {x.typed}, i32 0")
+        first = self.function.value(f"insertelement {kind.llvm} poison, {x.typed}, i32 0")
         return self._shuffled(Value(self, kind, first), "poison", [0] * lanes)
 
     def lanes(self, x: Value, indexes: list[int]) -> Value:
         """Return the vector (or scalar, of one index) of the lanes with these numbers."""
         if len(indexes) == 1:
-            return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, i32 {indexes[0]}"))
+            return Value(self, x.type.wide(1), self.function.value(f"extractelement {x.typed}, i32 {indexes[0]}"))
         return self._shuffled(x, "poison", indexes)
 
     def pick(self, a: Value, b: Value, indexes: list[int]) -> Value:
@@ -180,11 +239,11 @@ class Emitter:
     def _shuffled(self, a: Value, b: str, indexes: Sequence[int]) -> Value:
         kind = SimdType("i32", len(indexes))
         order = _vector_text(kind, repr(indexes), tuple(indexes))
-        made = self.function.make(f"shufflevector {a.typed}, {a.type.llvm} {b}, {kind.llvm} {order}")
+        made = self.function.value(f"shufflevector {a.typed}, {a.type.llvm} {b}, {kind.llvm} {order}")
         return Value(self, a.type.wide(len(indexes)), made)
 
     def lane(self, x: Value, index: Value) -> Value:
-        return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, {index.typed}"))
+        return Value(self, x.type.wide(1), self.function.value(f"extractelement {x.typed}, {index.typed}"))
 
     # Conversions
 
@@ -212,7 +271,7 @@ class Emitter:
         return self._cast(instruction, x, target)
 
     def _cast(self, instruction: str, x: Value, target: SimdType) -> Value:
-        return Value(self, target, self.function.make(f"{instruction} {x.typed} to {target.llvm}"))
+        return Value(self, target, self.function.value(f"{instruction} {x.typed} to {target.llvm}"))
 
     def _truncate(self, x: Value, target: SimdType) -> Value:
         """Float to integer, saturating; LLVM's own llvm.fptosi.sat takes vectors apart into lanes."""
@@ -237,18 +296,18 @@ class Emitter:
     def _mask_bits(self, mask: Value) -> tuple[str, str]:
         """Return the bits of a mask as one integer: its LLVM type, and its name."""
         llvm = f"i{mask.type.lanes}"
-        return llvm, self.function.make(f"bitcast {mask.typed} to {llvm}")
+        return llvm, self.function.value(f"bitcast {mask.typed} to {llvm}")
 
     def any_lane(self, mask: Value) -> Value:
         """Whether any lane of a mask is set: one comparison, where a tree would shuffle single bits."""
         llvm, bits = self._mask_bits(mask)
-        return Value(self, mask.type.wide(1), self.function.make(f"icmp ne {llvm} {bits}, 0"))
+        return Value(self, mask.type.wide(1), self.function.value(f"icmp ne {llvm} {bits}, 0"))
 
     def first_lane(self, x: Value, mask: Value) -> Value:
         """Return the first lane of x whose mask is set (one is)."""
         llvm, bits = self._mask_bits(mask)
         index = self.call(f"llvm.cttz.{llvm}", llvm, (llvm, bits), ("i1", "true"))
-        return Value(self, x.type.wide(1), self.function.make(f"extractelement {x.typed}, {llvm} {index}"))
+        return Value(self, x.type.wide(1), self.function.value(f"extractelement {x.typed}, {llvm} {index}"))
 
     def corrected(
         self,
@@ -298,18 +357,23 @@ class Emitter:
 
     def call(self, name: str, result: str, *arguments: tuple[str, str]) -> str:
         """Call a function from outside with operands and their LLVM types; return the name of the result."""
-        called = self.function.module.declare(name, result, [llvm for llvm, _ in arguments])
-        text = f"call {result} {called}({', '.join([f'{llvm} {operand}' for llvm, operand in arguments])})"
+        text = self._called(name, result, arguments)
         if result != VOID:
             return self.function.make(text)
         self.function.do(text)
         return ""
 
+    def _called(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        called = self.function.module.declare(name, result, [llvm for llvm, _ in arguments])
+        return f"call {result} {called}({', '.join([f'{llvm} {operand}' for llvm, operand in arguments])})"
+
     def intrinsic(self, name: str, *arguments: Value) -> Value:
-        """Call an intrinsic for the type of its arguments, which is the result's."""
+        """Call an intrinsic for the type of its arguments, which is the result's; it touches no memory."""
         kind = arguments[0].type
         full = f"llvm.{name}.{self.suffix(kind)}"
-        return Value(self, kind, self.call(full, kind.llvm, *[(kind.llvm, one.ir) for one in arguments]))
+        return Value(
+            self, kind, self.function.value(self._called(full, kind.llvm, [(kind.llvm, x.ir) for x in arguments]))
+        )
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         if not self.level.fma:
@@ -371,7 +435,9 @@ class Emitter:
         return self.intrinsic("copysign", x, sign)
 
     def select(self, mask: Value, a: Value, b: Value) -> Value:
-        return Value(self, a.type, self.function.make(f"select {mask.typed}, {a.typed}, {b.typed}"))
+        if mask.number is not None:
+            return a if mask.number else b
+        return Value(self, a.type, self.function.value(f"select {mask.typed}, {a.typed}, {b.typed}"))
 
     def quotient(self, a: Value, b: Value) -> Value:
         """Return the truncated integer quotient; b is not zero and the quotient does not overflow."""
@@ -390,12 +456,15 @@ class Emitter:
         return self._operation("ashr" if x.type.is_signed else "lshr", x, count)
 
     def _operation(self, instruction: str, a: Value, b: Value) -> Value:
-        return Value(self, a.type, self.function.make(f"{instruction} {a.typed}, {b.ir}"))
+        return Value(self, a.type, self.function.value(f"{instruction} {a.typed}, {b.ir}"))
 
     # Memory
 
     def pointer(self, address: Value) -> str:
-        return self.function.make(f"inttoptr {address.typed} to {POINTER}")
+        """Return an address as LLVM's pointer: from that of its origin, if it has one, so that loads share it."""
+        start, distance = address.origin or (address, 0)
+        pointer = self.function.value(f"inttoptr {start.typed} to {POINTER}")
+        return self.function.value(f"getelementptr i8, {POINTER} {pointer}, {WORD} {distance}") if distance else pointer
 
     def load(self, kind: SimdType, address: Value, mask: Value | None) -> Value:
         stored = kind.stored
@@ -413,7 +482,7 @@ class Emitter:
         stored, addresses = kind.stored, self.splat(base, kind.lanes) + offsets
         if self.level.masks:
             pointers = f"<{kind.lanes} x {POINTER}>"
-            places = (pointers, self.function.make(f"inttoptr {addresses.typed} to {pointers}"))
+            places = (pointers, self.function.value(f"inttoptr {addresses.typed} to {pointers}"))
             ir = self._masked("gather", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
         else:
             ir = self._each_lane(kind, addresses, mask)
@@ -424,7 +493,7 @@ class Emitter:
         kind = index.type
         step = self.constant(kind, 8)
         name = self.function.module.table(table)
-        address = Value(self, kind.wide(1), self.function.make(f"ptrtoint {POINTER} {name} to {WORD}"))
+        address = Value(self, kind.wide(1), self.function.value(f"ptrtoint {POINTER} {name} to {WORD}"))
         if kind.lanes == 1:
             return self.load(kind, address + index * step, None)
         return self.gather(kind, address, index * step, self.constant(kind.of("b"), 1))
@@ -438,7 +507,7 @@ class Emitter:
         """
         function, stored = self.function, kind.stored
         zero = function.slot(WORD, start="0")
-        word = Value(self, SimdType("i64"), function.make(f"ptrtoint {POINTER} {zero} to {WORD}"))
+        word = Value(self, SimdType("i64"), function.value(f"ptrtoint {POINTER} {zero} to {WORD}"))
         places = self.select(mask, addresses, self.splat(word, kind.lanes))
         result = "poison"
         for lane in range(kind.lanes):

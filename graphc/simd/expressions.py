@@ -2,6 +2,7 @@
 """Expressions of a kernel's source to LLVM values: by its type rule and its builder, each operator and call when it is met."""
 
 import ast
+import contextlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,12 +182,14 @@ class Expressions:
         function, is_and = self.function, isinstance(node.op, ast.And)
         after = function.label("known")
         paths: list[tuple[Value, str]] = []
-        for operand in node.values[:-1]:
-            condition, following = self.condition(operand), function.label("also")
-            paths.append((self.emitter.constant(B, not is_and), function.block))
-            function.choose(condition.ir, *((following, after) if is_and else (after, following)))
-            function.place(following)
-        paths.append((self.condition(node.values[-1]), function.block))
+        with contextlib.ExitStack() as stack:
+            for operand in node.values[:-1]:
+                condition, following = self.condition(operand), function.label("also")
+                paths.append((self.emitter.constant(B, not is_and), function.block))
+                function.choose(condition.ir, *((following, after) if is_and else (after, following)))
+                function.place(following)
+                stack.enter_context(function.inside())
+            paths.append((self.condition(node.values[-1]), function.block))
         function.branch(after)
         function.place(after)
         return Value(self.emitter, B, function.make(joined(B, paths)))

@@ -56,12 +56,13 @@ class Function:
         self.slots: list[str] = []
         self.lines: list[str] = []
         self.count = self.labels = 0
+        self.known: dict[str, str] = {}
         self.block = "entry"
         module.functions.append(self)
 
     def text(self) -> str:
         """Return the definition."""
-        return "\n".join([f"define {self.head} {{", "entry:", *self.slots, *self.lines, "}"])
+        return "\n".join([f"define {self.head} nounwind {{", "entry:", *self.slots, *self.lines, "}"])
 
     def number(self) -> int:
         """Return the next value's number."""
@@ -73,6 +74,21 @@ class Function:
         self.count = number = self.count + 1
         self.lines.append(f"  %{number} = {instruction}")
         return f"%{number}"
+
+    def value(self, instruction: str) -> str:
+        """Return the result of an instruction that depends on its operands alone, adding it where it is not known yet."""
+        found = self.known.get(instruction)
+        if found is None:
+            found = self.known[instruction] = self.make(instruction)
+        return found
+
+    @contextlib.contextmanager
+    def inside(self) -> Generator[None]:
+        """Forget afterwards which values are known: they are in blocks that may not have run."""
+        before = len(self.known)
+        yield
+        for _ in range(len(self.known) - before):
+            self.known.popitem()
 
     def do(self, instruction: str) -> None:
         """Add an instruction without a result."""
@@ -111,7 +127,8 @@ class Function:
         inside, after = self.label("when"), self.label("after")
         self.choose(condition, inside, after, seldom=seldom)
         self.place(inside)
-        yield
+        with self.inside():
+            yield
         self.branch(after)
         self.place(after)
 

@@ -115,7 +115,8 @@ class _Kernel(Expressions):
             if statements:
                 self.variables, self.reached = dict(before), True
                 self.function.place(label)
-                self.body(statements)
+                with self.function.inside():
+                    self.body(statements)
                 if self.reached:
                     paths.append((self.function.block, self.variables))
                     self.leave(after)
@@ -216,7 +217,8 @@ class _Kernel(Expressions):
         self.loops.append(loop)
         function.choose(condition.ir, inside, after)
         function.place(inside)
-        turn()
+        with function.inside():
+            turn()
         self.loops.pop()
         if self.reached:
             function.branch(head)

@@ -29,7 +29,7 @@ def {name}(args, thread, threads):
     x = word(args, 1)
     y = word(args, 2)
     n = word(args, 3)
-    for i in range(n * thread // threads, n * (thread + 1) // threads):
+    for i in range(share(n, thread, threads), share(n, thread + 1, threads)):
         {body}
 """
     for name, body in BODIES.items()
