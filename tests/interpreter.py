@@ -70,6 +70,10 @@ class Interpreter:
             return self.address(buffer.shares)
         return self.memory[number].address
 
+    def truth(self, number):
+        """A boolean scalar, which may lie in what a loop walks over or in the place of another."""
+        return ctypes.c_bool.from_address(self.address(number)).value
+
     def result(self, kind):
         return [self.memory[b.number].array(b.dtype.numpy, self.shape(b)).copy() for b in self.plan.of_kind(kind)]
 
@@ -115,12 +119,10 @@ class Interpreter:
                     if any(self.run(inner) for inner in step.steps):
                         break
             case Branch():
-                (truth,) = self.memory[step.predicate].array(np.bool_, (1,))
-                for inner in step.then if truth else step.otherwise:
+                for inner in step.then if self.truth(step.predicate) else step.otherwise:
                     self.run(inner)
             case Leave():
-                (goes_on,) = self.memory[step.predicate].array(np.bool_, (1,))
-                return not goes_on
+                return not self.truth(step.predicate)
         return False
 
 

@@ -62,7 +62,7 @@ class Branches:
             for user in self.users.get(source, ()):
                 made_of = [x for x in user.inputs if x not in self.known]
                 is_whole = all(x is node or (x in between and x not in closed) for x in made_of)
-                if user not in between and is_whole and user.shape == node.shape and self._is_pointwise(user):
+                if user not in between and is_whole and self._is_pointwise(user) and user.shape == node.shape:
                     between.add(user)
                     waiting += [user] if user not in closed else []
         return between

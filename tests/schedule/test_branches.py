@@ -66,3 +66,14 @@ def test_what_is_read_further_on_is_not_read_by_the_kernel_that_stores_it():
     x, sums, _, _ = network(True, nn.gelu)
     half = graphc.tanh(sums)
     agrees(x, (half @ np.ones((HIDDEN, 3), "f"), (half * half + 1.0) @ np.ones((HIDDEN, 3), "f"), half * half))
+
+
+def test_a_loop_may_read_the_sums_too():
+    x = graphc.input("x", ("batch", WIDTH))
+    sums = x @ np.full((WIDTH, HIDDEN), 0.1, "float32")
+    (total, last), _ = graphc.scan(lambda c, row: ((c[0] + row, row), None), (sums[0], sums[0]), sums)
+    outputs = [total, last, graphc.tanh(sums), sums * 2.0]
+    feed = np.random.default_rng(1).normal(size=(ROWS, WIDTH)).astype("f")
+    got = graphc.compile([x], outputs)(feed)
+    for one, wanted in zip(got, graphc.evaluate(outputs, {x: feed}), strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=1e-5, atol=1e-5)
