@@ -50,7 +50,7 @@ class Interpreter:
         for buffer in plan.buffers:
             if buffer.kind == "slice" or buffer.shares is not None:
                 continue
-            nbytes = dims.evaluate(buffer.nbytes, sizes)
+            nbytes = self.nbytes(buffer)
             self.memory[buffer.number] = memory = Guarded(nbytes)
             if buffer.kind in given:
                 memory.array(buffer.dtype.numpy, self.shape(buffer))[...] = given[buffer.kind][buffer.position]
@@ -61,6 +61,10 @@ class Interpreter:
 
     def shape(self, buffer):
         return tuple(dims.evaluate(d, self.sizes) for d in buffer.shape)
+
+    def nbytes(self, buffer):
+        """The size of a buffer; a private one is there for each thread."""
+        return dims.evaluate(buffer.nbytes, self.sizes) * (self.threads if buffer.kind == "private" else 1)
 
     def address(self, number):
         buffer = self.plan.buffers[number]
@@ -98,7 +102,7 @@ class Interpreter:
                 threads = min(self.threads, max(units, 1))
                 spans = [(args.address, args.nbytes, False), (self.status.address, 64, True)]
                 for number in {*step.reads, *step.writes}:
-                    nbytes = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
+                    nbytes = self.nbytes(self.plan.buffers[number])
                     spans.append((self.address(number), nbytes, number in step.writes))
                 with twin.buffers(spans):
                     for thread in range(threads) if self.turns is None else self.turns:

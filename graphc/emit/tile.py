@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
+from graphc.emit.pack import write_pack
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load
 from graphc.loops.kernels import ACCUMULATOR, Tile
@@ -45,7 +46,7 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         block.add(f"{whole} = {stop} - {factor(stop)} % {width}")
     if kernel.by_lanes:
         block.add(f"pieces = {total}")
-        total = f"pieces * ({whole} // {width} + ({stop} - {whole} + {writer.lanes - 1}) // {writer.lanes})"
+        total = f"pieces * (({stop} + {writer.lanes - 1}) // {writer.lanes})"
     span = writer.split(total, block) if kernel.owner is None else ("0", total)
     whole_sum, rounds = block, kernel.rounds
     if rounds is not None:
@@ -57,15 +58,14 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         span = ("band", f"min(band + {band}, {last})")
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
-        share = _share(kernel, writer, inner, span, f"{lane.name} // {width}")
+        share = _share(kernel, writer, inner, span, kernel.shape[1])
         _write_rows(kernel, writer, inner, share, own, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        column = f"({whole} // {width} + ({lane.name} - {whole}) // {writer.lanes})"
-        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, column), own, 1)
+        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, 1), own, 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
@@ -80,13 +80,18 @@ def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Blo
     return inner
 
 
-def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], column: str) -> tuple[str, str]:
-    """Write which pieces of a block of lanes, the `column`-th, are this thread's; return the names of their bounds."""
+def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> tuple[str, str]:
+    """Write which pieces of a block of `vectors` vectors of lanes are this thread's; return the names of their bounds.
+
+    With `by_lanes` each vector of each piece counts one, so that narrow blocks at the end weigh less.
+    """
     if not kernel.by_lanes:
         return span
-    first, last = writer.fresh("first"), writer.fresh("last")
-    block.add(f"{first} = max({span[0]} - pieces * {factor(column)}, 0)")
-    block.add(f"{last} = min({span[1]} - pieces * {factor(column)}, pieces)")
+    before, first, last = writer.fresh("before"), writer.fresh("first"), writer.fresh("last")
+    scale = f" // {vectors}" if vectors > 1 else ""
+    block.add(f"{before} = pieces * ({kernel.lane.name} // {writer.lanes})")
+    block.add(f"{first} = max({span[0]} - {before}, 0){scale}")
+    block.add(f"{last} = min({span[1]} - {before}, {vectors} * pieces){scale}")
     return first, last
 
 
@@ -96,6 +101,10 @@ def _write_rows(
     """Write the loop over this thread's blocks of rows, which lie between those `own`, for `vectors` vectors of lanes."""
     rows, row = kernel.shape[0], kernel.row
     start, extent = "" if own[0] == "0" else f"{own[0]} + ", own[1]
+    if kernel.pack is not None:
+        side = block.inner()
+        write_pack(kernel.pack, kernel.lane, writer, side, vectors)
+        block.close(side, f"if {span[0]} < {span[1]}:")
     inner = block.inner(*kernel.outer, *([kernel.strip] if kernel.strip else []))
     flat = "piece"
     if kernel.outer:

@@ -99,6 +99,9 @@ class Writer:
                 return self._vector_dim(dim, block) if varying else self.dim(dim, block)
             case Load():
                 return self._vector_load(expr, block) if varying else self._scalar_load(expr, block)
+            case Apply(_, "lt", (Index(_, left), Index(_, right))) if varying and self._runs_out(right - left, block):
+                left_over = self.dim(right - left, block)
+                return f"tail_bx{self.lanes}(max(min({left_over}, {self.lanes}), 0))"
             case Apply(dtype, function, args):
                 names = [self.vector(a, block) if varying else self.value(a, block) for a in args]
                 if function == "philox":
@@ -119,6 +122,12 @@ class Writer:
                 return f"{function}({', '.join(parts + ([mask] if mask else []))})"
             case _:
                 raise AssertionError(f"not a value: {expr}")
+
+    def _runs_out(self, room: Dim, block: Block) -> bool:
+        """Whether what is left of a range is one less with each lane, so that the first lanes are within and no others."""
+        assert block.vector is not None
+        slope, rest = dims.linear(room, block.vector)
+        return slope == -1 and not self._dim_varies(rest, block)
 
     def _scalar_constant(self, expr: Const) -> str:
         if expr.dtype is int64:

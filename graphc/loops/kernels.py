@@ -49,6 +49,10 @@ USUAL = 64
 OWNED = 8
 # Rows of a band: they are copied together, for what they read lies side by side.
 BAND = 16
+# The number of the thread that a kernel runs on, in an offset.
+THREAD = Axis("thread", dims.symbol("threads"))
+# Rows of the result up to which threads share the lanes if each copies its part of an operand.
+FEW_ROWS = 256
 
 
 @record
@@ -140,14 +144,32 @@ class Rows:
 
 
 @record
+class Pack:
+    """A copy of the part of an operand that a block of lanes uses, by each thread to a place of its own, at each of `axes`.
+
+    Along the lanes the copy is contiguous.
+    """
+
+    axes: tuple[Axis, ...]
+    copy: Store
+
+    @property
+    def operand(self) -> Load:
+        """What is copied."""
+        assert isinstance(self.copy.value, Load)
+        return self.copy.value
+
+
+@record
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
     `right` does not use the row axis and is contiguous along the lane axis; `left` is so too or does not use that one.
     `shape` is the register tile: rows, vectors. `unrolled` is a summed axis that is walked so many positions, which
-    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand was copied
-    into panels as wide as the tile, and that axis is the panel's number; with `strip`, the left one into strips of as
-    many rows as the tile has. `owner`: as for a Map, here the row axis.
+    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand is read from
+    panels as wide as the tile, and that axis is the panel's number: all were made before or, with `pack`, one after the
+    other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
+    tile has. `owner`: as for a Map, here the row axis.
     """
 
     outer: tuple[Axis, ...]
@@ -162,6 +184,12 @@ class Tile:
     panel: Axis | None = None
     strip: Axis | None = None
     owner: Axis | None = None
+    pack: Pack | None = None
+
+    @property
+    def operands(self) -> tuple[Load, ...]:
+        """All that the kernel reads but in its stores, what it copies first included."""
+        return (self.left, self.right, *([self.pack.operand] if self.pack is not None else []))
 
     @property
     def band(self) -> int:
@@ -195,8 +223,11 @@ class Tile:
     def by_lanes(self) -> bool:
         """Whether threads share the lanes rather than the rows: then each reads all of `left` and its part of `right`.
 
-        The result is read by rows later, so it counts as what must be fetched from another thread's cache, too.
+        The result is read by rows later, so it counts as what must be fetched from another thread's cache, too. What
+        threads copy for themselves, each should copy only a part of, unless there are rows enough to pay for it.
         """
+        if self.pack is not None and _usual_size((*self.outer, self.row)) <= FEW_ROWS:
+            return True
         left, right = (
             [a for a in (*self.outer, self.row, self.lane, *self.reduced) if a in dims.axes(x.index[0])]
             for x in (self.left, self.right)
@@ -263,7 +294,7 @@ def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
 def expressions(kernel: Map | Rows | Tile) -> list[Expr]:
     """Return the roots of what the kernel computes."""
     roots: list[Expr] = [s.value for s in kernel.stores]
-    return [*roots, kernel.left, kernel.right] if isinstance(kernel, Tile) else roots
+    return [*roots, *kernel.operands] if isinstance(kernel, Tile) else roots
 
 
 def loads(*roots: Expr) -> Iterator[Load]:

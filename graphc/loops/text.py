@@ -101,10 +101,12 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
                 printer.lines.append("then")
             stores = maps[-1].stores
             head = f"for {', '.join(_range(a) for a in kernel.rows)}"
-        case Tile(outer, row, lane, reduced, left, right, stores, shape):
+        case Tile(outer, row, lane, reduced, left, right, stores, shape, pack=pack):
             heads = [f"for {', '.join(_range(a) for a in outer)}"] if outer else []
             heads.append(f"tiles of {shape[0]} rows {_range(row)} x {shape[1]} vectors {_range(lane)}")
             head = "; ".join(heads)
+            if pack is not None:
+                printer.stores([pack.copy])
             product = f"{printer.value(left)} * {printer.value(right)}"
             printer.lines.append(f"{ACCUMULATOR} = add({', '.join(_range(a) for a in reduced)}: {product})")
         case Scatter():

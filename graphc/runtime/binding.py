@@ -235,7 +235,7 @@ class _Writer:
             return _ARENA, 0
         storage = self.layout.storage[buffer.number]
         root = self.buffers[storage]
-        if root.kind == "temporary":
+        if root.kind in memory.IN_ARENA:
             return _ARENA, self.layout.offsets.get(storage, 0)
         return self.entry_of[root.kind] + root.position, 0
 

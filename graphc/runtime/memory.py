@@ -23,6 +23,8 @@ from graphc.errors import VerificationError
 from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step, total_work
 
 ALIGNMENT = 64
+# Kinds of buffers that live in the arena.
+IN_ARENA = ("temporary", "private")
 # How often an order of placing is mended before the next one is tried.
 _ROUNDS = 12
 # Rounds without a better one after which an order is given up.
@@ -153,6 +155,8 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
                     split = threads > 1 and dims.evaluate(step.units, sizes) > 1
                     split = split and (owner >= 0 or dims.evaluate(step.work, sizes) >= SPLIT_WORK)
                     nodes.append(Call(step, time, touched, split, commits and not committed))
+                    for number in step.writes:
+                        nbytes[number] *= threads if split and plan.buffers[number].kind == "private" else 1
                     time += 1
                 case Repeat():
                     loop = Loop(step, len(loops), max(0, dims.evaluate(step.count, sizes)), [], time, time)
@@ -316,7 +320,7 @@ def _storage(buffers: Sequence[Buffer], number: int) -> int:
 
 
 def _is_temporary(layout: Layout, buffer: Buffer) -> bool:
-    return layout.plan.buffers[layout.storage[buffer.number]].kind == "temporary"
+    return layout.plan.buffers[layout.storage[buffer.number]].kind in IN_ARENA
 
 
 def _touches(loop: Loop, storage: int) -> bool:

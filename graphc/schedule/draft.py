@@ -153,7 +153,7 @@ class Draft:
                     if array.nbytes != target.nbytes or array.dtype.itemsize != target.dtype.itemsize:
                         continue
                     stores = [replace(store, buffer=source), *(s for s in kernel.stores if s is not store)]
-                    operands = (kernel.left, kernel.right) if isinstance(kernel, Tile) else ()
+                    operands = kernel.operands if isinstance(kernel, Tile) else ()
                     if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
                         continue
                     if isinstance(kernel, Rows) and not _is_read_only_with(store, source, kernel):
@@ -195,13 +195,12 @@ def _pieces(kernel: Kernel) -> Dim:
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, lane, shape=(rows, vectors)):
+        case Tile(outer, row, lane, shape=(rows, _)):
             pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
             if not kernel.by_lanes:
                 return pieces
             lanes = 64 // kernel.left.dtype.itemsize
-            rest = dims.remainder(lane.extent, vectors * lanes)
-            return pieces * (dims.floordiv(lane.extent, vectors * lanes) + dims.floordiv(rest + lanes - 1, lanes))
+            return pieces * dims.floordiv(lane.extent + lanes - 1, lanes)
         case Scatter():
             return kernel.size
         case Segments():

@@ -50,7 +50,7 @@ class Roles:
     """The parts that a nest's axes play, and the register tile: rows, vectors.
 
     `unrolled` is a summed axis that is walked so many positions at a time, or None. `pack`: the vector operand is copied
-    into panels first; its other axes, in their order in a panel. `strips`: likewise for the scalar operand, whose rows
+    into panels; its other axes, in their order in a panel. `strips`: likewise for the scalar operand, whose rows
     are copied side by side.
     """
 

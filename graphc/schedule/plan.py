@@ -28,8 +28,9 @@ class Buffer:
     """One storage slot.
 
     kind and position: "input", "output", "leaf" (a parameter or state) or "constant" and its number among those;
-    "temporary" lives in the arena; "slice" is one position of the leading axis of buffer number `position`, walked by the
-    Repeat that names it. `shares` is the number of a dying temporary whose storage this one takes (an in-place result).
+    "temporary" lives in the arena; so does "private", once for each thread of the one step that uses it; "slice" is one
+    position of the leading axis of buffer number `position`, walked by the Repeat that names it. `shares` is the number of
+    a dying temporary whose storage this one takes (an in-place result).
     """
 
     number: int

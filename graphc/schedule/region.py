@@ -17,7 +17,7 @@ from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native, W
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
 from graphc.graph.text import function_name
-from graphc.graph.types import TensorType, TupleType
+from graphc.graph.types import TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
@@ -33,6 +33,7 @@ from graphc.schedule.margins import inside, margins
 from graphc.schedule.nest import Nest, arranged
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
+from graphc.schedule.panels import Panels
 from graphc.schedule.root import Root
 from graphc.schedule.stages import in_stages
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
@@ -45,7 +46,7 @@ class Region:
 
     `bound` gives the buffers of inputs and leaves; `destinations` the buffers that outputs are written to; `updates` the
     buffers whose contents are replaced at the end. In the step of a loop, `invariant` are the buffers that it does not
-    change; what is made of them alone, panels, goes into `prologue`, to run once before the loop. `owned`: see `ownership`.
+    change; panels that are made of them alone are made once before the loop. `owned`: see `ownership`.
     """
 
     draft: Draft
@@ -60,7 +61,6 @@ class Region:
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
     units: list[Unit] = field(default_factory=list[Unit])
-    prologue: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
     scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     operands: dict[Node, tuple[Operand, Operand]] = field(default_factory=dict[Node, tuple[Operand, Operand]])
@@ -68,8 +68,8 @@ class Region:
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
     )
     bit: dict[Node, int] = field(default_factory=dict[Node, int])
-    packed: dict[tuple[int, Dim], int] = field(default_factory=dict[tuple[int, Dim], int])
     inliner: Inliner = field(init=False)
+    panels: Panels = field(init=False)
 
     def steps(self) -> list[plan.Step]:
         """Return the steps that compute the outputs and make the updates."""
@@ -78,7 +78,9 @@ class Region:
         self._decide()
         self._place()
         roots = self._roots()
+        self.panels = Panels(self.draft, self.invariant, is_shared=self.owned is None)
         fused = self._contractions(roots)
+        self.units += self.panels.units
         for root in roots:
             if id(root) not in fused:
                 self.units.append(map_unit(self._map(root), [root.node], late=root.late))
@@ -366,45 +368,11 @@ class Region:
         reduced = tuple(a for a in body.domain if a not in kept)
         nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
         nest, roles = arranged(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
-        left, strip = self._operand("strip", node, nest.left, roles.strips, roles.row, roles.shape[0])
-        width = roles.shape[1] * (64 // node.dtype.itemsize)
-        right, panel = self._operand("panel", node, nest.right, roles.pack, roles.lane, width)
         kernel = Tile(
-            roles.outer, roles.row, roles.lane, nest.reduced, left, right, nest.stores, roles.shape,
-            roles.unrolled, panel, strip,
+            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled
         )  # fmt: skip
+        kernel = self.panels.of(kernel, roles, node)
         return tile_unit(kernel, [node, *(r.node for r in fused)])
-
-    def _operand(
-        self, name: str, node: Node, operand: Load, others: Sequence[Axis] | None, axis: Axis, width: int
-    ) -> tuple[Load, Axis | None]:
-        """Return how a tile reads an operand: where it lies or, given its other axes, from a copy in panels along the axis."""
-        if others is None:
-            return operand, None
-        panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
-        buffer = self._pack(node, operand, others, axis, width)
-        inside = DimExpr.of(axis) - width * DimExpr.of(panel)
-        place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
-        found = expr.load(buffer, (flat_offset(place, self.draft.buffers[buffer].shape),), operand.dtype)
-        assert isinstance(found, Load)
-        return found, panel
-
-    def _pack(self, node: Node, operand: Load, others: Sequence[Axis], lane: Axis, width: int) -> int:
-        """Copy an operand into panels of `width` along an axis, each contiguous along the others; return the copy's buffer."""
-        shape = (dims.floordiv(lane.extent + width - 1, width), *(a.extent for a in others), width)
-        axes = axes_of(shape)
-        position = DimExpr.of(axes[0]) * width + DimExpr.of(axes[-1])
-        at = {a: DimExpr.of(b) for a, b in zip(others, axes[1:-1], strict=True)} | {lane: position}
-        place = dims.substitute(operand.index[0], at)
-        key = (operand.source, place)
-        if key not in self.packed:
-            self.packed[key] = self.draft.temporary("panels", TensorType(shape, operand.dtype))
-            value = expr.load(operand.source, (place,), operand.dtype, expr.within(position, 0, lane.extent))
-            offset = flat_offset([DimExpr.of(a) for a in axes], shape)
-            copy = Map(axes[:-1], axes[-1], (Store(self.packed[key], offset, value),))
-            units = self.prologue if operand.source in self.invariant else self.units
-            units.append(map_unit(copy, [node], late=False))
-        return self.packed[key]
 
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""
@@ -464,7 +432,7 @@ class Region:
             for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
                 begin += self.draft.steps_of(whole_copy(start, carry, item))
             repeated = inner.steps()
-            begin += [step for unit in inner.prologue for step in self.draft.steps_of(unit)]
+            begin += [step for unit in inner.panels.prologue for step in self.draft.steps_of(unit)]
             owners = 1 if inner.owned is None else owned_pieces(inner.owned)
             walked_slices = (*slices, *result_slices)
             return [*begin, plan.Repeat(body.length, tuple(repeated), walked_slices, body.reverse, owners)]

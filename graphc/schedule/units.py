@@ -258,5 +258,8 @@ def finished(kernel: Kernel) -> Kernel:
 
 def tile_unit(kernel: Tile, nodes: Sequence[Node]) -> Unit:
     """Return the unit of a Tile kernel."""
-    reads = {found.source for found in loads(*expressions(kernel))}
-    return Unit(reads, {s.buffer for s in kernel.stores}, kernel, nodes=list(nodes))
+    reads, writes = {found.source for found in loads(*expressions(kernel))}, {s.buffer for s in kernel.stores}
+    if kernel.pack is not None:
+        own = kernel.pack.copy.buffer
+        reads, writes = reads - {own}, writes | {own}
+    return Unit(reads, writes, kernel, nodes=list(nodes))

@@ -1,0 +1,98 @@
+"""Copies of a contraction's operands: in panels along the lanes, so that a tile's columns lie side by side, or strips of rows.
+
+Each thread makes the panels that it reads itself, one after the other, inside of the contraction's kernel: what it has just
+written is in its cache. Not where several threads would make the same ones for each position of an outer axis, nor in a
+loop that does not change the operand: there all are made before, by a kernel of their own, as strips are, which all threads read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.dims import Axis, Dim, DimExpr
+from graphc.graph.node import Node
+from graphc.graph.types import TensorType
+from graphc.loops import expr
+from graphc.loops.expr import Load
+from graphc.loops.kernels import THREAD, Map, Pack, Store, Tile, flat_offset
+from graphc.records import replace
+from graphc.schedule.draft import Draft
+from graphc.schedule.nest import Roles
+from graphc.schedule.units import Unit, axes_of, map_unit
+
+
+@dataclass(eq=False)
+class Panels:
+    """The copies that the contractions of a region read; `units` and `prologue` make those that no contraction makes itself.
+
+    What is made of `invariant` buffers alone goes into the `prologue`, to run once before the loop that the region is the
+    step of. `is_shared`: in the region, threads share all kernels anew; else each has rows of its own throughout.
+    """
+
+    draft: Draft
+    invariant: frozenset[int]
+    is_shared: bool
+    units: list[Unit] = field(default_factory=list[Unit])
+    prologue: list[Unit] = field(default_factory=list[Unit])
+    made: dict[tuple[int, Dim], int] = field(default_factory=dict[tuple[int, Dim], int])
+
+    def of(self, kernel: Tile, roles: Roles, node: Node) -> Tile:
+        """Return the kernel reading the copies that its roles want."""
+        width = roles.shape[1] * (64 // node.dtype.itemsize)
+        if roles.strips is not None:
+            strip, left = self._copied("strip", node, kernel.left, roles.strips, roles.row, roles.shape[0])
+            kernel = replace(kernel, left=left, strip=strip)
+        if roles.pack is None:
+            return kernel
+        is_own = kernel.right.source not in self.invariant and set(roles.pack) <= set(kernel.reduced)
+        if is_own and self.is_shared and kernel.rounds is None:
+            return self._packing(kernel, node, roles.pack, width)
+        panel, right = self._copied("panel", node, kernel.right, roles.pack, roles.lane, width)
+        return replace(kernel, right=right, panel=panel)
+
+    def _packing(self, kernel: Tile, node: Node, others: Sequence[Axis], width: int) -> Tile:
+        """Return the kernel with its right operand read from panels that threads make themselves, one after the other."""
+        shape = (*(a.extent for a in others), width)
+        buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(shape, node.dtype), "private")
+        panel, inside = _panel("panel", kernel.lane, width)
+        place = [DimExpr.of(THREAD), *(DimExpr.of(a) for a in others), inside]
+        offset = flat_offset(place, (THREAD.extent, *shape))
+        right = expr.load(buffer, (offset,), node.dtype)
+        assert isinstance(right, Load)
+        return replace(kernel, right=right, panel=panel, pack=Pack(tuple(others), Store(buffer, offset, kernel.right)))
+
+    def _copied(
+        self, name: str, node: Node, operand: Load, others: Sequence[Axis], axis: Axis, width: int
+    ) -> tuple[Axis, Load]:
+        """Return how a tile reads an operand from panels along an axis that are all made before, and their number."""
+        panel, inside = _panel(name, axis, width)
+        buffer = self._copy(node, operand, others, axis, width)
+        place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
+        found = expr.load(buffer, (flat_offset(place, self.draft.buffers[buffer].shape),), operand.dtype)
+        assert isinstance(found, Load)
+        return panel, found
+
+    def _copy(self, node: Node, operand: Load, others: Sequence[Axis], lane: Axis, width: int) -> int:
+        """Copy an operand into panels of `width` along an axis, each contiguous along the others; return the copy's buffer."""
+        shape = (dims.floordiv(lane.extent + width - 1, width), *(a.extent for a in others), width)
+        axes = axes_of(shape)
+        position = DimExpr.of(axes[0]) * width + DimExpr.of(axes[-1])
+        at = {a: DimExpr.of(b) for a, b in zip(others, axes[1:-1], strict=True)} | {lane: position}
+        place = dims.substitute(operand.index[0], at)
+        key = (operand.source, place)
+        if key not in self.made:
+            self.made[key] = self.draft.temporary("panels", TensorType(shape, operand.dtype))
+            value = expr.load(operand.source, (place,), operand.dtype, expr.within(position, 0, lane.extent))
+            offset = flat_offset([DimExpr.of(a) for a in axes], shape)
+            copy = Map(axes[:-1], axes[-1], (Store(self.made[key], offset, value),))
+            units = self.prologue if operand.source in self.invariant else self.units
+            units.append(map_unit(copy, [node], late=False))
+        return self.made[key]
+
+
+def _panel(name: str, axis: Axis, width: int) -> tuple[Axis, Dim]:
+    """Return the axis that numbers the panels along an axis, and where in its panel a position of that axis is."""
+    panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
+    return panel, DimExpr.of(axis) - width * DimExpr.of(panel)
