@@ -127,17 +127,17 @@ def _normalized(
         raise ShapeError(f"{name}: expected running_mean and running_var, or neither")
     if running_mean is None:
         return _whitened(x, axes, None, weight, bias, eps, name)
-    kept = [_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var)]
+    kept_mean, kept_var = (_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var))
     if training is False:
-        return _affine((x - kept[0]) * rsqrt(kept[1] + eps), weight, bias, name)
+        return _affine((x - kept_mean) * rsqrt(kept_var + eps), weight, bias, name)
     phase = training_phase() if training is None else training if training is True else as_node(training)
-    result = _whitened(x, axes, None if phase is True else (phase, *kept), weight, bias, eps, name)
+    result = _whitened(x, axes, None if phase is True else (phase, kept_mean, kept_var), weight, bias, eps, name)
     centre, variance = _statistics(x, axes)
     # Every axis but the channels' is averaged over; the unbiased variance is that of the numbers in `axes`.
     count = dims.product(x.shape[axis] for axis in axes)
     unbiased = variance * (size(count, x.dtype) / size(dims.maximum(count - 1, 1), x.dtype))
     updates: dict[Node, Node] = {}
-    for old, new in zip(kept, (centre, unbiased), strict=True):
+    for old, new in ((kept_mean, centre), (kept_var, unbiased)):
         if isinstance(old, State):
             batch = cast(mean(new, tuple(range(x.ndim - 1))), old.dtype)
             moved = (1.0 - momentum) * old + momentum * batch

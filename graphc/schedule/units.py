@@ -58,7 +58,7 @@ def _without_single(kernel: Map) -> Map:
     rows = tuple(axis for axis in kernel.rows if axis.extent != 1)
     others = (*rows, kernel.lane) if kernel.lane else rows
     new = {old: Axis(f"i{k}", old.extent) for k, old in enumerate(others)}
-    at: dict[Atom, Dim] = dict.fromkeys(kernel.rows, 0) | {old: DimExpr.of(axis) for old, axis in new.items()}
+    at: dict[Atom, Dim] = {**dict.fromkeys(kernel.rows, 0), **{old: DimExpr.of(axis) for old, axis in new.items()}}
     rewriter = Rewriter(at)
     stores = tuple(Store(s.buffer, dims.substitute(s.offset, at), rewriter(s.value)) for s in kernel.stores)
     return Map(tuple(new[a] for a in rows), new[kernel.lane] if kernel.lane else None, stores)
