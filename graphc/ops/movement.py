@@ -1,7 +1,8 @@
 """Movement ops: each element of the result is one element of an operand, or a fill value; only the index changes.
 
-The result has x's dtype; a negative axis counts from the end. All are linear. Adjoint pairs: broadcast_to and sum,
-permute_dims and its inverse, reshape and reshape; slice and pad are in `slicing`, concat in `joining`.
+The result has x's dtype; a negative axis counts from the end. All are linear: the gradient goes back to where each
+element came from, and is summed where elements are repeated. Adjoint pairs: broadcast_to and sum, permute_dims and its
+inverse, reshape and reshape; slice and pad are in `slicing`, concat in `joining`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.

@@ -4,6 +4,9 @@ axis: one, a sequence of them, or None for all; negative ones count from the end
 1 under `keepdims`; softmax and log_softmax keep x's shape. Sums and products of integers and booleans are int64, max and
 min keep x's dtype, and what divides or exponentiates makes floats of integers.
 
+The gradient of a sum or a mean is spread over what was added; that of a product is the product of the others. The rest
+follows from their definitions.
+
 Ties: max and min share the gradient evenly, as torch.amax; argmax takes the first of equals, and NaN counts as largest.
 """
 

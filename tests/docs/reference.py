@@ -7,6 +7,7 @@ import re
 import graphc
 from graphc import data, linalg, nn, optim
 from graphc.nn import init
+from tests.docs.gradients import gradient
 
 # Each page: its title, and its sections, each with the modules whose public names it shows.
 PAGES = {
@@ -110,6 +111,8 @@ PAGES = {
         },
     ),
 }
+# Functions whose gradients are written out, from their rules.
+ELEMENTS = {module for group in PAGES["elements"][1].values() for module in group}
 # Classes that functions make: nobody calls them.
 MADE = {graphc.Node, graphc.Input, graphc.Parameter, graphc.State, graphc.Executable, graphc.DType, graphc.FlatFunction}
 # Modules about how something is made, which says nothing to its user.
@@ -140,6 +143,8 @@ def page(name):
         f"# {title}\n",
         "Made from the docstrings; [conventions](conventions.md) has promotion, casting and ties.\n",
     ]
+    if name == "elements":
+        text.append("Gradients are printed from the rules themselves; g is the gradient by the result.\n")
     for section, modules in sections.items():
         text.append(f"## {section}\n")
         text += [prose(importlib.import_module(one).__doc__) + "\n" for one in modules if one not in INTERNAL]
@@ -152,6 +157,8 @@ def entry(name, value):
     """Write one function, or one class with its public methods."""
     form = "" if value in MADE or value.__init__ is object.__init__ else str(signature(value))
     text = f"### `{name}{form}`\n\n{prose(inspect.getdoc(value), parameters(value))}\n"
+    if value.__module__ in ELEMENTS and (formulas := gradient(value)):
+        text += f"\n{formulas}\n"
     if inspect.isclass(value):
         own = [line for key, member in vars(value).items() if not key.startswith("_") and (line := method(key, member))]
         text += "\n" + "\n".join(own) + "\n" if own else ""
