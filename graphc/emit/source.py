@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor, symbol_name
+from graphc.emit.columns import write_columns
 from graphc.emit.tile import write_tile
 from graphc.emit.writer import Writer
 from graphc.loops.canonical import canonical
@@ -299,7 +300,8 @@ def _write_row(kernel: Map, writer: Writer, block: Block) -> None:
     wide = [s for s in kernel.stores if kernel.lane is not None and kernel.lane in dims.axes(s.offset)]
     narrow = [s for s in kernel.stores if s not in wide]
     if kernel.lane is not None and wide:
-        writer.vector_loop(block, kernel.lane, lambda inner: _write_stores(kernel, writer, inner, wide))
+        span = write_columns(wide, kernel.lane, writer, block, None)
+        writer.vector_loop(block, kernel.lane, lambda inner: _write_stores(kernel, writer, inner, wide), span)
     _write_stores(kernel, writer, block, narrow)
 
 
@@ -317,7 +319,7 @@ def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
         start, stop = writer.split(blocks, block)
         block.add(f"{start} = {start} * {lanes}")
         block.add(f"{stop} = min({stop} * {lanes}, {extent})")
-        span = (start, stop)
+        span = write_columns(kernel.stores, lane, writer, block, (start, stop)) or (start, stop)
 
     def write(inner: Block) -> None:
         _write_stores(kernel, writer, inner, kernel.stores)

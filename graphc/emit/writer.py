@@ -338,20 +338,18 @@ class Writer:
     def _reduce(self, expr: Reduce, block: Block) -> str:
         varying = self.varies(expr, block)
         along = None if varying or block.vector is not None else self._best_axis(expr)
-        kind = expr.value.dtype
-        start = literal(identity(expr.combiner, kind))
         spread = varying or along is not None
-        many = spread and self._waits(expr, along or expr.axes[-1], self.lanes if along else 1)
+        many = spread and self.waits(expr, along or expr.axes[-1], self.lanes if along else 1)
         totals = [self.fresh("total") for _ in range(TOTALS if many else 1)]
         for total in totals:
-            block.add(f"{total} = {kind.short}{f'x{self.lanes}' if spread else ''}({start})")
+            block.add(f"{total} = {self.start_of(expr, spread=spread)}")
         total, place = totals[0], None
         if expr.combiner == "argmax":
             place = self.fresh("place")
             block.add(f"{place} = {f'i64x{self.lanes}' if spread else 'i64'}(0)")
 
         def accumulate(inner: Block) -> None:
-            self._accumulate(expr, inner, total, place, spread=spread)
+            self.accumulate(expr, inner, total, place, spread=spread)
 
         def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
             if many and along is None and len(axes) == 1:
@@ -373,7 +371,7 @@ class Writer:
 
         loops(block, tuple(a for a in expr.axes if a != along))
         for other in totals[1:]:
-            block.add(f"{total} = {self._combined(expr.combiner, total, other)}")
+            block.add(f"{total} = {self.combined(expr.combiner, total, other)}")
         if along is None:
             return place or total
         result = self.fresh("v")
@@ -381,7 +379,12 @@ class Writer:
         block.add(f"{result} = reduce_{parts}")
         return result
 
-    def _waits(self, expr: Reduce, along: Axis, width: int) -> bool:
+    def start_of(self, expr: Reduce, *, spread: bool) -> str:
+        """Return what a total of a reduction starts from."""
+        kind = expr.value.dtype
+        return f"{kind.short}{f'x{self.lanes}' if spread else ''}({literal(identity(expr.combiner, kind))})"
+
+    def waits(self, expr: Reduce, along: Axis, width: int) -> bool:
         """Whether one total would wait for itself: each of its additions is more than what makes the next number.
 
         It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
@@ -401,11 +404,11 @@ class Writer:
             block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
         inner = block.inner(along, vector=along if width > 1 else None)
         for number, total in enumerate(totals):
-            self._accumulate(expr, inner, total, None, spread=True, ahead=(along, number * width))
+            self.accumulate(expr, inner, total, None, spread=True, ahead=(along, number * width))
         block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
         return whole, stop
 
-    def _accumulate(
+    def accumulate(
         self,
         expr: Reduce,
         block: Block,
@@ -445,12 +448,12 @@ class Writer:
             left, right = (get(a, block) for a in value.args)
             text = f"fma({left}, {right}, {total})"
         else:
-            text = self._combined(expr.combiner, total, get(value, block))
+            text = self.combined(expr.combiner, total, get(value, block))
             if not spread and value.dtype.short in ("i32", "u32", "u8") and expr.combiner in _COMBINE:
                 text = f"{value.dtype.short}({text})"
         block.add(f"{total} = select({block.mask}, {text}, {total})" if masked else f"{total} = {text}")
 
-    def _combined(self, combiner: str, left: str, right: str) -> str:
+    def combined(self, combiner: str, left: str, right: str) -> str:
         return _COMBINE.get(combiner, combiner + "({}, {})").format(left, right)
 
     def _best_axis(self, expr: Reduce) -> Axis:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from graphc import dims
-from graphc.dims import Atom, Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr, Remainder
 from graphc.dtypes import DType
 from graphc.loops.expr import (
     Apply,
@@ -288,7 +288,20 @@ def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     offset: Dim = 0
     for at, extent in zip(index, shape, strict=True):
         offset = offset * extent + at
+    while (joined := _joined(offset)) is not None:
+        offset = joined
     return offset
+
+
+def _joined(offset: Dim) -> Dim | None:
+    """Return an offset with a quotient times its divisor, and the remainder, as what was divided; None without such."""
+    for atom in dims.atoms(offset):
+        if isinstance(atom, Remainder):
+            quotient = dims.floordiv(atom.left, atom.right)
+            joined = dims.substitute(offset, {atom: atom.left - atom.right * quotient})
+            if not dims.atoms(quotient) <= dims.atoms(joined):
+                return joined
+    return None
 
 
 def expressions(kernel: Map | Rows | Tile) -> list[Expr]:

@@ -1,0 +1,92 @@
+"""Sums of columns: reductions along another axis than the lanes', for several vectors of lanes at a time.
+
+One vector at a time would read one line of the cache of each row, which no prefetcher foresees. Each lane's sum is made in
+the same order either way, so bits do not depend on how many are made together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc import dims
+from graphc.dims import Axis, DimExpr
+from graphc.emit.block import Block
+from graphc.emit.writer import TOTALS, Writer
+from graphc.loops.expr import Reduce, rewrite, walk
+from graphc.loops.kernels import Store
+
+# Totals that a loop adds to: registers are left for what is added.
+TOGETHER = 16
+
+
+def write_columns(
+    stores: Sequence[Store], lane: Axis, writer: Writer, block: Block, span: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    """Write the loop over as many lanes of a span, or of the axis, as come out even; return the bounds of those left.
+
+    Returns the span, and writes nothing, if the stores are no sums of columns.
+    """
+    sums = _column_sums(stores, lane)
+    turns = TOTALS if sums and writer.waits(sums[0], sums[0].axes[0], 1) else 1
+    count = TOGETHER // turns // max(len(sums), 1)
+    step = count * writer.lanes
+    is_alike = all(writer.waits(one, one.axes[0], 1) == (turns > 1) for one in sums)
+    if not sums or not is_alike or count < 2 or (isinstance(lane.extent, int) and lane.extent < step):
+        return span
+    start, stop = span or ("0", writer.dim(lane.extent, block))
+    whole = writer.fresh("whole")
+    block.add(f"{whole} = {stop} - ({stop} - {start}) % {step}")
+    inner = block.inner(lane, vector=lane)
+    found = {(v, one): [writer.fresh("total") for _ in range(turns)] for v in range(count) for one in sums}
+    for (_, one), totals in found.items():
+        for total in totals:
+            inner.add(f"{total} = {writer.start_of(one, spread=True)}")
+    _write_loop(sums, lane, writer, inner, found, turns)
+    for v in range(count):
+        onto = {lane: DimExpr.of(lane) + v * writer.lanes}
+        for one in sums:
+            total, *others = found[v, one]
+            for other in others:
+                inner.add(f"{total} = {writer.combined(one.combiner, total, other)}")
+            inner.names[rewrite(one, onto)] = total
+        moved = [Store(s.buffer, dims.substitute(s.offset, onto), rewrite(s.value, onto)) for s in stores]
+        values = [writer.vector(s.value, inner) for s in moved]
+        for store, value in zip(moved, values, strict=True):
+            writer.store(store, value, inner)
+    block.close(inner, f"for {lane.name} in range({start}, {whole}, {step}):")
+    return whole, stop
+
+
+def _column_sums(stores: Sequence[Store], lane: Axis) -> list[Reduce]:
+    """Return the reductions of these stores, if all are sums of columns, over as many rows each; else none."""
+    found = [e for e in walk(*(s.value for s in stores)) if isinstance(e, Reduce)]
+    is_plain = all(
+        lane in e.free and len(e.axes) == 1 and e.combiner != "argmax" and sum(x in found for x in walk(e)) == 1
+        for e in found
+    )
+    return found if is_plain and len({e.axes[0].extent for e in found}) == 1 else []
+
+
+def _write_loop(
+    sums: Sequence[Reduce],
+    lane: Axis,
+    writer: Writer,
+    block: Block,
+    found: dict[tuple[int, Reduce], list[str]],
+    turns: int,
+) -> None:
+    """Write the loop over the rows, `turns` of them at a time, and one over those that are left."""
+    axis = sums[0].axes[0]
+    extent = writer.dim(axis.extent, block)
+    whole = extent
+    if turns > 1:
+        whole = writer.fresh("turns")
+        block.add(f"{whole} = {extent} - ({extent}) % {turns}")
+    for first, last, many in ((0, whole, turns), *([(whole, extent, 1)] if turns > 1 else [])):
+        row = block.inner(axis)
+        for number in range(many):
+            for (v, one), totals in found.items():
+                onto = {one.axes[0]: DimExpr.of(axis), lane: DimExpr.of(lane) + v * writer.lanes}
+                again = Reduce.of(one.dtype, one.combiner, (axis,), rewrite(one.value, onto))
+                writer.accumulate(again, row, totals[number], None, spread=True, ahead=(axis, number))
+        block.close(row, f"for {axis.name} in range({first}, {last}, {many}):")

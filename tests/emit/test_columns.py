@@ -1,0 +1,64 @@
+"""Sums of columns several vectors at a time: values at protected pages, and the same bits as one vector at a time."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.compiler import passed, plan_of
+from graphc.emit import build
+from graphc.emit.writer import TOTALS
+from graphc.emit.loader import Loader
+from graphc.graph.graph import Graph
+from graphc.simd.levels import host_level
+from tests.interpreter import Interpreter, compiled, unjitted
+
+
+def results(inputs, outputs, arrays, sizes):
+    """Every kernel unjitted with its bounds checked, and compiled, each array ending at a protected page; and the text."""
+    plan = plan_of(passed(Graph(tuple(inputs), tuple(outputs)), training=False), host_level())
+    kernel_of = compiled(Loader(build.objects(plan.kernels, host_level(), dict)))
+    found = [
+        Interpreter(plan, arrays, [], sizes, k, threads=3).result("output") for k in (unjitted(plan, {}), kernel_of)
+    ]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    return found[1], "\n".join(plan.kernels.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("width", [1, 17, 127, 128, 131, 300])
+def test_sums_of_columns(width, dtype):
+    x, y = (graphc.input(name, ("rows", "width"), dtype) for name in "xy")
+    generator = np.random.default_rng(0)
+    arrays = [generator.integers(-9, 9, (7, width)).astype(dtype) for _ in "xy"]
+    sizes = {"rows": 7, "width": width}
+    found, text = results([x, y], [graphc.sum(x * y, 0), graphc.sum(x, 0), graphc.max(y, 0)], arrays, sizes)
+    expected = (arrays[0] * arrays[1]).sum(0), arrays[0].sum(0), arrays[1].max(0)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert text.count("total") > TOTALS
+
+
+@pytest.mark.parametrize("width", [64, 200])
+def test_sums_within_each_of_several_arrays(width):
+    x = graphc.input("x", (3, 5, width), "float64")
+    array = np.random.default_rng(1).normal(size=(3, 5, width))
+    (found,), _ = results([x], [graphc.sum(x * x, 1)], [array], {})
+    np.testing.assert_allclose(found, (array * array).sum(1), rtol=1e-14)
+
+
+def test_bits_do_not_depend_on_how_many_columns_there_are():
+    array = np.random.default_rng(2).normal(size=(100, 256)).astype("f")
+    x = graphc.input("x", (100, "width"))
+    total = graphc.compile([x], graphc.sum(x, 0))
+    whole = total(array)
+    for width in (1, 15, 16, 130, 255):
+        np.testing.assert_array_equal(total(np.ascontiguousarray(array[:, :width])), whole[:width])
+
+
+def test_columns_of_joined_axes_are_read_by_vectors():
+    x = graphc.input("x", (6, 3, 40))
+    array = np.random.default_rng(3).integers(-9, 9, (6, 3, 40)).astype("f")
+    (found,), text = results([x], [graphc.sum(graphc.reshape(x, (6, 120)), 0)], [array], {})
+    np.testing.assert_array_equal(found, array.reshape(6, 120).sum(0))
+    assert "gather" not in text
