@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
 from graphc.origin import here
@@ -354,10 +354,10 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
     """Replace atoms (symbols or axes, those inside divisions too)."""
     if isinstance(dim, int) or not replacement:
         return dim
-    mapping: dict[Atom, Dim] = dict(replacement.items())
+    mapping: Mapping[Any, Dim] = replacement
     if dim.mentioned.isdisjoint(mapping):
         return dim
-    total: Dim = 0
+    terms: list[tuple[Monomial, int]] = []
     for monomial, count in dim.terms:
         term: Dim = count
         for atom, power in monomial:
@@ -369,8 +369,8 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
                 new = DimExpr.of(atom)
             for _ in range(power):
                 term = term * new
-        total = total + term
-    return total
+        terms += _terms(term)
+    return _from_terms(terms)
 
 
 def atoms(dim: Dim) -> frozenset[Atom]:

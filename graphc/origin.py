@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import FrameType, ModuleType
 from typing import NoReturn
@@ -55,14 +54,20 @@ def _users_frame() -> FrameType:
         frame = frame.f_back
 
 
-@contextmanager
-def made_at(origin: Origin) -> Generator[None, None, None]:
+class made_at:
     """Give the nodes made inside this block the origin of what they derive from."""
-    token = _override.set(origin)
-    try:
-        yield
-    finally:
-        _override.reset(token)
+
+    # No generator, which takes five times as long to enter and leave: passes do it for every node.
+    __slots__ = ("_origin", "_token")
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        self._token = _override.set(self._origin)
+
+    def __exit__(self, *_: object) -> None:
+        _override.reset(self._token)
 
 
 def locate(error: GraphcError, what: str, operands: tuple[str, ...]) -> None:

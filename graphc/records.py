@@ -79,6 +79,7 @@ def record(cls: C) -> C:
         "__setattr__": _refuse,
         "__delattr__": _refuse,
         "__repr__": _repr,
+        "__getstate__": _state,
     }
     if "__eq__" not in cls.__dict__:
         made |= {"__eq__": _equal, "__hash__": _hash}
@@ -148,7 +149,16 @@ def _equal(self: Any, other: object) -> bool:
 
 
 def _hash(self: Any) -> int:
-    return hash(self._record_values(self))
+    # Kept, for records are keys of many tables; not among the fields, and not in copies.
+    values = self.__dict__
+    found = values.get("_record_hash")
+    if found is None:
+        found = values["_record_hash"] = hash(self._record_values(self))
+    return found
+
+
+def _state(self: Any) -> dict[str, Any]:
+    return {name: value for name, value in self.__dict__.items() if name != "_record_hash"}
 
 
 def _repr(self: Any) -> str:

@@ -14,7 +14,7 @@ compare. Index expressions are `dims`; an index that was read from data stands i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, ClassVar, TypeVar
@@ -33,12 +33,13 @@ class Expr:
     """An interned scalar expression with a dtype. Make one with its class's `of`.
 
     `operands` are the expressions directly inside, those in index expressions too; `free` the axes that it uses and does not
-    bind.
+    bind; `below` is kept for `walk`.
     """
 
     dtype: DType
     operands: tuple[Expr, ...] = field(init=False, repr=False)
     free: frozenset[Axis] = field(init=False, repr=False)
+    below: tuple[Expr, ...] | None = field(init=False, repr=False)
     _table: ClassVar[WeakValueDictionary[tuple[Any, ...], Any]] = WeakValueDictionary()
 
     @classmethod
@@ -53,6 +54,7 @@ class Expr:
             operands = tuple(_operands(found))
             object.__setattr__(found, "operands", operands)
             object.__setattr__(found, "free", _free(found, operands))
+            object.__setattr__(found, "below", None)
             cls._table[key] = found
         return found
 
@@ -287,12 +289,11 @@ class Rewriter:
         """Return the rewritten index expression."""
         if isinstance(dim, int):
             return dim
-        loaded: dict[Atom, Dim] = {
-            a: DimExpr.of(Loaded(self(a.expr))) for a in dims.atoms(dim) if isinstance(a, Loaded)
-        }
+        loaded: dict[Atom, Dim] = {a: DimExpr.of(Loaded(self(a.expr))) for a in dim.atoms if isinstance(a, Loaded)}
+        if not loaded:
+            return dims.substitute(dim, self.axes)
         replacement: dict[Atom, Dim] = dict(self.axes.items())
-        replacement.update(loaded)
-        return dims.substitute(dim, replacement)
+        return dims.substitute(dim, replacement | loaded)
 
     def _rewritten(self, expr: Expr) -> Expr:
         match expr:
@@ -333,6 +334,16 @@ def guard_checks(value: Expr, guard: Expr) -> Expr:
 
 def walk(*roots: Expr) -> Iterator[Expr]:
     """Yield every expression below the roots once, operands first."""
+    if len(roots) != 1:
+        return _walk(roots)
+    (root,) = roots
+    if root.below is None:
+        # Bodies are walked again and again. Without the root itself, which would then hold itself.
+        object.__setattr__(root, "below", tuple(_walk(root.operands)))
+    return iter((*(root.below or ()), root))
+
+
+def _walk(roots: Sequence[Expr]) -> Iterator[Expr]:
     seen: set[int] = set()
     stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(roots)]
     while stack:

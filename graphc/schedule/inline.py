@@ -91,6 +91,7 @@ class Inliner:
         default_factory=dict[tuple[Node, tuple[Dim, ...]], frozenset[frozenset[Axis]]]
     )
     cost: dict[Node, int] = field(default_factory=dict[Node, int])
+    summing: set[Node] = field(default_factory=set[Node])
     memo: dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr] = field(
         default_factory=dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr]
     )
@@ -117,6 +118,8 @@ class Inliner:
                 # Summed over, it would be made in another sum's loop; so it does not count as a part of what follows.
                 self.stored |= {i for i in node.inputs if self.is_inlined(i) and self._reduces(i)}
             inlined = [i for i in node.inputs if self.is_inlined(i)]
+            if self._reduces(node) or any(i in self.summing for i in inlined):
+                self.summing.add(node)
             parts[node] = len(own)
             members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
             self.cost[node] = sum(weight(e) for e in own if isinstance(e, Apply))
@@ -258,6 +261,8 @@ class Inliner:
         shape = self.shape_of(node)
         if not shape:
             return True
+        if node not in self.summing:
+            return False
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
         votes = 0

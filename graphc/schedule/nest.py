@@ -8,6 +8,7 @@ rows of the tile, as are (tap, channel) of its weight's gradient.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from graphc import dims
@@ -176,13 +177,19 @@ def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Cho
         def reads(
             rows: int, *, shared: bool = is_shared, count: int = count, reach: Dim = reach, by: Dim = stride
         ) -> int:
-            return len({t * by + u * reach for t in range(rows) for u in range(count)}) if shared else rows * count
+            return _different(rows, count, by, reach) if shared else rows * count
 
         steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads)
         cost, shape = tile_shape(steps, row.extent, lane.extent, owned=row.extent == nest.owned)
         choices.append(_Choice(round(cost, 3), _magnitude(stride), row, shape, unrolled))
     # Neighbouring rows that lie close together share lines of the cache: that decides between equal tiles.
     return min(choices, key=lambda c: (c.cost, c.distance))
+
+
+@functools.cache
+def _different(rows: int, count: int, by: Dim, reach: Dim) -> int:
+    """Return how many elements of the scalar operand so many rows and positions read, some of them the same."""
+    return len({t * by + u * reach for t in range(rows) for u in range(count)})
 
 
 def _roles(nest: Nest, choice: _Choice, size_of: Callable[[int], Dim]) -> Roles:
