@@ -109,8 +109,13 @@ def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool
 def _weights(rules: Rules, q: Node, k: Node, mask: Node | None, scale: Any) -> Node:
     # It is the scores that are scaled, in registers: queries and keys are then read where a projection left them.
     scores = _masked(rules, matmul(q, swapaxes(k, -1, -2)) * scale, mask, 0)
-    weights = softmax(scores)
+    weights = custom_vjp(softmax, _of_scores)(scores)
     return weights if mask is None else where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, weights)
+
+
+def _of_scores(inputs: tuple[Node, ...], weights: Node, cotangent: Node) -> Node:
+    """Return the cotangent of scores, of their softmax alone: exponentials and sums need not be kept."""
+    return weights * (cotangent - sum_(weights * cotangent, -1, keepdims=True))
 
 
 def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node, Node]:
