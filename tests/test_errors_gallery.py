@@ -208,3 +208,43 @@ def test_vmap_of_a_node_is_refused():
 def test_what_a_module_refuses_when_made_has_the_users_line(make):
     with pytest.raises(graphc.GraphcError, match=r"\n  in \w+ at test_errors_gallery\.py:\d+$"):
         make()
+
+
+class Refusing:
+    """As a tensor of PyTorch that requires a gradient, or whose dtype NumPy has not."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error("use tensor.detach().numpy() instead")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError])
+def test_a_tensor_that_gives_no_array_is_refused_with_its_own_words(error):
+    message = r"a Refusing.*: use tensor\.detach\(\)\.numpy\(\) instead\n  in .* at test_errors_gallery\.py:"
+    for use in (lambda v: graphc.constant(v), lambda v: X * v, lambda v: graphc.compile([X], X * 2.0)(v)):
+        with pytest.raises(graphc.GraphcError, match=message):
+            use(Refusing(error))
+
+
+def test_what_stands_to_the_left_of_an_operator_gives_way():
+    class Series:
+        """What pandas documents for containers that know how to add a series to themselves."""
+
+        __pandas_priority__ = 4000  # a data frame's, the highest of its own
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(3)
+
+        def __mul__(self, other):
+            return NotImplemented if other.__pandas_priority__ > self.__pandas_priority__ else "wrong"
+
+    x = graphc.input("x", (3,), "float64")
+    np.testing.assert_array_equal((Series() * x).eval({x: [1.0, 2.0, 3.0]}), [1, 2, 3])
+    assert (np.ones(3) * x).shape == (3,)
+
+
+def test_dump_names_the_users_line():
+    with pytest.raises(graphc.GraphError, match=r"ends in \.txt.*\n  in dump at test_errors_gallery\.py:"):
+        graphc.dump(graphc.compile([X], X * 2.0), "model.xyz")

@@ -336,8 +336,12 @@ def as_array(value: Any, dtype: object = None) -> Any:
         raise DTypeError(f"expected a number or an array, got the dimension {value}; graphc.size makes a number of it")
     try:
         array = np.asarray(value)
+    except GraphcError:  # a node inside it
+        raise
     except ValueError:
         raise ShapeError(f"expected rows of equal lengths, got {value!r:.60}") from None
+    except (TypeError, RuntimeError) as error:  # PyTorch refuses what has a gradient, or a dtype that NumPy has not
+        raise DTypeError(f"expected a number or an array, got a {type(value).__name__}: {error}") from error
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "dtype"):
         dtype = default_dtype()
     if array.dtype.kind not in "fiub":

@@ -88,6 +88,8 @@ class Operators:
 
     __slots__ = ()
     __array_priority__ = 1000
+    # What stands left of an operator gives way: SciPy's arrays by the former, data frames and series by this.
+    __pandas_priority__ = 10_000
 
     def describe(self) -> str:
         """Return type, origin and maker in one line, for errors."""

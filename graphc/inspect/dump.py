@@ -12,6 +12,7 @@ from graphc.compiler import Executable
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.graph.node import Leaf, Node, Stored
+from graphc.graph.operators import located
 from graphc.graph.text import attribute_text
 from graphc.inspect.plan_text import plan_text
 from graphc.records import names_of
@@ -19,6 +20,7 @@ from graphc.records import names_of
 _COLOURS = {"input": "#cfe8ff", "parameter": "#ffe2b8", "state": "#e8dcff"}
 
 
+@located("dump")
 def dump(graph_or_executable: Any, path: str | os.PathLike[str]) -> None:
     """Write a graph, or what an executable was compiled from and its plan, to a file.
 

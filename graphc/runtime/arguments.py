@@ -112,7 +112,7 @@ def convert(value: object, spec: InputSpec) -> Array:
         array = np.asarray(value)
     except GraphcError as error:
         raise DTypeError(f"input {spec.name!r}: expected an array, got {value!r:.80}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch refuses a tensor that requires a gradient
         raise CallError(f"input {spec.name!r}: a {type(value).__name__} is no array: {error}") from error
     target = spec.dtype.numpy
     if array.dtype != target:
