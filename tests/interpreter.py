@@ -71,7 +71,8 @@ class Interpreter:
         if buffer.kind == "slice":
             return self.address(buffer.position) + self.offsets[number]
         if buffer.shares is not None:
-            return self.address(buffer.shares)
+            size = dims.evaluate(dims.product(buffer.shape[1:]), self.sizes) * buffer.dtype.itemsize
+            return self.address(buffer.shares) + buffer.shift * size
         return self.memory[number].address
 
     def truth(self, number):
@@ -119,7 +120,8 @@ class Interpreter:
                 for turn in range(count):
                     for number in step.slices:
                         size = dims.evaluate(self.plan.buffers[number].nbytes, self.sizes)
-                        self.offsets[number] = size * (count - 1 - turn if step.reverse else turn)
+                        position = count - 1 - turn if step.reverse else turn
+                        self.offsets[number] = size * (position + self.plan.buffers[number].shift)
                     if any(self.run(inner) for inner in step.steps):
                         break
             case Branch():

@@ -216,12 +216,13 @@ def _path(
 
 def _bytes(layout: Layout, access: Access, positions: dict[int, int]) -> tuple[int, int, int]:
     """Return the space (0 for the arena, else an external buffer) and the bytes that an access touches now."""
-    parents = {parent: loop for loop, parent in access.chain}
+    parents = {parent: loop for loop, parent, _ in access.chain}
     offset, buffer = 0, layout.plan.buffers[access.buffer]
     while buffer.kind == "slice":
-        offset += positions[parents[buffer.position]] * layout.nbytes[buffer.number]
+        offset += (positions[parents[buffer.position]] + buffer.shift) * layout.nbytes[buffer.number]
         buffer = layout.plan.buffers[buffer.position]
     space = 0
+    offset += layout.begin[buffer.number]
     if access.storage in layout.offsets:
         offset += layout.offsets[access.storage]
     else:
@@ -279,7 +280,7 @@ def _conflict(layout: Layout, a: _Open, b: _Open, with_offsets: bool) -> bool:
     in_arena = with_offsets and a.access.storage in layout.offsets and b.access.storage in layout.offsets
     if a.access.storage != b.access.storage and not in_arena:
         return False
-    return not any(loop in a.crossed for loop, _ in a.access.chain & b.access.chain)
+    return not any(loop in a.crossed for loop, *_ in a.access.chain & b.access.chain)
 
 
 def _crossing(a: _Open, loop: Loop) -> _Open:

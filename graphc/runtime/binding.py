@@ -236,7 +236,7 @@ class _Writer:
         storage = self.layout.storage[buffer.number]
         root = self.buffers[storage]
         if root.kind in memory.IN_ARENA:
-            return _ARENA, self.layout.offsets.get(storage, 0)
+            return _ARENA, self.layout.offsets.get(storage, 0) + self.layout.begin[buffer.number]
         return self.entry_of[root.kind] + root.position, 0
 
     def write(self, nodes: Sequence[Node]) -> None:
@@ -276,7 +276,7 @@ class _Writer:
         for number in node.step.slices:
             buffer = self.buffers[number]
             parent, stride = self.buffers[buffer.position], self.layout.nbytes[number]
-            start = (node.count - 1) * stride if node.step.reverse else 0
+            start = ((node.count - 1 if node.step.reverse else 0) + buffer.shift) * stride
             for word in self.slice_words.get(number, ()):
                 if parent.kind == "slice":
                     code.emit(Opcode.MOVE, 8 * word, 8 * self.registers[parent.number], start)

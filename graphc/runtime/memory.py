@@ -39,15 +39,15 @@ SPLIT_WORK = 250_000
 class Access:
     """One touch of memory: the storage, which buffer named it, and the loops whose slices lead there.
 
-    `chain` holds a (loop, parent buffer) pair for each slice on the way from the storage to the buffer: two accesses
-    with a pair in common touch different bytes in different iterations of that loop. `owner` is the loop around in which
+    `chain` holds loop, parent buffer and shift of each slice on the way from the storage to the buffer: two accesses
+    with one of these in common touch different bytes in different iterations of that loop. `owner` is the loop around in which
     each thread has its own rows, -1 if there is none: whatever it touches there of one storage, no other thread touches.
     """
 
     storage: int
     buffer: int
     write: bool
-    chain: frozenset[tuple[int, int]]
+    chain: frozenset[tuple[int, int, int]]
     owner: int = -1
 
 
@@ -103,7 +103,7 @@ Node: TypeAlias = Call | Loop | Fork
 
 @dataclass(slots=True)
 class Layout:
-    """A plan with sizes: its tree, bytes and storage of every buffer, extent and offset of every storage.
+    """A plan with sizes: its tree, bytes and storage of every buffer, and where there it begins; extent and offset of storages.
 
     `spare`: bytes of the largest empty buffer, had it one element along each empty axis. A kernel whose index is out of
     range goes on with index 0, also where there is no element 0; empty buffers stand on the arena, which has room for that.
@@ -113,6 +113,7 @@ class Layout:
     nodes: list[Node]
     nbytes: list[int]
     storage: list[int]
+    begin: list[int]
     duration: int
     loops: list[Loop]
     extents: dict[int, int]
@@ -128,18 +129,19 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
         raise VerificationError("the buffers of a plan are not numbered in order")
     nbytes = [dims.evaluate(buffer.nbytes, sizes) for buffer in plan.buffers]
     storage = [_storage(plan.buffers, buffer.number) for buffer in plan.buffers]
+    begin = [_begin(plan.buffers, buffer.number, sizes) for buffer in plan.buffers]
     walker: dict[int, int] = {}
     loops: list[Loop] = []
     time = 0
     owner = -1
 
     def access(number: int, write: bool) -> Access:
-        chain: list[tuple[int, int]] = []
+        chain: list[tuple[int, int, int]] = []
         buffer = plan.buffers[number]
         while buffer.kind == "slice":
             if buffer.number not in walker:
                 raise VerificationError(f"buffer {buffer.name!r} is a slice that no repeat around its use walks")
-            chain.append((walker[buffer.number], buffer.position))
+            chain.append((walker[buffer.number], buffer.position, buffer.shift))
             buffer = plan.buffers[buffer.position]
         return Access(storage[number], number, write, frozenset(chain), owner)
 
@@ -191,9 +193,9 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
             point.split = split
     extents: dict[int, int] = {}
     for number, root in enumerate(storage):
-        extents[root] = max(extents.get(root, 0), nbytes[number])
+        extents[root] = max(extents.get(root, 0), begin[number] + nbytes[number])
     spare = max((_with_one(b, sizes) for b, count in zip(plan.buffers, nbytes, strict=True) if not count), default=0)
-    return Layout(plan, nodes, nbytes, storage, time, loops, extents, spare=spare)
+    return Layout(plan, nodes, nbytes, storage, begin, time, loops, extents, spare=spare)
 
 
 def points(nodes: Iterable[Node]) -> Iterator[Call | Fork]:
@@ -220,7 +222,7 @@ def lifetimes(layout: Layout) -> dict[int, tuple[int, int]]:
             if access.storage in temporaries:
                 first, _ = life.get(access.storage, (point.time, 0))
                 life[access.storage] = (first, point.time)
-                for number, _ in access.chain:
+                for number, *_ in access.chain:
                     walked.setdefault(number, set()).add(access.storage)
     # Inner loops first: what an inner loop stretches may then reach outside an outer one.
     for loop in reversed(layout.loops):
@@ -317,6 +319,16 @@ def _storage(buffers: Sequence[Buffer], number: int) -> int:
             buffer = buffers[buffer.shares]
         else:
             return buffer.number
+
+
+def _begin(buffers: Sequence[Buffer], number: int, sizes: Mapping[str, int]) -> int:
+    """Return how many bytes behind the begin of its storage a buffer begins that is no slice."""
+    buffer, total = buffers[number], 0
+    while buffer.kind != "slice" and buffer.shares is not None:
+        if buffer.shift:
+            total += buffer.shift * buffer.dtype.itemsize * dims.evaluate(dims.product(buffer.shape[1:]), sizes)
+        buffer = buffers[buffer.shares]
+    return total
 
 
 def _is_temporary(layout: Layout, buffer: Buffer) -> bool:

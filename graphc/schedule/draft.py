@@ -90,10 +90,12 @@ class Draft:
         sizes = dict.fromkeys((name for size in known.values() for name in dims.symbols(size)), NOMINAL)
         return {number: dims.evaluate(size, sizes) for number, size in known.items()}
 
-    def slice(self, parent: int) -> int:
-        """Add the slice of a buffer that a loop walks along its leading axis."""
+    def slice(self, parent: int, shift: int = 0) -> int:
+        """Add the slice of a buffer that a loop walks along its leading axis, so many positions further on."""
         array = self.buffers[parent]
-        return self.buffer(f"{array.name}_t", TensorType(array.shape[1:], array.dtype), "slice", parent)
+        number = self.buffer(f"{array.name}_t", TensorType(array.shape[1:], array.dtype), "slice", parent)
+        self.buffers[number] = replace(self.buffers[number], shift=shift)
+        return number
 
     def leaves_of(self, graph: Graph) -> dict[Node, int]:
         """Return the buffers of the leaves that a graph reads itself."""

@@ -29,8 +29,9 @@ class Buffer:
 
     kind and position: "input", "output", "leaf" (a parameter or state) or "constant" and its number among those;
     "temporary" lives in the arena; so does "private", once for each thread of the one step that uses it; "slice" is one
-    position of the leading axis of buffer number `position`, walked by the Repeat that names it. `shares` is the number of
-    a dying temporary whose storage this one takes (an in-place result).
+    position of the leading axis of buffer number `position`, walked by the Repeat that names it, or the one `shift` further.
+    `shares` is the number of a temporary whose storage this one takes: of a dying one (an in-place result), or of one that it
+    is a part of, from position `shift` of the leading axis on.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Buffer:
     kind: str
     position: int = -1
     shares: int | None = None
+    shift: int = 0
 
     @property
     def nbytes(self) -> Dim:
@@ -131,7 +133,7 @@ class Plan:
         return json.dumps(
             {
                 "buffers": [
-                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares]
+                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares, b.shift]
                     for b in self.buffers
                 ],
                 "steps": [_step_to_json(s) for s in self.steps],
@@ -153,8 +155,8 @@ class Plan:
         data = json.loads(text)
         return Plan(
             tuple(
-                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares)
-                for n, (name, dtype, shape, kind, position, shares) in enumerate(data["buffers"])
+                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares, shift)
+                for n, (name, dtype, shape, kind, position, shares, shift) in enumerate(data["buffers"])
             ),
             tuple(_step_from_json(s) for s in data["steps"]),
             data["kernels"],

@@ -36,6 +36,7 @@ from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
 from graphc.schedule.root import Root
 from graphc.schedule.stages import in_stages
+from graphc.schedule.states import states
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
 
@@ -408,34 +409,25 @@ class Region:
 
     def _loop(self, node: Node, body: Loop, inputs: list[int]) -> None:
         assert isinstance(node.type, TupleType)
-        outputs = [self.places[node, k] for k in range(len(node.type.items))]
-        carries, results = outputs[: body.carries], outputs[body.carries :]
-        starts, walked, shared = (
-            inputs[: body.carries],
-            inputs[body.carries : body.carries + body.slices],
-            inputs[body.carries + body.slices :],
-        )
+        items = node.type.items
+        outputs = [self.places[node, k] for k in range(len(items))]
+        split = body.carries + body.slices
+        starts, walked, shared = inputs[: body.carries], inputs[body.carries : split], inputs[split:]
 
         def steps() -> list[plan.Step]:
+            kept = states(self.draft, body, starts, outputs, items)
             slices = [self.draft.slice(b) for b in walked]
-            result_slices = [self.draft.slice(b) for b in results]
-            bound = dict(zip(body.step.inputs, [*carries, *slices, *shared], strict=True))
+            bound = dict(zip(body.step.inputs, [*kept.read, *slices, *shared], strict=True))
             bound |= self.draft.leaves_of(body.step)
+            written = [self.draft.buffers[b].shape for _, b in (*kept.stored, *kept.replaced)]
             inner = Region(
-                self.draft, body.step, bound,
-                list(zip(body.step.outputs[body.carries :], result_slices, strict=True)),
-                list(zip(body.step.outputs[: body.carries], carries, strict=True)),
-                frozenset(shared),
-                owner_of([self.draft.buffers[b].shape for b in (*carries, *result_slices)]),
-            )  # fmt: skip
-            begin: list[plan.Step] = []
-            for start, carry, item in zip(starts, carries, node.type.items, strict=False):  # type: ignore[union-attr]
-                begin += self.draft.steps_of(whole_copy(start, carry, item))
+                self.draft, body.step, bound, kept.stored, kept.replaced, frozenset(shared), owner_of(written)
+            )
             repeated = inner.steps()
-            begin += [step for unit in inner.panels.prologue for step in self.draft.steps_of(unit)]
+            begin = [*kept.begin, *(step for unit in inner.panels.prologue for step in self.draft.steps_of(unit))]
             owners = 1 if inner.owned is None else owned_pieces(inner.owned)
-            walked_slices = (*slices, *result_slices)
-            return [*begin, plan.Repeat(body.length, tuple(repeated), walked_slices, body.reverse, owners)]
+            loop = plan.Repeat(body.length, tuple(repeated), (*slices, *kept.slices), body.reverse, owners)
+            return [*begin, loop, *kept.end]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
 

@@ -64,11 +64,13 @@ def _without_single(kernel: Map) -> Map:
     return Map(tuple(new[a] for a in rows), new[kernel.lane] if kernel.lane else None, stores)
 
 
-def whole_copy(source: int, target: int, item: TensorType, nodes: Sequence[Node] = (), *, late: bool = False) -> Unit:
-    """Return the unit that copies one buffer to another."""
+def whole_copy(
+    source: int, target: int, item: TensorType, nodes: Sequence[Node] = (), *, late: bool = False, first: Dim = 0
+) -> Unit:
+    """Return the unit that copies one buffer, from its element `first` on, to another."""
     axes = axes_of(item.shape)
     offset = flat_offset([DimExpr.of(a) for a in axes], item.shape)
-    value = load(source, (offset,), item.dtype)
+    value = load(source, (first + offset,), item.dtype)
     rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
     return map_unit(Map(rows, lane, (Store(target, offset, value),)), nodes, late=late)
 

@@ -1,0 +1,74 @@
+"""Where a loop keeps its carries: each in a buffer that every step replaces or, if all its values are wanted, among these.
+
+The value that enters each step is what a gradient reads, so it is stored for all times. A step then reads its carry there
+and writes the next one's beside it, in an array with room for one more than there are steps, and nothing is copied. What
+it writes replaces nothing: it may be made by the kernel that makes its operands, without waiting for who reads the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc import dims
+from graphc.graph.bodies import Loop
+from graphc.graph.node import Node
+from graphc.graph.types import TensorType
+from graphc.records import replace
+from graphc.schedule.draft import Draft
+from graphc.schedule.plan import Step
+from graphc.schedule.units import whole_copy
+
+
+@dataclass
+class States:
+    """The carries and results of one loop: what its step reads and writes, and what is copied before it and after it."""
+
+    read: list[int] = field(default_factory=list[int])
+    stored: list[tuple[Node, int]] = field(default_factory=list["tuple[Node, int]"])
+    replaced: list[tuple[Node, int]] = field(default_factory=list["tuple[Node, int]"])
+    slices: list[int] = field(default_factory=list[int])
+    begin: list[Step] = field(default_factory=list[Step])
+    end: list[Step] = field(default_factory=list[Step])
+
+
+def states(
+    draft: Draft, body: Loop, starts: Sequence[int], outputs: Sequence[int], items: Sequence[TensorType]
+) -> States:
+    """Return where the carries and results of a loop are, given the buffers that they begin in and end in."""
+    made = States()
+    carries, results = outputs[: body.carries], outputs[body.carries :]
+    new, stacked = body.step.outputs[: body.carries], body.step.outputs[body.carries :]
+    # What something else takes the place of, once nobody reads it any more, cannot be a part of what others read later.
+    replaced = {buffer.shares for buffer in draft.buffers}
+    within: set[int] = set()
+    for entering, after, start, last, item in zip(body.step.inputs, new, starts, carries, items, strict=False):
+        parts = {
+            k: int(value is after)
+            for k, value in enumerate(stacked)
+            if (value is entering or value is after) and k not in within and _is_free(draft, results[k], replaced)
+        }
+        if body.reverse or 0 not in parts.values():
+            made.read.append(last)
+            made.replaced.append((after, last))
+            made.begin += draft.steps_of(whole_copy(start, last, item))
+            continue
+        within |= parts.keys()
+        whole = draft.temporary("states", TensorType((body.length + 1, *item.shape), item.dtype))
+        for k, shift in parts.items():
+            draft.buffers[results[k]] = replace(draft.buffers[results[k]], shares=whole, shift=shift)
+        here, following = draft.slice(whole), draft.slice(whole, shift=1)
+        made.read.append(here)
+        made.stored.append((after, following))
+        made.slices += [here, following]
+        made.begin += draft.steps_of(whole_copy(start, whole, item))
+        made.end += draft.steps_of(whole_copy(whole, last, item, first=body.length * dims.product(item.shape)))
+    for k, (value, result) in enumerate(zip(stacked, results, strict=True)):
+        if k not in within:
+            made.stored.append((value, draft.slice(result)))
+            made.slices.append(made.stored[-1][1])
+    return made
+
+
+def _is_free(draft: Draft, result: int, replaced: set[int | None]) -> bool:
+    return draft.buffers[result].kind == "temporary" and result not in replaced
