@@ -36,7 +36,7 @@ from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
 from graphc.schedule.root import Root
 from graphc.schedule.stages import in_stages
-from graphc.schedule.states import states
+from graphc.schedule.states import all_kept_together, states
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
 
@@ -90,7 +90,8 @@ class Region:
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
         self.units = [in_stages(unit) for unit in merge(self.units, lambda b: self.draft.buffers[b].shape)]
         self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
-        self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()))
+        kept = all_kept_together(self.draft, self.bodies, self.places)
+        self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()) | kept)
         if self.owned is not None and not own(self.units, self.owned, self.draft.buffers):
             self.owned = None
         return [step for unit in self.units for step in self.draft.steps_of(unit)]

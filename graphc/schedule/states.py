@@ -7,13 +7,13 @@ it writes replaces nothing: it may be made by the kernel that makes its operands
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.graph.bodies import Loop
 from graphc.graph.node import Node
-from graphc.graph.types import TensorType
+from graphc.graph.types import TensorType, TupleType
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.plan import Step
@@ -32,6 +32,39 @@ class States:
     end: list[Step] = field(default_factory=list[Step])
 
 
+def kept_together(draft: Draft, body: Loop, results: Sequence[int]) -> dict[Node, dict[int, int]]:
+    """Return, for carries of a loop that are kept among their values, which results these are and at which shift.
+
+    A result may hold all values that entered a step, or all that left it: the same, one position further. No other buffer
+    may take the place of one of them, for others are read later.
+    """
+    new, stacked = body.step.outputs[: body.carries], body.step.outputs[body.carries :]
+    found: dict[Node, dict[int, int]] = {}
+    taken: set[int] = set()
+    for entering, after in zip(body.step.inputs, new, strict=False):
+        parts = {
+            k: int(value is after)
+            for k, value in enumerate(stacked)
+            if (value is entering or value is after)
+            and k not in taken
+            and draft.buffers[results[k]].kind == "temporary"
+        }
+        if not body.reverse and 0 in parts.values():
+            found[entering] = parts
+            taken |= parts.keys()
+    return found
+
+
+def all_kept_together(draft: Draft, bodies: Mapping[Node, object], places: Mapping[tuple[Node, int], int]) -> set[int]:
+    """Return the results of all loops among these bodies that carries are kept in."""
+    found: set[int] = set()
+    for node, body in bodies.items():
+        if isinstance(body, Loop) and isinstance(node.type, TupleType):
+            results = [places[node, k] for k in range(body.carries, len(node.type.items))]
+            found |= {results[k] for parts in kept_together(draft, body, results).values() for k in parts}
+    return found
+
+
 def states(
     draft: Draft, body: Loop, starts: Sequence[int], outputs: Sequence[int], items: Sequence[TensorType]
 ) -> States:
@@ -39,16 +72,11 @@ def states(
     made = States()
     carries, results = outputs[: body.carries], outputs[body.carries :]
     new, stacked = body.step.outputs[: body.carries], body.step.outputs[body.carries :]
-    # What something else takes the place of, once nobody reads it any more, cannot be a part of what others read later.
-    replaced = {buffer.shares for buffer in draft.buffers}
     within: set[int] = set()
+    together = kept_together(draft, body, results)
     for entering, after, start, last, item in zip(body.step.inputs, new, starts, carries, items, strict=False):
-        parts = {
-            k: int(value is after)
-            for k, value in enumerate(stacked)
-            if (value is entering or value is after) and k not in within and _is_free(draft, results[k], replaced)
-        }
-        if body.reverse or 0 not in parts.values():
+        parts = together.get(entering)
+        if parts is None:
             made.read.append(last)
             made.replaced.append((after, last))
             made.begin += draft.steps_of(whole_copy(start, last, item))
@@ -68,7 +96,3 @@ def states(
             made.stored.append((value, draft.slice(result)))
             made.slices.append(made.stored[-1][1])
     return made
-
-
-def _is_free(draft: Draft, result: int, replaced: set[int | None]) -> bool:
-    return draft.buffers[result].kind == "temporary" and result not in replaced
