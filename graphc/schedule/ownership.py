@@ -28,7 +28,7 @@ def owner_of(shapes: Sequence[Sequence[Dim]]) -> Dim | None:
 
 def own(units: Sequence[Unit], extent: Dim, buffers: Sequence[Buffer]) -> bool:
     """Give all kernels of a loop's step an owner axis of this extent, if it holds of all of them."""
-    changing = {buffer for unit in units for buffer in unit.writes}
+    changing = {buffer for unit in units for buffer in unit.writes if buffers[buffer].kind != "private"}
     roots = {_root(number, buffers) for number in changing}
     widths: dict[int, set[Dim]] = {root: set() for root in roots}
     for number in changing.union(*(unit.reads for unit in units)):
