@@ -35,6 +35,10 @@ from graphc.loops.kernels import (
 RUN = 256
 
 
+# Bytes of a page.
+PAGE = 4096
+
+
 @dataclass
 class Source:
     """A kernel's text, and its argument words after the status: numbers of buffers, and dims in their printed form."""
@@ -224,16 +228,38 @@ def _write_rows(maps: Sequence[Map], writer: Writer, block: Block) -> None:
     if len(shared) > 1:
         _locate(writer, block, start, stop, shared)
     row = inner if run is None else inner.inner(run)
+    near: set[int] = set()
     for kernel in maps:
         if _has_columns(kernel, writer):
             _write_columns(kernel, writer, block, row)
         else:
-            _write_row(kernel, writer, row)
+            ahead = [place for place in _next_row(kernel) if place[0] not in near]
+            _write_row(kernel, writer, row, ahead)
+            near |= {buffer for buffer, *_ in ahead}
     if run is not None:
         inner.close(row, f"for {run.name} in range({run.extent}):")
     if len(shared) > 1:
         _advance(writer, inner, shared)
     block.close(inner, f"for {name} in range({start}, {stop}):")
+
+
+def _next_row(kernel: Map) -> list[tuple[int, Dim, int]]:
+    """Return what the next row reads and writes along the lanes, where rows fill pages: buffers, offsets, sizes of elements.
+
+    The processor foresees what comes next on a page, but not the next page: while this row is computed, the next one can
+    come from memory.
+    """
+    lane, (*_, row) = kernel.lane, kernel.rows
+    if lane is None or not isinstance(lane.extent, int):
+        return []
+    places = [(e.source, e.index[0], e.dtype.itemsize) for e in loads(*expressions(kernel)) if e.guard is None]
+    places += [(s.buffer, s.offset, s.value.dtype.itemsize) for s in kernel.stores]
+    found: dict[tuple[int, Dim, int], None] = {}
+    for buffer, offset, size in places:
+        slope, stride = (dims.linear(offset, axis)[0] for axis in (lane, row))
+        if lane.extent * size >= PAGE and slope == 1 and stride:
+            found[buffer, offset + stride, size] = None
+    return list(found)
 
 
 def _has_columns(kernel: Map, writer: Writer) -> bool:
@@ -289,8 +315,8 @@ def _advance(writer: Writer, block: Block, axes: Sequence[Axis]) -> None:
             block.add("    " * (depth + 1) + f"{axis.name} = 0")
 
 
-def _write_row(kernel: Map, writer: Writer, block: Block) -> None:
-    """One row: the lane loop for what varies along it, then the values that are one a row."""
+def _write_row(kernel: Map, writer: Writer, block: Block, ahead: Sequence[tuple[int, Dim, int]] = ()) -> None:
+    """One row: the lane loop for what varies along it, then the values that are one a row; what is `ahead` is prefetched."""
     if kernel.ordered:
         if kernel.lane is None:
             _write_running(kernel, writer, block)
@@ -301,7 +327,13 @@ def _write_row(kernel: Map, writer: Writer, block: Block) -> None:
     narrow = [s for s in kernel.stores if s not in wide]
     if kernel.lane is not None and wide:
         span = write_columns(wide, kernel.lane, writer, block, None)
-        writer.vector_loop(block, kernel.lane, lambda inner: _write_stores(kernel, writer, inner, wide), span)
+
+        def write(inner: Block) -> None:
+            _write_stores(kernel, writer, inner, wide)
+            for place in ahead:
+                inner.add(f"prefetch({writer.address(*place, inner)})")
+
+        writer.vector_loop(block, kernel.lane, write, span)
     _write_stores(kernel, writer, block, narrow)
 
 

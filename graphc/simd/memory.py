@@ -98,6 +98,14 @@ define(
 )
 
 
+def _prefetch_rule(address: SimdType) -> None:
+    addresses(1, address)
+
+
+# Whatever lies there: a prefetch of what is no memory does nothing.
+define("prefetch", _prefetch_rule, lambda emitter, address: emitter.prefetch(address), lambda arrays, address: None)
+
+
 def _define_transpose(kind: SimdType) -> None:
     """A square of so many rows as a vector has lanes, read and written row by row, transposed in registers between."""
 
