@@ -115,6 +115,9 @@ RENAMED = {
     **{"keepdim": "keepdims", "ddof": "correction", "unbiased": "correction", "size": "shape", "steps": "num"},
     **{"lr": "learning_rate", "metrics": "outputs", "output": "outputs", "validation": "validation_data"},
     **{"low": "min", "high": "max", "a_min": "min", "a_max": "max", "in_dims": "in_axes", "out_dims": "out_axes"},
+    **{"pad_width": "widths", "constant_values": "value", "value": "fill_value", "reps": "repetitions"},
+    **{"N": "rows", "M": "columns", "tensors": "arrays", "v": "values"},
+    **{"a": "x", "arr": "x", "x1": "x", "x2": "y", "b": "y"},
     **{"other": "y", "inputs": "x", "input": "x", "input_dim": "in_features", "output_dim": "out_features"},
 }
 OPTIONS = {

@@ -23,9 +23,9 @@ def ones(shape: object, dtype: object = None) -> Node:
 
 
 @builder("full")
-def full(shape: object, value: Any, dtype: object = None) -> Node:
+def full(shape: object, fill_value: Any, dtype: object = None) -> Node:
     """Return a shape filled with one number, or with a node of no dimensions."""
-    node = value if isinstance(value, Node) else constant(value, dtype)
+    node = fill_value if isinstance(fill_value, Node) else constant(fill_value, dtype)
     return broadcast_to(node if dtype is None else cast(node, as_dtype(dtype)), shape)
 
 
@@ -42,7 +42,7 @@ def ones_like(x: Any, dtype: object = None) -> Node:
 
 
 @builder("full_like")
-def full_like(x: Any, value: Any, dtype: object = None) -> Node:
+def full_like(x: Any, fill_value: Any, dtype: object = None) -> Node:
     """Return x's shape filled with one number, or with a node of no dimensions; of x's dtype unless one is given."""
     node = as_node(x)
-    return full(node.shape, value, node.dtype if dtype is None else dtype)
+    return full(node.shape, fill_value, node.dtype if dtype is None else dtype)
