@@ -1,4 +1,4 @@
-"""A second way to run a plan, for tests: every buffer alone, its last byte just before a protected page.
+"""A second way to run a plan, for tests: every buffer alone, its last byte just before a protected page, or its first behind one.
 
 Kernels run unjitted (the twins check every access) or compiled (an access past the end is a segmentation fault). The
 planner's arena, the native walk and the thread pool play no part, so what agrees here and there is right in both.
@@ -20,14 +20,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Guarded:
-    """Memory of some bytes that ends at a protected page, aligned to `itemsize`."""
+    """Memory of some bytes between two protected pages: it ends at the second one, or begins behind the first one."""
 
-    def __init__(self, nbytes, itemsize=1):
+    def __init__(self, nbytes, begins=False):
         pages = max(1, -(-nbytes // PAGE))
-        self.map = mmap.mmap(-1, (pages + 1) * PAGE)
+        self.map = mmap.mmap(-1, (pages + 2) * PAGE)
         self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
-        assert _libc.mprotect(ctypes.c_void_p(self.start + pages * PAGE), PAGE, 0) == 0
-        self.address = self.start + pages * PAGE - nbytes
+        for page in (0, pages + 1):
+            assert _libc.mprotect(ctypes.c_void_p(self.start + page * PAGE), PAGE, 0) == 0
+        self.address = self.start + (PAGE if begins else (pages + 1) * PAGE - nbytes)
         self.nbytes = nbytes
 
     def array(self, dtype, shape):
@@ -39,9 +40,12 @@ class Guarded:
 
 
 class Interpreter:
-    """One run of a plan. `kernel_of(name)` gives a function of (args address, thread, threads)."""
+    """One run of a plan. `kernel_of(name)` gives a function of (args address, thread, threads).
 
-    def __init__(self, plan, inputs, leaves, sizes, kernel_of, *, threads=1):
+    begins: each buffer lies just behind a protected page, instead of before one.
+    """
+
+    def __init__(self, plan, inputs, leaves, sizes, kernel_of, *, threads=1, begins=False):
         self.plan, self.sizes, self.kernel_of, self.threads = plan, sizes, kernel_of, threads
         self.turns = None
         self.status = Guarded(64)
@@ -51,7 +55,7 @@ class Interpreter:
             if buffer.kind == "slice" or buffer.shares is not None:
                 continue
             nbytes = self.nbytes(buffer)
-            self.memory[buffer.number] = memory = Guarded(nbytes)
+            self.memory[buffer.number] = memory = Guarded(nbytes, begins)
             if buffer.kind in given:
                 memory.array(buffer.dtype.numpy, self.shape(buffer))[...] = given[buffer.kind][buffer.position]
             elif nbytes:
