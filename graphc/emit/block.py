@@ -16,7 +16,7 @@ INFIX = {
 }  # fmt: skip
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
-    *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment"),
+    *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "table"),
     *("blocks", "piece", "pieces", "position", "panel", "band"),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))

@@ -11,6 +11,7 @@ from graphc.dims import Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor, symbol_name
 from graphc.emit.columns import write_columns
 from graphc.emit.tile import write_tile
+from graphc.emit.whole import write_call, write_scatter
 from graphc.emit.writer import Writer
 from graphc.loops.canonical import canonical
 from graphc.loops.expr import Apply, Load, Reduce, index_dims, rewrite, walk
@@ -19,6 +20,7 @@ from graphc.loops.kernels import (
     COLUMNS,
     LENGTH,
     OWNED,
+    Beside,
     Call,
     Kernel,
     Map,
@@ -84,38 +86,54 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
     """
     arguments = Arguments()
     body = Block(None, frozenset(), 1)
-    writer = Writer(_lanes(kernel), arguments)
-    match kernel:
-        case Map():
-            _write_map(kernel, writer, body)
-        case Rows():
-            _write_rows(kernel.maps, writer, body)
-        case Tile():
-            write_tile(kernel, writer, body)
-        case Scatter():
-            _write_scatter(kernel, writer, body)
-        case Segments():
-            _write_segments(kernel, writer, body)
-        case Call():
-            _write_call(kernel, writer, body)
+    count = 0
+    for part in kernel.parts if isinstance(kernel, Beside) else (kernel,):
+        is_single = isinstance(kernel, Beside) and part in kernel.single
+        # What is written before the loops of one part is not there for the next one, which may have other lanes.
+        block = Block(None, frozenset(), 2 if is_single else 1)
+        writer = Writer(_lanes(part), arguments, count=count)
+        _write(part, writer, block)
+        body.close(block, "if thread == threads - 1:" if is_single else None)
+        count = writer.count
     if not body.lines:
         body.add("return")  # an array without elements
     words: list[int | str] = [*(buffer for buffer in arguments.names if buffer >= 0), *sorted(_symbols(kernel))]
     table: list[int | str] = []
-    if isinstance(kernel, Segments):
-        table.append(str(len(kernel.lengths)))
-        for arrays, length in zip(kernel.arrays, kernel.lengths, strict=True):
-            table += [str(length), *arrays]
+    for part in kernel.parts if isinstance(kernel, Beside) else (kernel,):
+        if isinstance(part, Segments):
+            table.append(str(len(part.lengths)))
+            for arrays, length in zip(part.arrays, part.lengths, strict=True):
+                table += [str(length), *arrays]
     head = [
         f"    {arguments.names[w] if isinstance(w, int) else symbol_name(w)} = word(args, {k})"
         for k, w in enumerate(words, 1)
     ]
+    if table:
+        body.lines.insert(0, f"    table = args + {8 * (1 + len(words))}")
     digest = hashlib.sha256("\n".join([*head, *body.lines]).encode()).hexdigest()[:16]
     name = f"kernel_{digest}"
     noted = [f"{line}  # {describe(w)}" if isinstance(w, int) else line for line, w in zip(head, words, strict=True)]
     lines = [f"def {name}(args, thread, threads):", *(f"    # {c}" for c in comments), *noted, *body.lines]
     printed = [w if isinstance(w, int) else str(dims.symbol(w)) for w in words]
     return Source("\n".join(lines) + "\n", name, printed + table)
+
+
+def _write(kernel: Kernel, writer: Writer, block: Block) -> None:
+    match kernel:
+        case Map():
+            _write_map(kernel, writer, block)
+        case Rows():
+            _write_rows(kernel.maps, writer, block)
+        case Tile():
+            write_tile(kernel, writer, block)
+        case Scatter():
+            write_scatter(kernel, writer, block)
+        case Segments():
+            _write_segments(kernel, writer, block)
+        case Call():
+            write_call(kernel, writer, block)
+        case Beside():
+            raise AssertionError("a part of several that has parts")
 
 
 def _write_map(kernel: Map, writer: Writer, block: Block) -> None:
@@ -389,25 +407,23 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
 
 
 def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
-    """The table after the other words: how many segments, then for each its length and the addresses of its arrays.
+    """`table` are the words after the others: how many segments, then for each its length and the addresses of its arrays.
 
     Threads share the vectors of all segments as if they were one array.
     """
     lanes, width = writer.lanes, 1 + len(kernel.arrays[0])
-    shared = {found.source for found in loads(*expressions(kernel.map)) if found.source >= 0}
-    table = 2 + len(shared) + len(_symbols(kernel))
     count, total, seen, row, first, last = (
         writer.fresh(n) for n in ("segments", "blocks", "seen", "row", "first", "last")
     )
     length, pieces = writer.fresh("length"), writer.fresh("pieces")
-    block.add(f"{count} = word(args, {table - 1})")
+    block.add(f"{count} = word(table, 0)")
     block.add(f"{total} = 0")
     block.add(f"for segment in range({count}):")
-    block.add(f"    {total} += (word(args, {table} + {width} * segment) + {lanes - 1}) // {lanes}")
+    block.add(f"    {total} += (word(table, 1 + {width} * segment) + {lanes - 1}) // {lanes}")
     start, stop = writer.split(total, block)
     block.add(f"{seen} = 0")
     inner = block.inner()
-    inner.add(f"{row} = args + 8 * ({table} + {width} * segment)")
+    inner.add(f"{row} = table + 8 * (1 + {width} * segment)")
     inner.add(f"{length} = word({row}, 0)")
     inner.add(f"{pieces} = ({length} + {lanes - 1}) // {lanes}")
     inner.add(f"{first} = max({start} - {seen}, 0) * {lanes}")
@@ -424,54 +440,11 @@ def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
     block.close(inner, f"for segment in range({count}):")
 
 
-def _write_scatter(kernel: Scatter, writer: Writer, block: Block) -> None:
-    out, updates, index = writer.name_of(kernel.out), writer.name_of(kernel.updates), writer.name_of(kernel.index)
-    kind, size, lanes = kernel.dtype.short, kernel.dtype.itemsize, writer.lanes
-    width, rows, count = (writer.dim(d, block) for d in (kernel.width, kernel.size, kernel.count))
-    block.add(f"width = {width}")
-    start, stop = writer.split(rows, block)
-    # Each thread owns rows of the result and reads all indices in order, so that sums are the same for any thread count.
-    lane = Axis("i", kernel.width)
-    inner = block.inner()
-
-    def clear(place: Block) -> None:
-        mask = f", {place.mask}" if place.mask else ""
-        place.add(f"store({kind}x{lanes}(0), {out} + {size} * (row * width + i){mask})")
-
-    writer.vector_loop(inner, lane, clear)
-    block.close(inner, f"for row in range({start}, {stop}):")
-    inner = block.inner()
-    where = f"load_{kernel.index_dtype.short}({index} + {kernel.index_dtype.itemsize} * j)"
-    check = "check_index" if kernel.wraps else "check_position"
-    inner.add(f"row = {check}(i64({where}), {rows}, args, {kernel.site})")
-    deep = inner.inner()
-
-    def add(place: Block) -> None:
-        mask = f", {place.mask}" if place.mask else ""
-        target, part = writer.fresh("target"), writer.fresh("part")
-        place.add(f"{target} = {out} + {size} * (row * width + i)")
-        place.add(f"{part} = load_{kind}x{lanes}({updates} + {size} * (j * width + i){mask})")
-        place.add(f"store(load_{kind}x{lanes}({target}{mask}) + {part}, {target}{mask})")
-
-    writer.vector_loop(deep, lane, add)
-    inner.close(deep, f"if {start} <= row and row < {stop}:")
-    block.close(inner, f"for j in range({count}):")
-
-
-def _write_call(kernel: Call, writer: Writer, block: Block) -> None:
-    views = ["view_i64(word(args, 0), 4)"] if kernel.reports else []
-    for buffer, dtype, shape in kernel.arrays:
-        parts = [writer.name_of(buffer), *(writer.dim(d, block) for d in shape)]
-        views.append(f"view_{dtype.short}({', '.join(parts)})")
-    block.add(f"{kernel.function}(")
-    for view in views:
-        block.add(f"    {view},")
-    block.add(")")
-
-
 def _lanes(kernel: Kernel) -> int:
     """Eight lanes where all data are eight bytes wide, else sixteen: one AVX-512 register, or several smaller ones."""
     match kernel:
+        case Beside():
+            raise AssertionError("each part has lanes of its own")
         case Segments():
             return _lanes(kernel.map)
         case Map() | Rows() | Tile():
@@ -487,6 +460,8 @@ def _lanes(kernel: Kernel) -> int:
 def _symbols(kernel: Kernel) -> set[str]:
     if isinstance(kernel, Segments):
         return _symbols(kernel.map) - {LENGTH}
+    if isinstance(kernel, Beside):
+        return set[str]().union(*map(_symbols, kernel.parts))
     found: list[Dim] = []
     match kernel:
         case Map():

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Expr, Load, Rewriter, load
-from graphc.loops.kernels import ACCUMULATOR, Kernel, Map, Pack, Rows, Store, Tile
+from graphc.loops.kernels import ACCUMULATOR, Beside, Kernel, Map, Pack, Rows, Store, Tile
 from graphc.records import names_of
 
 _SUMMED = re.compile(r"^r(\d+)_(?=[a-z]\d*$)")
@@ -19,14 +19,15 @@ _SUMMED = re.compile(r"^r(\d+)_(?=[a-z]\d*$)")
 
 def canonical(kernel: Kernel) -> tuple[Kernel, list[int] | None]:
     """Return the canonical form of a kernel, and the buffers by the numbers that they have in it (None: their own)."""
-    if not isinstance(kernel, Map | Rows | Tile):
+    parts = kernel.parts if isinstance(kernel, Beside) else (kernel,)
+    if not all(isinstance(part, Map | Rows | Tile) for part in parts):
         return kernel, None
     form = _Form(kernel)
     return form.of(kernel), list(form.buffers)
 
 
 class _Form:
-    def __init__(self, kernel: Map | Rows | Tile) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.buffers: dict[int, int] = {}
         self.names: dict[str, int] = {}
         axes: dict[Axis, Dim] = {}
@@ -47,7 +48,7 @@ class _Form:
                 return self.rewriter.dim(value)
             case Store(buffer, offset, stored):
                 return Store(self.number(buffer), self.of(offset), self.of(stored))
-            case Map() | Rows() | Tile() | Pack():
+            case Map() | Rows() | Tile() | Pack() | Beside():
                 return type(value)(*(self.of(getattr(value, name)) for name in names_of(value)))
             case tuple():
                 return tuple(self.of(part) for part in value)  # pyright: ignore[reportUnknownVariableType]
@@ -69,7 +70,7 @@ class _Form:
         return load(self.number(found.source), found.index, found.dtype, found.guard)
 
 
-def _axes_of(kernel: Map | Rows | Tile) -> list[Axis]:
+def _axes_of(kernel: Kernel) -> list[Axis]:
     match kernel:
         case Map(rows, lane, _, ordered):
             return [*rows, *([lane] if lane else []), *(ordered[1:2] if ordered else ())]
@@ -78,3 +79,7 @@ def _axes_of(kernel: Map | Rows | Tile) -> list[Axis]:
         case Tile():
             more = (kernel.unrolled[0] if kernel.unrolled else None, kernel.panel, kernel.strip)
             return [*kernel.outer, kernel.row, kernel.lane, *kernel.reduced, *(a for a in more if a is not None)]
+        case Beside():
+            return [axis for part in kernel.parts for axis in _axes_of(part)]
+        case _:
+            return []

@@ -6,6 +6,7 @@
              | Scatter(index, updates, out, ...)     rows added at places read from data
              | Call(function, ...)                   a user's function over whole arrays
              | Segments(map, arrays, lengths)        one Map over several arrays in turn: all parameters of an optimizer
+             | Beside(shared, single)                several of these that need nothing of one another
 
 Inside a kernel every load and store has one flat offset, in elements, into a numbered buffer.
 """
@@ -47,12 +48,12 @@ LENGTH = "_length"
 USUAL = 64
 # Positions of an owner axis that stay together: tiles have as many rows, or a divisor of it.
 OWNED = 8
+# Steps of a sum up to which a product is bound by the writing of its result.
+BRIEF = 32
 # Rows of a band: they are copied together, for what they read lies side by side.
 BAND = 16
-# The number of the thread that a kernel runs on, in an offset.
-THREAD = Axis("thread", dims.symbol("threads"))
-# Rows of the result up to which threads share the lanes if each copies its part of an operand.
-FEW_ROWS = 256
+# The number of the thread that a kernel runs on, in an offset; rows up to which threads share lanes if each copies a part.
+THREAD, FEW_ROWS = Axis("thread", dims.symbol("threads")), 256
 
 
 @record
@@ -196,9 +197,12 @@ class Tile:
         """How many blocks of rows all lanes pass before the next ones; 0 if each block of lanes passes all rows.
 
         Where both operands vary along the lanes, none stays in the cache, and lanes that lie side by side are read
-        together.
+        together. Where the sum is short, most of the work is to write the result, line after line.
         """
-        return int(self.lane in dims.axes(self.left.index[0]) and not self.by_lanes)
+        if self.by_lanes or self.pack is not None:
+            return 0
+        depth = dims.product(a.extent for a in self.reduced)
+        return int(self.lane in dims.axes(self.left.index[0]) or (isinstance(depth, int) and depth <= BRIEF))
 
     @property
     def rounds(self) -> Axis | None:
@@ -275,7 +279,23 @@ class Segments:
     lengths: tuple[int, ...]
 
 
-Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments
+@record
+class Beside:
+    """Kernels that need nothing of one another, made by one call; those of `single` by the last thread alone.
+
+    At most one is a Tile, and one has Segments.
+    """
+
+    shared: tuple[Kernel, ...]
+    single: tuple[Kernel, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """All of them, in order."""
+        return self.shared + self.single
+
+
+Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments | Beside
 
 
 def _usual_size(axes: Sequence[Axis]) -> int:

@@ -15,7 +15,19 @@ from collections.abc import Callable, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, Symbol
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, walk
-from graphc.loops.kernels import ACCUMULATOR, Call, Kernel, Map, Rows, Scatter, Segments, Store, Tile, expressions
+from graphc.loops.kernels import (
+    ACCUMULATOR,
+    Beside,
+    Call,
+    Kernel,
+    Map,
+    Rows,
+    Scatter,
+    Segments,
+    Store,
+    Tile,
+    expressions,
+)
 
 _INFIX = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
@@ -117,6 +129,8 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
             sets = [f"{', '.join(name_of(b) for b in one)} of {n}" for one, n in zip(arrays, lengths, strict=True)]
             inner = text(form, lambda b: f"array{-b}" if b < 0 else name_of(b))
             return "\n".join([f"segments {'; '.join(sets)}:", *(f"    {line}" for line in inner.splitlines())])
+        case Beside():
+            return "\nbeside\n".join(text(part, name_of) for part in kernel.parts)
         case Call(function, arrays):
             return f"call {function}({', '.join(name_of(buffer) for buffer, _, _ in arrays)})"
     printer.stores(stores)

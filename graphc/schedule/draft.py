@@ -11,34 +11,20 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Axis, Dim, Requirement, Symbol
+from graphc.dims import Requirement
 from graphc.dtypes import as_dtype
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.types import TensorType
 from graphc.loops import expr
-from graphc.loops.expr import Apply, Check, Expr, Load, Reduce, Rewriter
-from graphc.loops.kernels import (
-    BAND,
-    LENGTH,
-    OWNED,
-    Call,
-    Kernel,
-    Map,
-    Rows,
-    Scatter,
-    Segments,
-    Store,
-    Tile,
-    expressions,
-    loads,
-)
+from graphc.loops.expr import Check, Expr, Rewriter
+from graphc.loops.kernels import Beside, Kernel, Map, Rows, Store, Tile, expressions, loads
 from graphc.origin import Origin
 from graphc.records import replace
-from graphc.schedule.inline import weight
+from graphc.schedule.cost import pieces_of, work_of
 from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step
-from graphc.schedule.units import Unit, finished, reads_in_place
+from graphc.schedule.units import Unit, buffers_of, finished, reads_in_place
 from graphc.simd.levels import Level
 
 
@@ -124,7 +110,7 @@ class Draft:
         assert unit.kernel is not None
         kernel = finished(unit.kernel)
         commit = any(self.buffers[b].kind == "leaf" for b in unit.writes)
-        pieces, work = _pieces(kernel), _work(kernel)
+        pieces, work = pieces_of(kernel), work_of(kernel)
         self.kernels.append(KernelDraft(kernel, _comments(unit.nodes)))
         name = str(len(self.kernels) - 1)
         return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), pieces, work, commit)]
@@ -139,30 +125,42 @@ class Draft:
                 first.setdefault(buffer, position)
         taken: set[int] = set()
         for position, unit in enumerate(units):
-            kernel = unit.kernel
-            if not isinstance(kernel, Map | Rows | Tile) or unit.late or (isinstance(kernel, Map) and kernel.ordered):
-                continue
-            for store in kernel.stores:
-                target = self.buffers[store.buffer]
-                if target.kind != "temporary" or first[store.buffer] != position or store.buffer in pinned:
+            parts = unit.kernel.parts if isinstance(unit.kernel, Beside) else (unit.kernel,)
+            for kernel in parts:
+                if (
+                    not isinstance(kernel, Map | Rows | Tile)
+                    or unit.late
+                    or (isinstance(kernel, Map) and kernel.ordered)
+                ):
                     continue
-                if sum(s.buffer == store.buffer for s in kernel.stores) > 1:
-                    continue  # it holds something else before
-                for source in sorted(unit.reads - taken - pinned):
-                    array = self.buffers[source]
-                    if array.kind != "temporary" or last[source] != position or first[source] == position:
+                # What another part reads may not change meanwhile.
+                others = {b for part in parts if part is not kernel for b in buffers_of(part)}
+                for store in kernel.stores:
+                    target = self.buffers[store.buffer]
+                    if target.kind != "temporary" or first[store.buffer] != position or store.buffer in pinned:
                         continue
-                    if array.nbytes != target.nbytes or array.dtype.itemsize != target.dtype.itemsize:
-                        continue
-                    stores = [replace(store, buffer=source), *(s for s in kernel.stores if s is not store)]
-                    operands = kernel.operands if isinstance(kernel, Tile) else ()
-                    if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
-                        continue
-                    if isinstance(kernel, Rows) and not _is_read_only_with(store, source, kernel):
-                        continue
-                    self.buffers[store.buffer] = replace(target, shares=source)
-                    taken.add(source)
-                    break
+                    if sum(s.buffer == store.buffer for s in kernel.stores) > 1:
+                        continue  # it holds something else before
+                    for source in sorted(unit.reads - taken - pinned - others):
+                        array = self.buffers[source]
+                        if array.kind != "temporary" or last[source] != position or first[source] == position:
+                            continue
+                        if array.nbytes != target.nbytes or array.dtype.itemsize != target.dtype.itemsize:
+                            continue
+                        if not _may_replace(store, source, kernel):
+                            continue
+                        self.buffers[store.buffer] = replace(target, shares=source)
+                        taken.add(source)
+                        break
+
+
+def _may_replace(store: Store, source: int, kernel: Map | Rows | Tile) -> bool:
+    """Whether what is stored may take the place of an operand, which then is read only where it is replaced."""
+    stores = [replace(store, buffer=source), *(s for s in kernel.stores if s is not store)]
+    operands = kernel.operands if isinstance(kernel, Tile) else ()
+    if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
+        return False
+    return not isinstance(kernel, Rows) or _is_read_only_with(store, source, kernel)
 
 
 def _is_read_only_with(store: Store, source: int, kernel: Rows) -> bool:
@@ -178,76 +176,3 @@ def _comments(nodes: Sequence[Node]) -> tuple[str, ...]:
         ops.setdefault(node.origin, []).append(node.op.name)
     lines = {origin: linecache.getline(origin.file, origin.line).strip() for origin in ops}
     return tuple(f"{origin}: {lines[origin]}  [{', '.join(names)}]" for origin, names in ops.items())
-
-
-def _pieces(kernel: Kernel) -> Dim:
-    """Return how many independent pieces of a kernel threads may share."""
-    if isinstance(kernel, Map | Rows | Tile) and kernel.owner is not None:
-        return owned_pieces(kernel.owner.extent)
-    match kernel:
-        case Map(rows, lane, _, ordered):
-            if kernel.across:
-                side = 64 // kernel.stores[0].value.dtype.itemsize
-                extents = [a.extent for a in rows if a != kernel.across]
-                return dims.product([*extents, dims.floordiv(kernel.across.extent + side - 1, side)])
-            if kernel.banded:
-                return dims.floordiv(rows[1].extent + BAND - 1, BAND)
-            if rows:
-                return dims.product(a.extent for a in rows)
-            return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
-        case Rows():
-            return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, lane, shape=(rows, _)):
-            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
-            if not kernel.by_lanes:
-                return pieces
-            lanes = 64 // kernel.left.dtype.itemsize
-            return pieces * dims.floordiv(lane.extent + lanes - 1, lanes)
-        case Scatter():
-            return kernel.size
-        case Segments():
-            return sum(-(-length // 16) for length in kernel.lengths)
-        case Call():
-            return 1
-
-
-def owned_pieces(extent: Dim) -> Dim:
-    """Return into how many pieces threads may divide an owner axis."""
-    return dims.floordiv(extent + OWNED - 1, OWNED)
-
-
-def _work(kernel: Kernel) -> Dim:
-    """Return about how many scalar operations a kernel makes."""
-    match kernel:
-        case Map():
-            axes = [
-                *kernel.rows,
-                *([kernel.lane] if kernel.lane else []),
-                *([kernel.ordered[1]] if kernel.ordered else []),
-            ]
-            total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
-            counts: dict[frozenset[Axis], int] = {}
-            for inner in expr.walk(*expressions(kernel)):
-                bound = inner.free | frozenset(inner.axes) if isinstance(inner, Reduce) else inner.free
-                cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
-                counts[bound] = counts.get(bound, 0) + int(cost)
-            for used, count in counts.items():
-                total = total + count * dims.product(a.extent for a in sorted(used, key=str))
-            return total
-        case Rows():
-            total = 0
-            for stage in kernel.maps:
-                total = total + _work(stage)
-            return total
-        case Tile():
-            return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))
-        case Scatter():
-            return kernel.count * kernel.width + kernel.size * kernel.width
-        case Segments():
-            one = _work(kernel.map)
-            total = 0
-            for length in kernel.lengths:
-                total = total + dims.substitute(one, {Symbol(LENGTH): length})
-            return total
-        case Call():
-            return dims.product(kernel.arrays[0][2]) * 16

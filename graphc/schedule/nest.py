@@ -19,7 +19,7 @@ from graphc.records import record, replace
 from graphc.simd.levels import Level
 
 # The number of rows of an operand that are FAR apart, and that of the result's, from which on panels pay.
-DEEP, MANY_ROWS = 64, 64
+DEEP, MANY_ROWS = 64, 16
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.

@@ -37,7 +37,7 @@ def _sink(order: list[Unit], stop: int, nbytes: Mapping[int, int]) -> None:
         inside: Counter[int] = Counter()
         for place in range(position + 1, min(stop, position + WINDOW)):
             other = order[place]
-            if _must_follow(unit, other):
+            if must_follow(unit, other):
                 break
             end = place
             for buffer in other.reads & reads.keys():
@@ -60,7 +60,7 @@ def _raise(order: list[Unit], stop: int, nbytes: Mapping[int, int]) -> None:
             other = order[place]
             for buffer in (other.reads | other.writes) & last.keys():
                 last[buffer] = max(last[buffer], place)
-            if _must_follow(other, unit):
+            if must_follow(other, unit):
                 break
             start = place
         made = sum(nbytes.get(b, 0) for b in unit.writes) * (position - start)
@@ -69,7 +69,8 @@ def _raise(order: list[Unit], stop: int, nbytes: Mapping[int, int]) -> None:
             order.insert(start, order.pop(position))
 
 
-def _must_follow(first: Unit, then: Unit) -> bool:
+def must_follow(first: Unit, then: Unit) -> bool:
+    """Whether two units, given in order, touch the same buffer and one writes it."""
     return bool(first.writes & (then.reads | then.writes) or first.reads & then.writes)
 
 

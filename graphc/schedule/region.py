@@ -25,7 +25,9 @@ from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies
-from graphc.schedule.draft import Draft, owned_pieces
+from graphc.schedule.beside import side_by_side
+from graphc.schedule.cost import owned_pieces
+from graphc.schedule.draft import Draft
 from graphc.schedule.inline import Inliner
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
@@ -90,6 +92,8 @@ class Region:
         self.units = gather(self.draft, settle(self.draft, self.units), alone=False)
         self.units = [in_stages(unit) for unit in merge(self.units, lambda b: self.draft.buffers[b].shape)]
         self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
+        if self.owned is None:
+            self.units = side_by_side(self.units)
         kept = all_kept_together(self.draft, self.bodies, self.places)
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()) | kept)
         if self.owned is not None and not own(self.units, self.owned, self.draft.buffers):
@@ -170,6 +174,12 @@ class Region:
         consumers = Counter(i for n in self.order for i in set(n.inputs)) + Counter(n for n, _ in self.updates)
         self.inliner.store_costly(consumers)
         self.inliner.store_checked(n for n, _ in self.updates)
+        # What other updates read of a number's new value (a step count's) they need not wait for.
+        self.inliner.stored |= {
+            n
+            for n, b in self.updates
+            if self.inliner.is_inlined(n) and not n.shape and consumers[n] > 1 and self.draft.buffers[b].kind == "leaf"
+        }
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
         # What sums in its update would have a kernel of its own, where all other parameters share one.
         leaves = {n for n, b in self.updates if n in replaced and self.draft.buffers[b].kind == "leaf"}

@@ -258,6 +258,13 @@ def finished(kernel: Kernel) -> Kernel:
             return kernel
 
 
+def buffers_of(kernel: Kernel | None) -> set[int]:
+    """Return the buffers that a kernel of loops touches."""
+    if not isinstance(kernel, Map | Rows | Tile):
+        return set()
+    return {found.source for found in loads(*expressions(kernel))} | {s.buffer for s in kernel.stores}
+
+
 def tile_unit(kernel: Tile, nodes: Sequence[Node]) -> Unit:
     """Return the unit of a Tile kernel."""
     reads, writes = {found.source for found in loads(*expressions(kernel))}, {s.buffer for s in kernel.stores}

@@ -1,0 +1,104 @@
+"""What a kernel costs: into how many pieces threads may divide it, and how many operations it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphc import dims
+from graphc.dims import Axis, Dim, Symbol
+from graphc.loops import expr
+from graphc.loops.expr import Apply, Load, Reduce
+from graphc.loops.kernels import (
+    BAND,
+    LENGTH,
+    OWNED,
+    Beside,
+    Call,
+    Kernel,
+    Map,
+    Rows,
+    Scatter,
+    Segments,
+    Tile,
+    expressions,
+)
+from graphc.schedule.inline import weight
+
+
+def pieces_of(kernel: Kernel) -> Dim:
+    """Return how many independent pieces of a kernel threads may share."""
+    if isinstance(kernel, Map | Rows | Tile) and kernel.owner is not None:
+        return owned_pieces(kernel.owner.extent)
+    match kernel:
+        case Map(rows, lane, _, ordered):
+            if kernel.across:
+                side = 64 // kernel.stores[0].value.dtype.itemsize
+                extents = [a.extent for a in rows if a != kernel.across]
+                return dims.product([*extents, dims.floordiv(kernel.across.extent + side - 1, side)])
+            if kernel.banded:
+                return dims.floordiv(rows[1].extent + BAND - 1, BAND)
+            if rows:
+                return dims.product(a.extent for a in rows)
+            return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
+        case Rows():
+            return dims.product(a.extent for a in kernel.rows)
+        case Tile(outer, row, lane, shape=(rows, _)):
+            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+            if not kernel.by_lanes:
+                return pieces
+            lanes = 64 // kernel.left.dtype.itemsize
+            return pieces * dims.floordiv(lane.extent + lanes - 1, lanes)
+        case Scatter():
+            return kernel.size
+        case Segments():
+            return sum(-(-length // 16) for length in kernel.lengths)
+        case Beside():
+            return sum_of(map(pieces_of, kernel.parts))
+        case Call():
+            return 1
+
+
+def owned_pieces(extent: Dim) -> Dim:
+    """Return into how many pieces threads may divide an owner axis."""
+    return dims.floordiv(extent + OWNED - 1, OWNED)
+
+
+def work_of(kernel: Kernel) -> Dim:
+    """Return about how many scalar operations a kernel makes."""
+    match kernel:
+        case Map():
+            axes = [
+                *kernel.rows,
+                *([kernel.lane] if kernel.lane else []),
+                *([kernel.ordered[1]] if kernel.ordered else []),
+            ]
+            total: Dim = len(kernel.stores) * dims.product(a.extent for a in axes)
+            counts: dict[frozenset[Axis], int] = {}
+            for inner in expr.walk(*expressions(kernel)):
+                bound = inner.free | frozenset(inner.axes) if isinstance(inner, Reduce) else inner.free
+                cost = weight(inner) if isinstance(inner, Apply) else isinstance(inner, Load | Reduce)
+                counts[bound] = counts.get(bound, 0) + int(cost)
+            for used, count in counts.items():
+                total = total + count * dims.product(a.extent for a in sorted(used, key=str))
+            return total
+        case Rows():
+            return sum_of(map(work_of, kernel.maps))
+        case Tile():
+            return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))
+        case Scatter():
+            return kernel.count * kernel.width + kernel.size * kernel.width
+        case Segments():
+            one = work_of(kernel.map)
+            return sum_of(dims.substitute(one, {Symbol(LENGTH): length}) for length in kernel.lengths)
+        case Beside():
+            return sum_of(map(work_of, kernel.parts))
+        case Call():
+            return dims.product(kernel.arrays[0][2]) * 16
+
+
+def sum_of(parts: Iterable[Dim]) -> Dim:
+    """Return the sum of dims."""
+    total: Dim = 0
+    for part in parts:
+        total = total + part
+    return total
