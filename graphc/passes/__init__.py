@@ -19,6 +19,7 @@ from graphc.passes.phase import fold_phase, refuse_unknown_phase
 from graphc.passes.residuals import keep_residuals
 from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
+from graphc.passes.unite_carries import unite_carries
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
 from graphc.passes.whole import reduce_by_rows
@@ -43,6 +44,7 @@ __all__ = [
     "refuse_unknown_phase",
     "run_passes",
     "simplify",
+    "unite_carries",
 ]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
@@ -59,6 +61,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     merge_scans,
     cse,
     merge_scans,
+    unite_carries,
     drop_unused,
     keep_residuals,
     hoist,
