@@ -416,20 +416,29 @@ class Emitter:
         }[name]()
         return self.select(size < edge, self.copysign(result, x), x)
 
-    def scale(self, x: Value, k: Value) -> Value | None:
-        """Return x * 2^k for an integer k, rounded once, where the CPU has an instruction for it; else None."""
-        width = x.type.lanes * x.type.bits
-        if self.level.register_bits < 512 or width % 512:
+    def instruction(self, name: str, *operands: Value | int) -> Value | None:
+        """Call an instruction of AVX-512, unmasked, for each register of the operands (numbers are 32 bits of the code).
+
+        The result has the first operand's type. None where the CPU has no such registers, or they are not full.
+        """
+        first, *_ = (x for x in operands if isinstance(x, Value))
+        if self.level.register_bits < 512 or first.type.lanes * first.type.bits % 512:
             return None
-        part = x.type.wide(512 // x.type.bits)
-        name = f"llvm.x86.avx512.mask.scalef.p{'s' if x.type.kind == 'f32' else 'd'}.512"
+        part = first.type.wide(512 // first.type.bits)
+        full = f"llvm.x86.avx512.mask.{name}.p{'s' if first.type.kind == 'f32' else 'd'}.512"
         everywhere, nearest = (f"i{part.lanes}", "-1"), ("i32", "4")
-        halves: list[Value] = []
-        for start in range(0, x.type.lanes, part.lanes):
+        pieces: list[Value] = []
+        for start in range(0, first.type.lanes, part.lanes):
             indexes = list(range(start, start + part.lanes))
-            one, power = ((part.llvm, (y if y.type == part else self.lanes(y, indexes)).ir) for y in (x, k))
-            halves.append(Value(self, part, self.call(name, part.llvm, one, power, one, everywhere, nearest)))
-        return halves[0] if len(halves) == 1 else self.pick(halves[0], halves[1], list(range(x.type.lanes)))
+            arguments: list[tuple[str, str]] = []
+            for x in operands:
+                if isinstance(x, Value):
+                    piece = x if x.type.lanes == part.lanes else self.lanes(x, indexes)
+                    arguments.append((piece.type.llvm, piece.ir))
+                else:
+                    arguments.append(("i32", str(x)))
+            pieces.append(Value(self, part, self.call(full, part.llvm, *arguments, everywhere, nearest)))
+        return pieces[0] if len(pieces) == 1 else self.pick(pieces[0], pieces[1], list(range(first.type.lanes)))
 
     def copysign(self, x: Value, sign: Value) -> Value:
         return self.intrinsic("copysign", x, sign)

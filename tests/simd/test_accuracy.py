@@ -18,8 +18,8 @@ def arguments(name, kind):
     return [np.concatenate([one, np.ones(-one.size % 8, one.dtype)]) for one in together]
 
 
-def computed(kernels, names, inputs, kind, level):
-    """What one kernel makes of the inputs of each function, in vectors of eight."""
+def computed(kernels, names, inputs, kind, level, lanes=8):
+    """What one kernel makes of the inputs of each function, in vectors of so many lanes."""
     nbytes = inputs[0][0].itemsize
     outputs = [np.zeros_like(one[0]) for one in inputs]
     lines = ["def kernel(args, thread, threads):"]
@@ -29,8 +29,8 @@ def computed(kernels, names, inputs, kind, level):
         for pointer, array in zip(pointers, [*operands, outputs[index]], strict=True):
             lines += [f"    {pointer} = word(args, {len(words)})"]
             words.append(array)
-        loads = ", ".join(f"load_{kind}x8({pointer} + i{index})" for pointer in pointers[:-1])
-        lines += [f"    for i{index} in range(0, {operands[0].size * nbytes}, {8 * nbytes}):"]
+        loads = ", ".join(f"load_{kind}x{lanes}({pointer} + i{index})" for pointer in pointers[:-1])
+        lines += [f"    for i{index} in range(0, {operands[0].size * nbytes}, {lanes * nbytes}):"]
         lines += [f"        store({name}({loads}), {pointers[-1]} + i{index})"]
     kernels.run("\n".join(lines), words, level)
     return outputs
@@ -45,6 +45,21 @@ def test_error_in_ulp_and_hard_values(kernels, level, kind):
         worst = int(np.argmax(wrong))
         at = ", ".join(repr(one[worst]) for one in operands)
         assert wrong[worst] <= MOST.get(name, USUAL), f"{name}({at}) = {got[worst]!r}: {wrong[worst]} ULP"
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_bits_do_not_depend_on_the_width_of_vectors(kernels, level, kind):
+    """Some CPUs have instructions for whole registers, which must do what the formulas do for others: for denormals, too."""
+    inputs: list[list[np.ndarray]] = []
+    for name in NAMES:
+        operands = arguments(name, kind)
+        dtype = operands[0].dtype
+        small = np.arange(1, 1025, dtype=dtype) * np.finfo(dtype).smallest_subnormal
+        operands = [np.concatenate([one, small, 1.0 / np.arange(1, 1025, dtype=dtype)]) for one in operands]
+        inputs.append([np.concatenate([one, np.ones(-one.size % 16, one.dtype)]) for one in operands])
+    narrow, wide = (computed(kernels, NAMES, inputs, kind, level, lanes) for lanes in (8, 16))
+    for name, one, other in zip(NAMES, narrow, wide, strict=True):
+        assert kernels.same(one, other), name
 
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])

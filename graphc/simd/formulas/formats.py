@@ -83,7 +83,7 @@ def power_of_two(m: Arithmetic, k: Number) -> Number:
 
 def scaled(m: Arithmetic, x: Number, k: Number) -> Number:
     """X * 2^k in two steps, so that 2^k may be out of range and a denormal result is rounded once."""
-    direct = m.scale(x, k)
+    direct = m.instruction("scalef", x, k, x)
     if direct is not None:
         return direct
     half, rounder = constants(m, k, 0.5, format_of(m, k).rounder)

@@ -24,6 +24,11 @@ from graphc.simd.record import define, numbers
 # The bits of the float next to sqrt(1/2), where the mantissa of the argument starts.
 _LOWEST_MANTISSA = {"f32": 0x3F3504F3, "f64": 0x3FE6A09E667F3BCD}
 
+_HIGHEST_HALF = {"f32": 0.7071067690849304, "f64": 0.7071067811865476}  # the same as numbers
+# What fixupimm gives for NaN, signalling NaN, zero, one, -inf, inf, other negative and other positive numbers, from the
+# last digit on: 0 the result, 2 NaN as it is, 3 NaN, 4 -inf, 5 inf.
+_EDGES = 0x03530422
+
 # log(1 + f) = f - f^2/2 + f^3 P(f) on [sqrt(1/2) - 1, sqrt(2) - 1] (Cephes, logf.c).
 _LOG_F32 = (
     3.3333331174e-1,
@@ -62,6 +67,11 @@ def log_parts(m: Arithmetic, x: Number) -> Pair:
     kind: SimdType = m.type_of(x)
     form = FORMATS[kind.kind]
     integer = kind.of(form.integer)
+    exponent, mantissa = m.instruction("getexp", x, x), m.instruction("getmant", x, 0, x)
+    if exponent is not None:
+        half, one, highest = constants(m, x, 0.5, 1.0, 2 * _HIGHEST_HALF[kind.kind])
+        is_large = mantissa >= highest
+        return m.select(is_large, exponent + one, exponent), m.select(is_large, mantissa * half, mantissa) - one
     denormal = x < m.constant(kind, form.normal)
     x = m.select(denormal, x * m.constant(kind, 2.0**form.mantissa), x)
     lowest = _LOWEST_MANTISSA[kind.kind]
@@ -105,6 +115,10 @@ def _log_sum(m: Arithmetic, e: Number, f: Number, correction: Number | None = No
 
 def log_edges(m: Arithmetic, x: Number, result: Number) -> Number:
     """-inf at 0, inf at inf, NaN below 0 and at NaN."""
+    kind = m.type_of(x)
+    direct = m.instruction("fixupimm", result, x, m.constant(kind.of(FORMATS[kind.kind].integer), _EDGES), 0)
+    if direct is not None:
+        return direct
     zero, infinity, nan = constants(m, x, 0.0, math.inf, math.nan)
     not_positive = m.select(x == zero, -infinity, nan)
     return m.select(x > zero, m.select(x < infinity, result, infinity), not_positive)
