@@ -38,7 +38,7 @@ from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 # Steps that a round of a sum must have, rounds from which on they pay, and elements of a result that stays in the cache.
-LONG, MANY, SMALL = 256, 8, 1 << 18
+LONG, MANY, SMALL = 128, 8, 1 << 20
 # Elements from which on what follows each other counts as far apart: then each is in another part of the cache.
 FAR = 512
 # Vectors of a row that are written out where something of them is the same in every row, and so made once.

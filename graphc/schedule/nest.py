@@ -12,20 +12,26 @@ import functools
 from collections.abc import Callable, Sequence
 
 from graphc import dims
-from graphc.dims import Atom, Axis, Dim, DimExpr
-from graphc.loops.expr import Load, Rewriter
-from graphc.loops.kernels import FAR, OWNED, USUAL, Store, index_dims_of, walk_as_one
+from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
+from graphc.loops.expr import Load, Rewriter, load
+from graphc.loops.kernels import FAR, OWNED, USUAL, Store, flat_offset, index_dims_of, walk_as_one
 from graphc.records import record, replace
 from graphc.simd.levels import Level
 
-# The number of rows of an operand that are FAR apart, and that of the result's, from which on panels pay.
-DEEP, MANY_ROWS = 64, 16
+# The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay; how many are many.
+DEEP, MANY_ROWS, LONG = 64, 16, 512
+# Bytes of both operands beyond which a sum is made in rounds, and those of one round.
+LARGE, ROUND = 1 << 20, 1 << 19
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.
 LATENCY, LOAD = 4, 0.13
+# Bytes of the vector operand that stay in the first-level cache, and cycles in which the second one gives a vector.
+NEAR, FETCH = 1 << 15, 2
 # Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
 UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
+# Stands for the columns of a panel while the tile is chosen, which says how many there are.
+WIDTH = Symbol("_width")
 # How much more a tile takes if a part of the rows is left over.
 UNEVEN = 1.02
 
@@ -47,12 +53,23 @@ class Nest:
 
 
 @record
+class Copied:
+    """An operand as it lies in memory, and its axes but one, the lanes or the rows, in their order in its copy.
+
+    In the nest it stands as if it lay in one panel, WIDTH columns of that axis wide: so axes that the other operand walks
+    as one are one for both, whatever their order in memory was.
+    """
+
+    operand: Load
+    others: tuple[Axis, ...]
+
+
+@record
 class Roles:
     """The parts that a nest's axes play, and the register tile: rows, vectors.
 
     `unrolled` is a summed axis that is walked so many positions at a time, or None. `pack`: the vector operand is copied
-    into panels; its other axes, in their order in a panel. `strips`: likewise for the scalar operand, whose rows
-    are copied side by side.
+    into panels. `strips`: likewise for the scalar operand, whose rows are copied side by side.
     """
 
     outer: tuple[Axis, ...]
@@ -60,8 +77,8 @@ class Roles:
     lane: Axis
     shape: tuple[int, int]
     unrolled: tuple[Axis, int] | None
-    pack: tuple[Axis, ...] | None
-    strips: tuple[Axis, ...] | None
+    pack: Copied | None
+    strips: Copied | None
 
 
 def arranged(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> tuple[Nest, Roles]:
@@ -71,6 +88,61 @@ def arranged(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> tuple[N
     several rows of the tile.
     """
     nest = _without_single(nest)
+    panels = None
+    if _slope(nest.right.index[0], nest.kept[-1]) != 1:
+        nest, panels = _in_panels(nest)
+    best, choice = _best(nest, level)
+    if panels is None and _is_scattered(best, size_of):
+        nest, panels = _in_panels(nest)
+        best, choice = _best(nest, level)
+    strips = None
+    if _is_strided(best, choice.row, size_of):
+        others = _by_stride(best.left.index[0], without=choice.row)
+        left, strips = _paneled(best.left, choice.row, others)
+        best = replace(best, left=left)
+    row, lane = choice.row, best.kept[-1]
+    outer = tuple(a for a in best.kept if a not in (row, lane))
+    return _in_rounds(best, choice), Roles(outer, row, lane, choice.shape, choice.unrolled, panels, strips)
+
+
+def _in_rounds(nest: Nest, choice: _Choice) -> Nest:
+    """Return the nest with a long sum along one axis parted, so that what a round reads stays in the second-level cache.
+
+    `Tile.rounds` says whether the parts become rounds.
+    """
+    if len(nest.reduced) > 1 or choice.unrolled is not None:
+        return nest
+    (axis,), offsets = nest.reduced, (nest.left.index[0], nest.right.index[0])
+    step = sum(_magnitude(dims.product(a.extent for a in nest.kept if a in dims.axes(at))) for at in offsets)
+    step *= nest.left.dtype.itemsize
+    most = ROUND // max(step, 1)
+    length = next((n for n in range(most, most // 4, -1) if dims.remainder(axis.extent, n) == 0), 1)
+    if step * _magnitude(axis.extent) < LARGE or length <= 1:
+        return nest
+    outer, inner = Axis(f"{axis.name}_round", dims.floordiv(axis.extent, length)), Axis(axis.name, length)
+    at = {axis: length * DimExpr.of(outer) + DimExpr.of(inner)}
+    return replace(_substituted(nest, at), reduced=(outer, inner))
+
+
+def _in_panels(nest: Nest) -> tuple[Nest, Copied]:
+    """Return the nest with its vector operand in panels, summed axes in the order in which the other one walks them."""
+    left, right, lane = nest.left.index[0], nest.right.index[0], nest.kept[-1]
+    summed = tuple(sorted(nest.reduced, key=lambda a: -_magnitude(_slope(left, a))))
+    others = [a for a in _by_stride(right, without=lane) if a not in summed]
+    found, panels = _paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
+    return replace(nest, reduced=summed, right=found), panels
+
+
+def _paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load, Copied]:
+    """Return an operand as it stands in one panel along an axis, and what is copied there."""
+    order = flat_offset([DimExpr.of(a) for a in others], [a.extent for a in others])
+    found = load(operand.source, (DimExpr.of(axis) + DimExpr.of(WIDTH) * order,), operand.dtype)
+    assert isinstance(found, Load)
+    return found, Copied(operand, others)
+
+
+def _best(nest: Nest, level: Level) -> tuple[Nest, _Choice]:
+    """Return the nest with its axes merged as its best tile wants them, and that tile."""
     whole = _collapsed(nest, None)
     options: list[tuple[Nest, tuple[Axis, int] | None]] = [(whole, None)]
     for axis in nest.reduced:
@@ -87,8 +159,7 @@ def arranged(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> tuple[N
         if best is None or (cost, choice.distance) < best[:2]:
             best = (cost, choice.distance, option, choice)
     assert best is not None
-    _, _, nest, choice = best
-    return nest, _roles(nest, choice, size_of)
+    return best[2:]
 
 
 def _collapsed(nest: Nest, apart: Axis | None) -> Nest:
@@ -167,6 +238,7 @@ class _Choice:
 def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Choice:
     """Return the best tile of a nest with this axis unrolled."""
     lane, left = nest.kept[-1], nest.left.index[0]
+    depth = _magnitude(dims.product(a.extent for a in nest.reduced if a in dims.axes(nest.right.index[0])))
     choices: list[_Choice] = []
     for row in row_candidates(nest):
         stride = _slope(left, row)
@@ -179,7 +251,7 @@ def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Cho
         ) -> int:
             return _different(rows, count, by, reach) if shared else rows * count
 
-        steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads)
+        steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads, depth)
         cost, shape = tile_shape(steps, row.extent, lane.extent, owned=row.extent == nest.owned)
         choices.append(_Choice(round(cost, 3), _magnitude(stride), row, shape, unrolled))
     # Neighbouring rows that lie close together share lines of the cache: that decides between equal tiles.
@@ -192,24 +264,19 @@ def _different(rows: int, count: int, by: Dim, reach: Dim) -> int:
     return len({t * by + u * reach for t in range(rows) for u in range(count)})
 
 
-def _roles(nest: Nest, choice: _Choice, size_of: Callable[[int], Dim]) -> Roles:
-    row, lane = choice.row, nest.kept[-1]
-    left, right = nest.left.index[0], nest.right.index[0]
-    outer = tuple(a for a in nest.kept if a not in (row, lane))
-    pack = strips = None
-    if _slope(right, lane) != 1 or _is_scattered(nest, row, size_of):
-        pack = _by_stride(right, without=lane)
+def _is_strided(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
+    """Whether the scalar operand is copied into strips."""
+    lane, left = nest.kept[-1], nest.left.index[0]
     is_wide = not isinstance(lane.extent, int) or lane.extent >= WIDE
-    if is_wide and lane not in dims.axes(left) and _is_transposed(nest, row, size_of):
-        strips = _by_stride(left, without=row)
-    return Roles(outer, row, lane, choice.shape, choice.unrolled, pack, strips)
+    return is_wide and lane not in dims.axes(left) and _is_transposed(nest, row, size_of)
 
 
 @record
 class Steps:
     """What a step of a tile's sum costs on a CPU level: `count` positions of it at once, in logical vectors of `lanes`.
 
-    `both`: both operands are read by vectors. `reads` gives the different elements of the scalar operand, by rows.
+    `both`: both operands are read by vectors. `reads` gives the different elements of the scalar operand, by rows; `depth`
+    is the length of the sum in the vector operand.
     """
 
     level: Level
@@ -217,6 +284,7 @@ class Steps:
     both: bool
     count: int
     reads: Callable[[int], int]
+    depth: int
 
     @property
     def parts(self) -> int:
@@ -229,11 +297,13 @@ class Steps:
         return min(24, (budget - vectors * self.count) // vectors)
 
     def cycles(self, rows: int, vectors: int) -> float:
-        """Products, two a cycle, or the latency of those that follow each other; and some of the time of the loads."""
-        products = rows * vectors * self.count * self.parts
+        """Products, two a cycle, or what they wait for (those before them, vectors from afar), and a part of the loads."""
+        fetched = vectors * self.count * self.parts
+        products = rows * fetched
+        is_far = self.depth * vectors * 64 > NEAR
         reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
-        loads = reads + vectors * self.count * self.parts
-        return (max(products / 2, LATENCY * self.count) + LOAD * loads) / self.count if rows else 0
+        waits = max(products / 2, LATENCY * self.count, FETCH * fetched if is_far else 0)
+        return (waits + LOAD * (reads + fetched)) / self.count if rows else 0
 
 
 def tile_shape(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> tuple[float, tuple[int, int]]:
@@ -280,7 +350,7 @@ def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool
     return far and _slope(left, row) == 1 and _is_read_once(nest.left, size_of)
 
 
-def _is_scattered(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
+def _is_scattered(nest: Nest, size_of: Callable[[int], Dim]) -> bool:
     """Whether the rows of the vector operand lie so far apart, and are read so often, that a copy pays.
 
     Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
@@ -290,9 +360,12 @@ def _is_scattered(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
     others = [a for a in dims.axes(right) if a != lane]
     strides = [_slope(right, a) for a in others]
     depth = dims.product(a.extent for a in others)
-    is_far = bool(strides) and all(isinstance(stride, int) and abs(stride) >= FAR for stride in strides)
+    # A long sum meets the same few sets of the cache already where its rows lie half as far apart.
+    far = FAR // 2 if _magnitude(depth) >= LONG else FAR
+    is_far = bool(strides) and all(isinstance(stride, int) and abs(stride) >= far for stride in strides)
     is_deep = not isinstance(depth, int) or depth >= DEEP
-    is_often = not isinstance(row.extent, int) or row.extent >= MANY_ROWS
+    readers = dims.product(a.extent for a in nest.kept if a not in dims.axes(right))
+    is_often = not isinstance(readers, int) or readers >= MANY_ROWS
     return is_far and is_deep and is_often and _is_read_once(nest.right, size_of)
 
 

@@ -19,7 +19,7 @@ from graphc.loops.expr import Load
 from graphc.loops.kernels import THREAD, Map, Pack, Store, Tile, flat_offset
 from graphc.records import replace
 from graphc.schedule.draft import Draft
-from graphc.schedule.nest import Roles
+from graphc.schedule.nest import WIDTH, Copied, Roles
 from graphc.schedule.units import Unit, axes_of, map_unit
 
 
@@ -46,31 +46,32 @@ class Panels:
             kernel = replace(kernel, left=left, strip=strip)
         if roles.pack is None:
             return kernel
-        is_own = kernel.right.source not in self.invariant and set(roles.pack) <= set(kernel.reduced)
+        others = set(dims.axes(kernel.right.index[0])) - {kernel.lane}
+        is_own = kernel.right.source not in self.invariant and others <= set(kernel.reduced)
         if is_own and self.is_shared and kernel.rounds is None:
             return self._packing(kernel, node, roles.pack, width)
         panel, right = self._copied("panel", node, kernel.right, roles.pack, roles.lane, width)
         return replace(kernel, right=right, panel=panel)
 
-    def _packing(self, kernel: Tile, node: Node, others: Sequence[Axis], width: int) -> Tile:
+    def _packing(self, kernel: Tile, node: Node, pack: Copied, width: int) -> Tile:
         """Return the kernel with its right operand read from panels that threads make themselves, one after the other."""
-        shape = (*(a.extent for a in others), width)
+        shape = (*(a.extent for a in pack.others), width)
         buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(shape, node.dtype), "private")
-        panel, inside = _panel("panel", kernel.lane, width)
-        place = [DimExpr.of(THREAD), *(DimExpr.of(a) for a in others), inside]
-        offset = flat_offset(place, (THREAD.extent, *shape))
-        right = expr.load(buffer, (offset,), node.dtype)
+        panel = _number("panel", kernel.lane, width)
+        ahead = DimExpr.of(THREAD) * dims.product(shape) - width * DimExpr.of(panel)
+        place = flat_offset([*(DimExpr.of(a) for a in pack.others), DimExpr.of(kernel.lane)], shape)
+        right = expr.load(buffer, (_inside(kernel.right, width) + ahead,), node.dtype)
         assert isinstance(right, Load)
-        return replace(kernel, right=right, panel=panel, pack=Pack(tuple(others), Store(buffer, offset, kernel.right)))
+        copy = Pack(pack.others, Store(buffer, place + ahead, pack.operand))
+        return replace(kernel, right=right, panel=panel, pack=copy)
 
-    def _copied(
-        self, name: str, node: Node, operand: Load, others: Sequence[Axis], axis: Axis, width: int
-    ) -> tuple[Axis, Load]:
+    def _copied(self, name: str, node: Node, read: Load, copied: Copied, axis: Axis, width: int) -> tuple[Axis, Load]:
         """Return how a tile reads an operand from panels along an axis that are all made before, and their number."""
-        panel, inside = _panel(name, axis, width)
-        buffer = self._copy(node, operand, others, axis, width)
-        place = [DimExpr.of(panel), *(DimExpr.of(a) for a in others), inside]
-        found = expr.load(buffer, (flat_offset(place, self.draft.buffers[buffer].shape),), operand.dtype)
+        panel = _number(name, axis, width)
+        buffer = self._copy(node, copied.operand, copied.others, axis, width)
+        # Columns count on from one panel to the next, which lies further ahead.
+        ahead = width * dims.product(a.extent for a in copied.others) - width
+        found = expr.load(buffer, (_inside(read, width) + ahead * DimExpr.of(panel),), read.dtype)
         assert isinstance(found, Load)
         return panel, found
 
@@ -92,7 +93,11 @@ class Panels:
         return self.made[key]
 
 
-def _panel(name: str, axis: Axis, width: int) -> tuple[Axis, Dim]:
-    """Return the axis that numbers the panels along an axis, and where in its panel a position of that axis is."""
-    panel = Axis(name, dims.floordiv(axis.extent + width - 1, width))
-    return panel, DimExpr.of(axis) - width * DimExpr.of(panel)
+def _number(name: str, axis: Axis, width: int) -> Axis:
+    """Return the axis that numbers the panels along an axis."""
+    return Axis(name, dims.floordiv(axis.extent + width - 1, width))
+
+
+def _inside(read: Load, width: int) -> Dim:
+    """Return where an operand is read that lies in one panel, so many columns wide."""
+    return dims.substitute(read.index[0], {WIDTH: width})
