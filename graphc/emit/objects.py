@@ -89,11 +89,22 @@ def _optimised(source: str, name: str, level: Level, natives: Natives | None) ->
         module = _linked(kernel, name, level, machine)
     except RuntimeError as error:
         raise CompileError(f"kernel {name!r}: LLVM rejects what was made of it: {error}") from None
-    # The source states its vectors, so the vectorisers would only cost time; a user's function has loops for them.
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = tuning.slp_vectorization = bool(natives)
     builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    if natives:
+        builder.getModulePassManager().run(module, builder)
+        return module, machine
+    # The source states its vectors, computes each value once and in the outermost loop, and calls nothing to be inlined. What
+    # is left of the usual pipeline takes a quarter of its time, and the code is as fast.
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_simplify_cfg_pass()
+    passes.add_loop_rotate_pass()
+    passes.add_loop_unroll_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
     return module, machine
 
 
