@@ -150,11 +150,11 @@ def _equal(self: Any, other: object) -> bool:
 
 def _hash(self: Any) -> int:
     # Kept, for records are keys of many tables; not among the fields, and not in copies.
-    values = self.__dict__
-    found = values.get("_record_hash")
-    if found is None:
-        found = values["_record_hash"] = hash(self._record_values(self))
-    return found
+    try:
+        return self._record_hash
+    except AttributeError:
+        found = self.__dict__["_record_hash"] = hash(self._record_values(self))
+        return found
 
 
 def _state(self: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from graphc.dtypes import DType, bool_, int64
 from graphc.records import record
 
 E = TypeVar("E", bound="Expr")
+_NUMBERS = (int, float)
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -46,7 +47,7 @@ class Expr:
     def of(cls: type[E], *values: Any) -> E:
         """Return the one expression of this class with these fields."""
         # 0.0 == -0.0 and True == 1 in Python, but they are different constants: repr keeps them apart.
-        key = (cls, *(repr(v) if isinstance(v, int | float) else v for v in values))
+        key = (cls, *[repr(v) if isinstance(v, _NUMBERS) else v for v in values])
         found = cls._table.get(key)
         if found is None:
             found = cls(*values)

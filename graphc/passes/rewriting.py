@@ -37,13 +37,14 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
             done[node] = done[instead]
             continue
         inner = [sub for _, sub in subgraphs(node.op)] if isinstance(node.op, Nested) else []
-        pending = [x for x in (*node.inputs, *(root for sub in inner for root in sub.outputs)) if x not in done]
+        needed = [*node.inputs, *(root for sub in inner for root in sub.outputs)] if inner else node.inputs
+        pending = [x for x in needed if x not in done]
         if pending:
             stack.extend((x, None) for x in reversed(pending))
             continue
         for sub in inner:
             graphs.setdefault(sub, with_roots(sub, tuple(done[root] for root in sub.outputs)))
-        rebuilt = node.on(tuple(done[x] for x in node.inputs), with_subgraphs(node.op, graphs) if inner else None)
+        rebuilt = node.on(tuple([done[x] for x in node.inputs]), with_subgraphs(node.op, graphs) if inner else None)
         with made_at(node.origin):
             new = rule(rebuilt)
         if new is rebuilt or new.type != node.type or rounds.get(node, 0) >= LIMIT:

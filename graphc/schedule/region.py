@@ -115,7 +115,9 @@ class Region:
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
             if isinstance(body, Compute):
-                value = Rewriter({}, rename=prefix.__add__)(body.value)
+                value = body.value
+                if any(isinstance(e, Reduce) for e in expr.walk(value)):
+                    value = Rewriter({}, rename=prefix.__add__)(value)
                 body = replace(body, value=self.draft.with_sites(value, node))
                 if isinstance(value, Const):
                     self.scalars[node] = value
