@@ -1,5 +1,5 @@
 # pyright: reportUnknownVariableType=false
-"""The dialect's arithmetic on NumPy scalars and arrays: the twin of `graphc.simd.emitter`.
+"""The dialect's arithmetic on NumPy scalars and arrays: the twin of `graphc.simd.arithmetic`.
 
 Its methods are the emitter's, and NumPy supplies the operators. A fused multiply-add is computed exactly, because an
 emitted one is.
@@ -67,7 +67,7 @@ def fused(a: Array, b: Array, c: Array) -> Array:
 
 
 class Arrays:
-    """Arithmetic on NumPy values; see `graphc.simd.emitter.Emitter` for what each method means."""
+    """Arithmetic on NumPy values; see `graphc.simd.arithmetic.Arithmetic` for what each method means."""
 
     def __init__(self, has_fma: bool = True):
         self.has_fma = has_fma

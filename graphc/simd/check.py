@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from graphc.simd.arithmetic import Value
 from graphc.simd.arrays import Arrays
 from graphc.simd.basic import reduce_or
 from graphc.simd.bounds import read, write
-from graphc.simd.emitter import Emitter, Value
+from graphc.simd.emitter import Emitter
 from graphc.simd.kinds import I64, SimdType
 from graphc.simd.memory import atomic_load, atomic_store, compare_exchange
 from graphc.simd.record import addresses, define, mask_of, require

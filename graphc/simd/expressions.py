@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from graphc.simd.arithmetic import Value
 from graphc.simd.dialect import FUNCTIONS, OPERATORS
-from graphc.simd.emitter import Emitter, Value
+from graphc.simd.emitter import Emitter
 from graphc.simd.kinds import I64, ArrayType, B, SimdType
 from graphc.simd.listing import POINTER, VOID, WORD, phi
 from graphc.simd.natives import Native

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from graphc.simd.arithmetic import Value
 from graphc.simd.arrays import Arrays
 from graphc.simd.bounds import kernel_at, read, read_lanes, view, write, write_lanes
-from graphc.simd.emitter import Emitter, Value
+from graphc.simd.emitter import Emitter
 from graphc.simd.kinds import I64, KINDS, SCALARS, VECTORS, ArrayType, SimdType
 from graphc.simd.listing import POINTER, VOID, WORD
 from graphc.simd.record import Rule, addresses, define, mask_of, require

@@ -1,7 +1,7 @@
 """One record for each function of the dialect: its name, type rule, LLVM builder and NumPy twin.
 
 A builder is called with the emitter and the argument values; most builders are formulas over the arithmetic that
-`Emitter` and `Arrays` share, and then the builder is its own twin. `graphc.simd.expressions` calls the builders,
+`Arithmetic` and `Arrays` share, and then the builder is its own twin. `graphc.simd.expressions` calls the builders,
 `graphc.simd.twin` binds every record to Python.
 """
 

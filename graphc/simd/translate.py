@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.simd.emitter import Emitter, Value
+from graphc.simd.arithmetic import Value
+from graphc.simd.emitter import Emitter
 from graphc.simd.expressions import AUGMENTED, DialectError, Entering, Expressions, Lost, Variables, View, joined
 from graphc.simd.kinds import I64
 from graphc.simd.levels import Level

@@ -5,7 +5,6 @@ import itertools
 
 import graphc
 from graphc import nn, optim
-from tests.benchmarks.counts import footprint
 from tests.benchmarks.rows import DEEP, GPT, IMAGES, RECURRENT, RESNET, ROWS, WIDTHS
 
 
@@ -147,6 +146,9 @@ class Steps:
 
     def about(self):
         """Return what is known at binding: bytes of temporaries, results, parameters, arguments; and those a step touches."""
+        # What counts imports is the compiler, of which a start from the cache has no need.
+        from tests.benchmarks.counts import footprint
+
         self.bound = self.step.bind(*self.arrays)
         stored = sum(one.nbytes for one in (*self.arrays, *(leaf.value for leaf in self.step.updates)))
         return {
