@@ -91,7 +91,7 @@ def emit(kernel: Kernel, describe: Callable[[int], str], comments: Sequence[str]
         is_single = isinstance(kernel, Beside) and part in kernel.single
         # What is written before the loops of one part is not there for the next one, which may have other lanes.
         block = Block(None, frozenset(), 2 if is_single else 1)
-        writer = Writer(_lanes(part), arguments, count=count)
+        writer = Writer(_lanes(part), arguments, count=count, alone=is_single)
         _write(part, writer, block)
         body.close(block, "if thread == threads - 1:" if is_single else None)
         count = writer.count

@@ -25,12 +25,16 @@ QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", 
 
 @dataclass
 class Writer:
-    """Writes one kernel. `name_of` names the kernel's arrays. A tile's accumulators differ along the axes `accumulated`."""
+    """Writes one kernel, or one part of it, which with `alone` a single thread makes.
+
+    `name_of` names the kernel's arrays. A tile's accumulators differ along the axes `accumulated`.
+    """
 
     lanes: int
     name_of: Callable[[int], str]
     accumulated: frozenset[Axis] = frozenset()
     count: int = 0
+    alone: bool = False
     along: dict[Expr, frozenset[Axis]] = field(default_factory=dict[Expr, frozenset[Axis]])
 
     def fresh(self, stem: str) -> str:
@@ -266,8 +270,8 @@ class Writer:
     def split(self, total: str, block: Block) -> tuple[str, str]:
         """Write this thread's share of `total` pieces; return the names of its bounds."""
         start, stop = self.fresh("start"), self.fresh("stop")
-        block.add(f"{start} = share({total}, thread, threads)")
-        block.add(f"{stop} = share({total}, thread + 1, threads)")
+        block.add(f"{start} = " + ("0" if self.alone else f"share({total}, thread, threads)"))
+        block.add(f"{stop} = " + (total if self.alone else f"share({total}, thread + 1, threads)"))
         return start, stop
 
     def own(self, owner: Axis, block: Block) -> tuple[str, str]:

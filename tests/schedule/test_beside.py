@@ -125,3 +125,19 @@ def test_a_step_of_three_layers_has_ten_kernels(row):
     updates = optim.Adam(1e-3).minimize(loss)
     plan = plan_of(run_passes(Graph((x, y), (loss,), tuple(updates.items())), training=True), LEVEL)
     assert len(plan.steps) == len(plan.kernels) == 10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 7, 9, 12, 16])
+def test_one_thread_makes_all_of_a_single_part(dtype, count):
+    # One vector of 16 lanes for the cost rule, two of 8 in the source of a kernel of doubles.
+    a, b = graphc.input("a", (24, 24), dtype), graphc.input("b", (24, 24), dtype)
+    small = graphc.input("small", (count,), dtype)
+    graph = Graph((a, b, small), (a @ b, small * 3.0))
+    plan = plan_of(run_passes(graph), LEVEL)
+    (call,) = plan.steps
+    assert "if thread == threads - 1:" in plan.kernels[call.kernel]
+    arrays = [np.random.default_rng(0).normal(size=node.shape).astype(dtype) for node in graph.inputs]
+    for threads in (1, 2, 3):
+        _, got = Interpreter(plan, arrays, [], {}, unjitted(plan, {}), threads=threads).result("output")
+        np.testing.assert_array_equal(got, arrays[2] * np.asarray(3, dtype))
