@@ -95,6 +95,25 @@ def _bell(x: Node) -> Node:
     return exp(-(x * x)) * (2 / math.sqrt(math.pi))
 
 
+# sqrt(1 / 2) in two parts, and what splits a float64 into two halves whose products are exact (Dekker, 1971).
+_ROOT_HALF, _ROOT_HALF_REST, _SPLIT = math.sqrt(0.5), -4.833646656726457e-17, 134217729.0
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    large = x * _SPLIT
+    high = large - (large - x)
+    return high, x - high
+
+
+def _over_root_two(x: Any) -> tuple[Any, Any]:
+    """Return float64 numbers below 10^290 over sqrt(2), and what that is rounded by."""
+    quotient = x * _ROOT_HALF
+    high, low = _halves(x)
+    root, root_rest = _halves(_ROOT_HALF)
+    error = ((high * root - quotient) + high * root_rest + low * root) + low * root_rest
+    return quotient, error + x * _ROOT_HALF_REST
+
+
 class NormalCdf(Elementwise):
     """The probability that a standard normal variable lies below x."""
 
@@ -102,8 +121,12 @@ class NormalCdf(Elementwise):
     accepts = "f"
 
     def numpy(self, x: Any) -> Any:
-        scaled = x.astype(np.float64) * -math.sqrt(0.5)
-        return (np.vectorize(math.erfc, otypes=[np.float64])(scaled) / 2).astype(x.dtype)
+        # Far below 0 the function doubles with each unit in the last place of x / sqrt(2) many times over: what that
+        # rounds away is made good by the slope.
+        near = np.clip(x.astype(np.float64), -40.0, 40.0)
+        scaled, rest = _over_root_two(near)
+        slope = 2 / math.sqrt(math.pi) * np.exp(-scaled * scaled)
+        return ((np.vectorize(math.erfc, otypes=[np.float64])(-scaled) + slope * rest) / 2).astype(x.dtype)
 
     def derivative(self, node: Node, position: int, flow: Node) -> Node:
         return flow * normal_pdf(node.inputs[0])

@@ -130,7 +130,7 @@ ROWS = (
         raises=(
             *misread("elementwise", lambda x: graphc.elementwise(lambda a: a, x)),
             (lambda: graphc.elementwise(3, node(2)), graphc.GraphError, r"a Python function \(def or lambda\), got 3"),
-            (lambda: graphc.elementwise(lambda a: a), graphc.GraphError, "expected operands .*, got none"),
+            (lambda: graphc.elementwise(lambda a: a), graphc.GraphError, "expected operands .*; got none"),
             (lambda: graphc.elementwise(lambda a, b: a, node(2)), graphc.GraphError, r"take 1 .*, got \(a, b\)"),
             (
                 lambda: graphc.elementwise(lambda a, b: a, node(2), node(3)),
