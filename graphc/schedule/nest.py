@@ -110,9 +110,9 @@ def _in_rounds(nest: Nest, choice: _Choice) -> Nest:
 
     `Tile.rounds` says whether the parts become rounds.
     """
-    if len(nest.reduced) > 1 or choice.unrolled is not None:
+    if len(nest.reduced) != 1 or choice.unrolled is not None:
         return nest
-    (axis,), offsets = nest.reduced, (nest.left.index[0], nest.right.index[0])
+    axis, offsets = nest.reduced[0], (nest.left.index[0], nest.right.index[0])
     step = sum(_magnitude(dims.product(a.extent for a in nest.kept if a in dims.axes(at))) for at in offsets)
     step *= nest.left.dtype.itemsize
     most = ROUND // max(step, 1)
@@ -120,7 +120,7 @@ def _in_rounds(nest: Nest, choice: _Choice) -> Nest:
     if step * _magnitude(axis.extent) < LARGE or length <= 1:
         return nest
     outer, inner = Axis(f"{axis.name}_round", dims.floordiv(axis.extent, length)), Axis(axis.name, length)
-    at = {axis: length * DimExpr.of(outer) + DimExpr.of(inner)}
+    at: dict[Atom, Dim] = {axis: length * DimExpr.of(outer) + DimExpr.of(inner)}
     return replace(_substituted(nest, at), reduced=(outer, inner))
 
 
