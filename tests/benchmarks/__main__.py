@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--block", type=float, default=0.05, help="seconds of a block of steps")
     parser.add_argument("--steps-only", action="store_true", help="without starts and memory")
-    parser.add_argument("--table", action="store_true", help="print the tables of docs/performance.md")
+    parser.add_argument("--table", action="store_true", help="print the tables of docs/performance.md and its pages")
     options = parser.parse_args()
     peers = ["graphc", *options.peers]
     if "torch.compile" in peers and not shutil.which("g++"):
