@@ -142,13 +142,14 @@ class Maximum(_Pair):
 class DimExpr:
     """A polynomial that is not a plain integer; made by arithmetic on dims, never by hand."""
 
-    __slots__ = ("_atoms", "_hash", "_mentioned", "terms")
+    __slots__ = ("_atoms", "_hash", "_mentioned", "_text", "terms")
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
         self._hash = hash(terms)
         self._atoms: frozenset[Atom] | None = None
         self._mentioned: frozenset[Atom] | None = None
+        self._text = ""
 
     @property
     def atoms(self) -> frozenset[Atom]:
@@ -227,7 +228,9 @@ class DimExpr:
         )
 
     def __str__(self) -> str:
-        return render(self, str)
+        if not self._text:
+            self._text = render(self, str)
+        return self._text
 
     __repr__ = __str__
 

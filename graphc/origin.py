@@ -14,6 +14,8 @@ from graphc.records import record
 
 _PACKAGE = os.path.dirname(__file__)
 _internal: dict[str, bool] = {}
+# Many nodes are made at one line.
+_origins: dict[tuple[str, int], Origin] = {}
 
 
 @record
@@ -36,7 +38,8 @@ def here() -> Origin:
     if chosen is not None:
         return chosen
     frame = _users_frame()
-    return Origin(frame.f_code.co_filename, frame.f_lineno)
+    place = frame.f_code.co_filename, frame.f_lineno
+    return _origins.get(place) or _origins.setdefault(place, Origin(*place))
 
 
 def _users_frame() -> FrameType:

@@ -72,6 +72,7 @@ def record(cls: C) -> C:
         "_record_keywords": keywords,
         "_record_names": names,
         "_record_positional": len(positional),
+        "_record_plain": len(names) if len(positional) == len(names) else -1,
         "_record_values": staticmethod(_getter(names)),
         "__match_args__": positional,
         "__signature__": _Signature(),
@@ -94,6 +95,14 @@ def names_of(value: Any) -> tuple[str, ...]:
     return value._record_names
 
 
+def annotations_of(kind: type) -> dict[str, str]:
+    """Return the annotations of a kind of record's fields, as they are written."""
+    found: dict[str, str] = {}
+    for base in kind.__mro__[::-1]:
+        found |= base.__dict__.get("__annotations__", {})  # noqa: RUF063 - of this class alone
+    return {name: found[name] for name in names_of(kind)}
+
+
 def replace(value: T, /, **changes: Any) -> T:
     """Return a record with other values in some fields."""
     old: Any = value
@@ -112,11 +121,10 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _init(self: Any, /, *values: Any, **named: Any) -> None:
-    names = self._record_names
-    if named or len(values) != len(names) or self._record_positional != len(names):
+    if named or len(values) != self._record_plain:
         values = _completed(self, values, named)
     # A frozen value refuses assignment.
-    self.__dict__.update(zip(names, values))  # noqa: B905
+    self.__dict__.update(zip(self._record_names, values))  # noqa: B905
 
 
 def _completed(record: Any, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:

@@ -37,7 +37,7 @@ def reverse(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Seq
             continue
         if node in wanted:
             found[node] = cotangent
-        if not any(operand in active for operand in node.inputs):
+        if active.keys().isdisjoint(node.inputs):
             continue
         with made_at(node.origin):  # so that an error or a kernel of a gradient names the forward line
             shares = node.op.vjp(node, cotangent)

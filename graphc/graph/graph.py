@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from graphc.dims import Requirement
 from graphc.errors import GraphError
@@ -14,7 +14,7 @@ from graphc.graph.networkx_view import to_networkx
 from graphc.graph.node import Input, Leaf, Node, Parameter, State, Stored
 from graphc.graph.op import Op
 from graphc.graph.text import text
-from graphc.records import names_of
+from graphc.records import annotations_of
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -117,7 +117,11 @@ class Graph:
 
 def subgraphs(op: Op) -> Iterator[tuple[str, Graph]]:
     """Yield the graphs among an op's fields, with the fields' names."""
-    for name in names_of(op):
-        value: Any = getattr(op, name)
-        if isinstance(value, Graph):
-            yield name, value
+    for name in _graph_fields(type(op)):
+        yield name, getattr(op, name)
+
+
+@cache
+def _graph_fields(kind: type[Op]) -> tuple[str, ...]:
+    """Return the fields of a kind of op that are graphs, as its annotations say: few kinds have one, and all are asked."""
+    return tuple(name for name, annotation in annotations_of(kind).items() if annotation == "Graph")

@@ -70,12 +70,14 @@ class Node(Operators):
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The dimensions."""
-        return self.tensor.shape
+        type = self.type
+        return type.shape if type.__class__ is TensorType else self.tensor.shape  # pyright: ignore
 
     @property
     def dtype(self) -> DType:
         """The element type."""
-        return self.tensor.dtype
+        type = self.type
+        return type.dtype if type.__class__ is TensorType else self.tensor.dtype  # pyright: ignore
 
     @property
     def ndim(self) -> int:

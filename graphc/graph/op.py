@@ -6,7 +6,7 @@ lowering are its methods, so everything about one op stands together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -81,13 +81,12 @@ class Op:
         return replace(self, **changed) if changed else self
 
 
-def require(left: Dim, relation: str, right: Dim, reason: str) -> None:
+def require(left: Dim, relation: str, right: Dim, reason: str | Callable[[], str]) -> None:
     """Demand `left` RELATION `right` (==, >=, divides) of the sizes: an error if it cannot hold, else a requirement.
 
-    Called in `Op.infer`; the requirement goes to the node that is being made, and is checked when sizes are known.
+    `reason` says which operation needs it, or is a function that does, called where that is of use to somebody. Called in
+    `Op.infer`; the requirement goes to the node that is being made, and is checked when sizes are known.
     """
-    requirement = Requirement(left, relation, right, reason, str(here()))
-    difference = left - right
     if relation == "divides":
         if dims.remainder(right, left) == 0 and left != 0:
             return
@@ -95,20 +94,23 @@ def require(left: Dim, relation: str, right: Dim, reason: str) -> None:
     elif relation == "==":
         if left == right:
             return
+        difference = left - right
         impossible = (
             isinstance(difference, int)
             or dims.is_nonnegative(difference - 1)
             or dims.is_nonnegative(-1 * difference - 1)
         )
     else:
+        difference = left - right
         if dims.is_nonnegative(difference):
             return
         impossible = dims.is_nonnegative(-1 * difference - 1)
+    why = reason if isinstance(reason, str) else reason()
     if impossible:
-        raise ShapeError(f"{reason}: expected {left} {relation} {right}")
+        raise ShapeError(f"{why}: expected {left} {relation} {right}")
     collected = _collected.get()
     if collected is not None:
-        collected.append(requirement)
+        collected.append(Requirement(left, relation, right, why, str(here())))
 
 
 def inherit(requirements: tuple[Requirement, ...]) -> None:

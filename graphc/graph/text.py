@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ import numpy as np
 from graphc.dims import Axis
 from graphc.graph.node import Constant, Leaf, Node
 from graphc.graph.op import Op
-from graphc.graph.types import TensorType
+from graphc.graph.types import NodeType, TensorType
+from graphc.origin import Origin
 from graphc.records import names_of
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ def _lines(graph: Graph, title: str, comments: bool) -> list[str]:
         if not comments:
             return ""
         called = f"{node.op.label} " if isinstance(node.op, Leaf) and node.op.label else ""
-        return f"  # {called}{node.origin}"
+        return f"  # {called}{_written(node.origin)}"
 
-    inputs = ", ".join(f"{name(node)}: {node.type}" for node in graph.inputs)
+    inputs = ", ".join(f"{name(node)}: {_written(node.type)}" for node in graph.inputs)
     needs = f" requires {', '.join(str(r) for r in graph.requirements)}" if graph.requirements else ""
     lines = [f"{title}({inputs}){needs}:"]
     if comments and graph.inputs:
@@ -54,17 +56,23 @@ def _lines(graph: Graph, title: str, comments: bool) -> list[str]:
     for node in dict.fromkeys((*graph.nodes(), *targets)):
         if isinstance(node.op, Leaf):
             if node not in names:
-                lines.append(f"  {name(node)}: {node.op.kind} {node.type}{remark(node)}")
+                lines.append(f"  {name(node)}: {node.op.kind} {_written(node.type)}{remark(node)}")
             continue
         operands = ", ".join(names[operand] for operand in node.inputs)
         plain, nested = _attributes(node.op)
-        lines.append(f"  {name(node)}: {node.type} = {node.op.name}({operands}){plain}{remark(node)}")
+        lines.append(f"  {name(node)}: {_written(node.type)} = {node.op.name}({operands}){plain}{remark(node)}")
         for field, inner in nested:
             lines += ["    " + line for line in _lines(inner, field, comments)]
     if graph.outputs:
         lines.append(f"  return {', '.join(names[node] for node in graph.outputs)}")
     lines += [f"  update {names[target]} <- {names[value]}" for target, value in graph.updates]
     return lines
+
+
+@lru_cache(maxsize=4096)
+def _written(value: NodeType | Origin) -> str:
+    """Return the text of what many nodes of a graph have alike."""
+    return str(value)
 
 
 def _attributes(op: Op) -> tuple[str, list[tuple[str, Graph]]]:
@@ -95,7 +103,7 @@ def attribute_text(value: Any) -> str:
         case Axis(axis, extent):
             return f"{axis} < {extent}"
         case TensorType():
-            return str(value)
+            return _written(value)
         case FunctionType():
             digest = hashlib.sha256("\n".join(_function_parts(value, set())).encode()).hexdigest()[:16]
             return f"{value.__module__}.{value.__qualname__} {digest}"

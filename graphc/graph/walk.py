@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import cast
 
 from graphc.graph.node import Node
 
@@ -11,16 +12,20 @@ def topological(roots: Iterable[Node], stop: Collection[Node] = ()) -> list[Node
     """Return every node that the roots need, operands first; nodes in `stop` (a set or dict) are not entered."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[Node | None] = [*reversed(list(roots))]
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # all that the node below needs stands in the order
+            order.append(cast(Node, stack.pop()))
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            if node not in stop:
-                stack.extend((operand, False) for operand in reversed(node.inputs) if operand not in seen)
+            if not node.inputs or node in stop:
+                order.append(node)
+                continue
+            stack += (node, None)
+            for operand in reversed(node.inputs):
+                if operand not in seen:
+                    stack.append(operand)
     return order
 
 
@@ -39,7 +44,7 @@ def dependents(roots: Iterable[Node], sources: Iterable[Node]) -> dict[Node, Non
     wanted = set(sources)
     found: dict[Node, None] = {}
     for node in topological(roots):
-        if node in wanted or any(operand in found for operand in node.inputs):
+        if node in wanted or not found.keys().isdisjoint(node.inputs):
             found[node] = None
     return found
 

@@ -48,11 +48,14 @@ class Contract(Op):
         if left.dtype is not right.dtype or left.dtype is bool_:
             raise DTypeError(f"contract: expected two operands of one number dtype, got {left} and {right}")
         result = TensorType(self.shape, left.dtype)
+
+        def reason() -> str:
+            return f"contraction of {left} and {right}"
+
         for at, type in ((self.left, left), (self.right, right), (self.out, result)):
             if len(at) != type.rank:
                 raise ShapeError(f"contract: a map of {len(at)} indices reads {type}")
             for index, extent in zip(at, type.shape, strict=True):
-                reason = f"contraction of {left} and {right}"
                 if (axis := _lone_axis(index)) is not None:
                     # An axis that stands alone walks its dimension to the end: sizes that are shared must be equal.
                     require(extent, "==", axis.extent, reason)

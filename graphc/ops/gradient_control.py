@@ -173,6 +173,6 @@ def _reading_phase(roots: Sequence[Node]) -> set[Node]:
     found: set[Node] = set()
     for node in walk.topological(roots):
         inner = any(_reading_phase(sub.outputs) for _, sub in subgraphs(node.op))
-        if node is _training or inner or any(operand in found for operand in node.inputs):
+        if node is _training or inner or not found.isdisjoint(node.inputs):
             found.add(node)
     return found

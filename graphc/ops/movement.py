@@ -47,7 +47,7 @@ class BroadcastTo(Movement):
             raise ShapeError(f"cannot broadcast {x} to fewer dimensions: {shape_text(self.shape)}")
         for size, wanted in zip(x.shape, self.shape[extra:], strict=True):
             if size != 1:
-                require(size, "==", wanted, f"broadcast of {x} to {shape_text(self.shape)}")
+                require(size, "==", wanted, lambda: f"broadcast of {x} to {shape_text(self.shape)}")
         return TensorType(self.shape, x.dtype)
 
     def numpy(self, x: Any) -> Any:
@@ -83,7 +83,7 @@ class Reshape(Movement):
     name = "reshape"
 
     def infer(self, x: TensorType) -> TensorType:
-        require(x.size, "==", dims.product(self.shape), f"reshape of {x} to {shape_text(self.shape)}")
+        require(x.size, "==", dims.product(self.shape), lambda: f"reshape of {x} to {shape_text(self.shape)}")
         return TensorType(self.shape, x.dtype)
 
     def numpy(self, x: Any) -> Any:

@@ -96,7 +96,7 @@ def capture(outputs: Sequence[Node], own: Collection[Node], start: int, hoist: b
     inside: set[Node] = set()
     # A node is made after its operands, so the order of serial numbers is topological.
     for node in sorted(recent, key=lambda node: node.serial):
-        if node in own or any(operand in dependent for operand in node.inputs):
+        if node in own or not dependent.isdisjoint(node.inputs):
             dependent.add(node)
         elif _is_fixed(node, fixed):
             fixed.add(node)

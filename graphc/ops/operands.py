@@ -81,6 +81,9 @@ def promoted(*values: Any) -> tuple[Node, ...]:
 
 def aligned(*values: Any) -> tuple[Node, ...]:
     """Return the operands as nodes of one dtype and one shape."""
+    first = values[0]
+    if isinstance(first, Node) and all(isinstance(v, Node) and v.type == first.tensor for v in values):
+        return values
     return broadcasted(*promoted(*values))
 
 
@@ -95,6 +98,8 @@ def broadcast_shapes(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
 
     Two dims that may differ give the first, integers before symbols; `broadcast_to` then requires them to be equal.
     """
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     result: list[Dim] = []
     for back in range(1, max(map(len, shapes), default=0) + 1):
         sizes = [shape[-back] for shape in shapes if len(shape) >= back and shape[-back] != 1]

@@ -38,6 +38,8 @@ STEP = state(np.int64(0), "step")
 """How often a program has run; each executable counts its own."""
 
 _sites = 0
+# Blocks of four words drawn at a time: as many arrays of these as a round needs stay in the cache.
+_CACHED = 8192
 
 
 @located("seed")
@@ -58,28 +60,38 @@ def next_site() -> int:
 
 
 def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:
-    """Return the four uint32 words of Philox-4x32-10 for arrays of counters and keys."""
-    c0, c1, c2, c3 = (np.asarray(word).astype(np.uint64) for word in counter)
+    """Return the four words of Philox-4x32-10 for arrays of counters of one shape, as uint64."""
+    c0, c1, c2, c3 = (np.array(word, np.uint64) for word in counter)
     k0, k1 = (int(word) for word in key)
-    low = np.uint64(0xFFFFFFFF)
-    half = np.uint64(32)
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    first, second = np.empty_like(c0), np.empty_like(c2)
+    # In place: new arrays for each of a hundred operations would take most of the time.
     for _ in range(10):
-        first, second = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = (
-            (second >> half) ^ c1 ^ np.uint64(k0),
-            second & low,
-            (first >> half) ^ c3 ^ np.uint64(k1),
-            first & low,
-        )
+        np.multiply(c0, np.uint64(0xD2511F53), out=first)
+        np.multiply(c2, np.uint64(0xCD9E8D57), out=second)
+        np.right_shift(second, half, out=c0)
+        c0 ^= c1
+        c0 ^= np.uint64(k0)
+        np.bitwise_and(second, low, out=c1)
+        np.right_shift(first, half, out=c2)
+        c2 ^= c3
+        c2 ^= np.uint64(k1)
+        np.bitwise_and(first, low, out=c3)
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return tuple(word.astype(np.uint32) for word in (c0, c1, c2, c3))  # type: ignore[return-value]
+    return c0, c1, c2, c3
 
 
 def bits(shape: tuple[int, ...], seed: int, site: int, step: int = 0, loop: int = 0) -> Any:
     """Return the uint32 words of a draw."""
     count = math.prod(shape)
-    words = philox((np.arange((count + 3) // 4), loop, step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF), (seed, site))
-    return np.stack(np.broadcast_arrays(*words), axis=-1).reshape(-1)[:count].reshape(shape)
+    words = np.empty(((count + 3) // 4, 4), np.uint32)
+    for start in range(0, len(words), _CACHED):
+        part = words[start : start + _CACHED]
+        index = np.arange(start, start + len(part), dtype=np.uint64)
+        rest = (np.full_like(index, word) for word in (loop, step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF))
+        for column, word in enumerate(philox((index, *rest), (seed, site))):
+            part[:, column] = word
+    return words.reshape(-1)[:count].reshape(shape)
 
 
 @record
@@ -225,8 +237,12 @@ def draw_uniform(shape: tuple[int, ...], low: float, high: float, dtype: object 
     wanted = floating_dtype(dtype)
     words = bits(shape, int(SEED.value), next_site())
     drop = 8 if wanted is float32 else 0
-    unit = (words >> np.uint32(drop)).astype(wanted.numpy) * np.asarray(2.0 ** (drop - 32), wanted.numpy)
-    return (unit * np.asarray(high - low, wanted.numpy) + np.asarray(low, wanted.numpy)).astype(wanted.numpy)
+    words >>= np.uint32(drop)
+    drawn = words.astype(wanted.numpy)
+    drawn *= wanted.numpy.type(2.0 ** (drop - 32))
+    drawn *= wanted.numpy.type(high - low)
+    drawn += wanted.numpy.type(low)
+    return drawn
 
 
 def draw_normal(shape: tuple[int, ...], mean: float, std: float, dtype: object = None) -> Any:
