@@ -270,8 +270,8 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
 class Rewriter:
     """Replaces atoms (axes above all) in expressions; equal parts are rewritten once.
 
-    `on_load` maps loads after their indices were rewritten; `rename` gives new names to the axes that reductions bind;
-    with `guard`, every index check is made only where that guard holds too.
+    `on_load` maps loads after their indices were rewritten, `then` every expression after its parts were; `rename` gives
+    new names to the axes that reductions bind; with `guard`, every index check is made only where that guard holds too.
     """
 
     axes: Mapping[Atom, Dim] | Mapping[Axis, Dim]
@@ -279,11 +279,13 @@ class Rewriter:
     rename: Callable[[str], str] = str
     guard: Expr | None = None
     memo: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
+    then: Callable[[Expr], Expr] | None = None
 
     def __call__(self, expr: Expr) -> Expr:
         """Return the rewritten expression."""
         if expr not in self.memo:
-            self.memo[expr] = self._rewritten(expr)
+            new = self._rewritten(expr)
+            self.memo[expr] = new if self.then is None else self.then(new)
         return self.memo[expr]
 
     def dim(self, dim: Dim) -> Dim:
@@ -313,7 +315,7 @@ class Rewriter:
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())
                 inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
-                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard)
+                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard, then=self.then)
                 return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
             case _:
                 return expr

@@ -24,6 +24,7 @@ from graphc.loops.kernels import (
     loads,
     with_joint_sums,
 )
+from graphc.schedule.groups import in_groups
 from graphc.schedule.plan import Step
 
 ShapeOf = Callable[[int], Sequence[Dim]]
@@ -251,7 +252,7 @@ def finished(kernel: Kernel) -> Kernel:
     """Return the kernel with its axes merged where memory allows."""
     match kernel:
         case Map():
-            return collapse(kernel)
+            return collapse(in_groups(kernel))
         case Rows(maps):
             return Rows(tuple(with_joint_sums(one) for one in maps))
         case _:

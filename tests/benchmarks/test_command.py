@@ -3,7 +3,7 @@ import types
 import numpy as np
 import pytest
 
-from tests.benchmarks import calls, elements
+from tests.benchmarks import calls, elements, kernels
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.peer import MACHINE, Unavailable, Worker
 from tests.benchmarks.report import Result, print_row, print_tables
@@ -87,3 +87,12 @@ def test_calls_and_fits_are_measured(capsys, monkeypatch):
 def test_ways_that_disagree_are_not_compared():
     with pytest.raises(AssertionError, match="Mismatched elements"):
         calls.checked({"one": lambda: np.ones(2), "other": lambda: np.zeros(2)})
+
+
+def test_kernels_of_a_step_are_timed(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["kernels", "rnn", "--rounds", "1"])
+    kernels.main()
+    said = capsys.readouterr().out
+    assert "Repeat of" in said
+    assert "[contract" in said
+    assert "all" in said.splitlines()[-1]

@@ -1,0 +1,69 @@
+"""Rows in groups: what the elements of a window have in common is made once, at sizes that come out even and that do not."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.compiler import plan_of
+from graphc.emit import build
+from graphc.emit.loader import Loader
+from graphc.graph.graph import Graph
+from graphc.passes import run_passes
+from graphc.simd.levels import host_level
+from tests.interpreter import Interpreter, compiled, unjitted
+
+
+def plan_and_results(graph, arrays, batch):
+    """The plan, and its results unjitted with bounds checked and compiled, on arrays that end at a protected page."""
+    plan = plan_of(run_passes(graph), host_level())
+    kernel_of = compiled(Loader(build.objects(plan.kernels, host_level(), dict)))
+    found = [
+        Interpreter(plan, arrays, [], {"n": batch}, one, threads=2).result("output")
+        for one in (unjitted(plan, {}), kernel_of)
+    ]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    return plan, found[1]
+
+
+def pooled_gradient(x, g, size):
+    """By its definition: the first of the largest in each window has the window's cotangent."""
+    result = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(g.shape):
+        best = None
+        for a, b in np.ndindex(size):
+            value = x[n, i * size[0] + a, j * size[1] + b, c]
+            if best is None or value > best[0] or (np.isnan(value) and not np.isnan(best[0])):
+                best = value, a, b
+        result[n, i * size[0] + best[1], j * size[1] + best[2], c] = g[n, i, j, c]
+    return result
+
+
+@pytest.mark.parametrize(("side", "size"), [((4, 6), (2, 2)), ((6, 3), (3, 3)), ((5, 6), (2, 2)), ((8, 4), (4, 4))])
+@pytest.mark.parametrize("channels", [3, 37])
+def test_gradient_of_a_pool(side, size, channels):
+    x = graphc.input("x", ("n", *side, channels))
+    y = graphc.max_pool2d(x, size)
+    g = graphc.input("g", y.shape)
+    generator = np.random.default_rng(0)
+    # Few different numbers, so that windows have ties; and one that is NaN.
+    image = generator.integers(0, 3, (3, *side, channels)).astype("float32")
+    image[1, 1, 1, 2] = np.nan
+    cotangent = generator.normal(size=(3, *y.shape[1:])).astype("float32")
+    plan, (found,) = plan_and_results(Graph((x, g), (graphc.vjp(y, x, g),)), [image, cotangent], 3)
+    np.testing.assert_array_equal(found, pooled_gradient(image, cotangent, size))
+    if side == (4, 6):
+        (text,) = plan.kernels.values()
+        masked = channels % 16 != 0  # the loop's body is written again, masked
+        assert text.count(" in range(4):") == (channels > 16) + masked
+        assert text.count(" store(") == 4 * ((channels > 16) + masked)
+
+
+def test_repeated_elements_are_read_once():
+    x = graphc.input("x", ("n", 3, 20))
+    graph = Graph((x,), (graphc.repeat(x, 2, axis=1),))
+    array = np.random.default_rng(1).normal(size=(5, 3, 20)).astype("float32")
+    plan, (found,) = plan_and_results(graph, [array], 5)
+    np.testing.assert_array_equal(found, np.repeat(array, 2, axis=1))
+    (text,) = plan.kernels.values()
+    assert text.count("store(") == 2 * text.count("load_f32")
