@@ -46,7 +46,7 @@ from graphc.graph.node import Input, Node, Parameter, State, constant, input, pa
 from graphc.graph.reference import evaluate
 from graphc.graph.types import TensorType, TupleType
 from graphc.inspect import dump
-from graphc.ops.activation import erf, erfc, relu, sigmoid, softplus
+from graphc.ops.activation import erf, erfc, normal_cdf, normal_pdf, relu, sigmoid, softplus
 from graphc.ops.arithmetic import (
     abs,
     add,
@@ -312,6 +312,8 @@ __all__ = [
     "negative",
     "nn",
     "normal",
+    "normal_cdf",
+    "normal_pdf",
     "not_equal",
     "one_hot",
     "ones",

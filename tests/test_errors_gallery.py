@@ -184,12 +184,50 @@ def test_what_an_optimizer_has_elsewhere_is_not_assigned_to_it():
     assert adam.learning_rate.value == 0.1
 
 
+@pytest.mark.parametrize(
+    ("call", "flag", "got"),
+    [
+        (lambda: graphc.sum(X, 0, "float64"), "keepdims", "'float64'"),
+        (lambda: X.max(0, None), "keepdims", "None"),
+        (lambda: graphc.sort(X, -1, "stable"), "descending", "'stable'"),
+        (lambda: graphc.linspace(0, 1, 5, graphc.float32), "endpoint", "float32"),
+        (lambda: graphc.std(X, keepdims=X), "keepdims", "float32.*input 'x'"),
+        (lambda: nn.Linear(3, 2, np.zeros(2)), "bias", "array"),
+        (lambda: nn.Conv2d(3, 8, 3, bias=graphc.state(0.0)), "bias", "float32.*"),
+    ],
+)
+def test_a_flag_that_is_neither_true_nor_false_does_not_pass_for_true(call, flag, got):
+    with pytest.raises(
+        graphc.OptionError,
+        match=rf"expected {flag} of \w+\(.*{flag}=.*\) to be True or False, got {got}(.|\n)* at test_errors",
+    ):
+        call()
+
+
+def test_a_flag_may_be_numpys():
+    assert graphc.sum(X, 0, np.True_).shape == graphc.sum(X, 0, keepdims=1).shape == (1, X.shape[1])
+
+
+def test_an_init_that_classes_share_is_called_what_the_user_called():
+    class Wide(nn.Conv1d):
+        pass
+
+    for made in (nn.Conv2d, nn.ConvTranspose1d, nn.LSTM, nn.InstanceNorm1d, nn.Dropout2d, Wide):
+        with pytest.raises(graphc.GraphcError) as caught:
+            made("three", *((4, 5) if "Conv" in str(made.__mro__) else ()))
+        name = made.__name__
+        assert re.search(rf"\n  in {name} at test_errors_gallery.py", str(caught.value)), str(caught.value)
+        with pytest.raises(
+            graphc.OptionError, match=rf"^{name}\(\) .*'frames'.*expected {name}\((.|\n)* in {name} at test_"
+        ):
+            made(frames=3)
+
+
 def test_round_is_numpys():
     x = graphc.input("x", (4,), "float64")
     values = np.array([0.5, 1.5, -2.5, 2.4])
     np.testing.assert_array_equal(round(x).eval({x: values}), np.round(values))
-    with pytest.raises(graphc.NodeUseError, match=r"round\(\) keeps no digits"):
-        round(x, 2)
+    np.testing.assert_array_equal(round(x, 1).eval({x: values}), np.round(values, 1))
 
 
 def test_a_feed_that_is_no_mapping_is_refused():

@@ -24,7 +24,7 @@ EMPTY = [(0, 3, 2), (3, 0, 2), (2, 3, 0), (17, 0, 16)]
 def chains(a, b, c, index, u, q):
     """Pads, slices, transposes and joins of one another."""
     yield graphc.concat(
-        [graphc.pad(a, ((1, 2), (0, 1))), graphc.pad(graphc.exp(-a), ((3, 0), (0, 1)), value=1.0)], axis=1
+        [graphc.pad(a, ((1, 2), (0, 1))), graphc.pad(graphc.exp(-a), ((3, 0), (0, 1)), constant_values=1.0)], axis=1
     )
     yield graphc.tanh(a.T)[::-1, ::2].reshape(-1) * 2.0
     yield graphc.pad(a.T[::2], ((1, 1), (0, 2)), interior=(2, 1))
@@ -42,7 +42,7 @@ def narrow(a, b, c, index, u, q):
     yield graphc.concat([q, ~q[::-1], q], axis=0)
     yield graphc.sum(graphc.astype(u, "int32"), axis=0)
     yield graphc.max(graphc.pad(u, ((0, 1), (1, 0))), axis=1)
-    yield graphc.argmax(graphc.pad(u, ((0, 0), (0, 1)), value=3), axis=1)
+    yield graphc.argmax(graphc.pad(u, ((0, 0), (0, 1)), constant_values=3), axis=1)
     yield graphc.astype(u, a.dtype)[:, ::-1] * 0.5
     yield graphc.bitwise_xor(u.T[::2], u.T[::2] << 1)
     yield graphc.where(q[None], a, 0.0).T

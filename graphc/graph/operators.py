@@ -7,9 +7,12 @@ builders through it too.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import numpy as np
 
 from graphc.errors import GraphcError, NodeUseError, OptionError
 from graphc.graph.elsewhere import OF_NODES, OF_NUMPY, OPTIONS, RENAMED
@@ -24,31 +27,55 @@ R = TypeVar("R")
 BUILDERS: dict[str, Callable[..., Any]] = {}
 
 
-def located(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def located(name: str | None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let the errors of a function name the user's line and the operands; `name` is what they call it.
 
-    Arguments that the function does not take are such an error too.
+    None stands for the class of what is made, for an `__init__` that classes share. Arguments that the function does
+    not take are such an error too, and so is a flag (what is True or False unless given) that is neither: an option of
+    another framework that stands in its place would pass for true.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        flags = _flags(function)
+
         @wraps(function)
         def build_located(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
+                for flag, place in flags:
+                    value = args[place] if place < len(args) else kwargs.get(flag, True)
+                    if not isinstance(value, int | np.bool_):
+                        form = _form(name or type(args[0]).__name__, function)
+                        raise OptionError(f"expected {flag} of {form} to be True or False, got {_shown(value)}")
                 return function(*args, **kwargs)
             except GraphcError as error:
-                locate(error, name, _operands(args))
+                locate(error, name or type(args[0]).__name__, _operands(args))
                 raise
             except TypeError as error:
                 # One frame: the function never ran, so it is the call that is wrong.
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
-                refusal = OptionError(_misfit(error, name, function, kwargs))
-                locate(refusal, name, _operands(args))
+                known = name or type(args[0]).__name__
+                refusal = OptionError(_misfit(error, known, function, kwargs))
+                locate(refusal, known, _operands(args))
                 raise refusal from None
 
         return build_located
 
     return decorate
+
+
+def _flags(function: Callable[..., Any]) -> list[tuple[str, int]]:
+    """Return the arguments that are True or False unless given, each with its place; of what has none, one beyond all."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    start = len(names) - len(defaults)
+    flags = [(names[start + k], start + k) for k, default in enumerate(defaults) if isinstance(default, bool)]
+    named = function.__kwdefaults__ or {}
+    return flags + [(flag, sys.maxsize) for flag, default in named.items() if isinstance(default, bool)]
+
+
+def _shown(value: Any) -> str:
+    return value.describe() if isinstance(value, Operators) else repr(value)
 
 
 def _operands(args: Iterable[Any]) -> tuple[str, ...]:
@@ -59,13 +86,19 @@ def _operands(args: Iterable[Any]) -> tuple[str, ...]:
 def _misfit(error: TypeError, name: str, function: Callable[..., Any], named: Iterable[str]) -> str:
     """Return what is wrong with the arguments of a call, and what the function takes."""
     known = inspect.signature(function).parameters
-    form = [str(one.replace(annotation=one.empty)) for key, one in known.items() if key != "self"]
     advice = [
         f"; {key} is called {RENAMED[key]}" if RENAMED.get(key) in known else f"; {OPTIONS[key]}"
         for key in named
         if key not in known and (RENAMED.get(key) in known or key in OPTIONS)
     ]
-    return f"{error}{''.join(advice)}; expected {name}({', '.join(form)})"
+    text = str(error).replace(f"{function.__qualname__}()", f"{name}()")
+    return f"{text}{''.join(advice)}; expected {_form(name, function)}"
+
+
+def _form(name: str, function: Callable[..., Any]) -> str:
+    """Return how a function is called: its arguments with what they are unless given."""
+    known = inspect.signature(function).parameters
+    return f"{name}({', '.join(str(one.replace(annotation=one.empty)) for key, one in known.items() if key != 'self')})"
 
 
 def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -159,9 +192,7 @@ class Operators:
         return call("abs", self)
 
     def __round__(self, digits: int | None = None) -> Node:
-        if digits:
-            self._refuse("round() keeps no digits of it", "use graphc.round(node * 100.0) / 100.0")
-        return call("round", self)
+        return call("round", self, digits or 0)
 
     def __and__(self, other: Any) -> Node:
         return call("bitwise_and", self, other)
@@ -241,9 +272,9 @@ class Operators:
         """Limit to the range from min to max; None is no limit."""
         return call("clip", self, min, max)
 
-    def round(self) -> Node:
-        """Return the nearest integers, the even ones of two."""
-        return call("round", self)
+    def round(self, decimals: int = 0) -> Node:
+        """Return the nearest numbers of so many decimals, the even ones of two."""
+        return call("round", self, decimals)
 
     def squeeze(self, axis: Any = None) -> Node:
         """Remove axes of size 1."""

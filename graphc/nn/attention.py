@@ -188,7 +188,7 @@ def _blocks(x: Node, axis: int, fill: float) -> Node:
     count = dims.floordiv(sources + BLOCK - 1, BLOCK)
     widths: list[tuple[Dim, Dim]] = [(0, 0)] * x.ndim
     widths[axis] = (0, count * BLOCK - sources)
-    x = x if count * BLOCK == sources else pad(x, widths, fill)
+    x = x if count * BLOCK == sources else pad(x, widths, constant_values=fill)
     place = x.ndim + axis
     return moveaxis(reshape(x, (*x.shape[:place], count, BLOCK, *x.shape[place + 1 :])), place, 0)
 

@@ -106,13 +106,13 @@ def _log_probability(logs: Node, states: Node, times: Node, counts: Node) -> Nod
     place = arange(width, dtype=int32)
     is_label = place % 2 == 1
     # What stands two states before; before the first there is nothing that could be equal.
-    earlier = pad(states, ((0, 0), (2, 0)), -1)[:, :width]
+    earlier = pad(states, ((0, 0), (2, 0)), constant_values=-1)[:, :width]
     may_pass = is_label & (states != earlier)
     exists = arange(logs.shape[0], dtype=int32)[:, None] < times
 
     def step(prefixes: Node, xs: tuple[Node, Node]) -> tuple[Node, None]:
         score, is_time = xs
-        one, two = (pad(prefixes, ((0, 0), (by, 0)), -np.inf)[:, :width] for by in (1, 2))
+        one, two = (pad(prefixes, ((0, 0), (by, 0)), constant_values=-np.inf)[:, :width] for by in (1, 2))
         arrived = _log_sum(_log_sum(prefixes, one), where(may_pass, two, -np.inf)) + score
         return where(is_time[:, None], arrived, prefixes), None
 

@@ -28,7 +28,7 @@ class Module:
         """Let the errors of making one of graphc's own modules name the user's line."""
         super().__init_subclass__()
         if "__init__" in vars(cls) and cls.__module__.startswith("graphc."):
-            cls.__init__ = located(cls.__name__)(cls.__init__)
+            cls.__init__ = located(None)(cls.__init__)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Prepare registration, so that a subclass need not call super().__init__()."""

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype, default_dtype
+from graphc.errors import DTypeError
 from graphc.graph.node import Node, builder, make
 from graphc.loops import expr
 from graphc.loops.expr import Expr
 from graphc.ops.elementwise import Elementwise
-from graphc.ops.operands import as_node, cast, common_dtype
+from graphc.ops.operands import as_node, cast, common_dtype, whole
 from graphc.records import record
 
 
@@ -105,9 +106,19 @@ def trunc(x: Any) -> Node:
 
 
 @builder("round")
-def round(x: Any) -> Node:
-    """Return the integers nearest to x, the even ones of two, in x's dtype; integers as they are."""
-    return _rounded(Round(), x)
+def round(x: Any, decimals: int = 0) -> Node:
+    """Return the numbers of so many decimals nearest to x, of two the even one, in x's dtype; integers as they are.
+
+    As NumPy: x is multiplied by a power of 10, rounded, and divided by it. Raises DTypeError for integers with negative
+    decimals.
+    """
+    node, places = as_node(x), whole(decimals, "a number of decimals")
+    if not places or (places > 0 and not node.dtype.is_float):
+        return _rounded(Round(), node)
+    if not node.dtype.is_float:
+        raise DTypeError(f"round: expected floats for decimals={places}, got {node.type}; use astype")
+    power = 10.0 ** abs(places)
+    return round(node * power) / power if places > 0 else round(node / power) * power
 
 
 def _rounded(op: Elementwise, x: Any) -> Node:

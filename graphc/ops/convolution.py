@@ -50,8 +50,8 @@ def conv_transpose1d(
     stride: Any = 1,
     padding: Any = "valid",
     output_padding: Any = 0,
-    dilation: Any = 1,
     groups: int = 1,
+    dilation: Any = 1,
 ) -> Node:
     """Return the adjoint of `conv1d`: of sequences (N, L, C) and a kernel (K, O / groups, C), shape (N, L', O).
 
@@ -67,8 +67,8 @@ def conv_transpose2d(
     stride: Any = 1,
     padding: Any = "valid",
     output_padding: Any = 0,
-    dilation: Any = 1,
     groups: int = 1,
+    dilation: Any = 1,
 ) -> Node:
     """Return the adjoint of `conv2d`: of images (N, H, W, C) and a kernel (KH, KW, O / groups, C), shape (N, H', W', O).
 

@@ -116,12 +116,12 @@ def scatter_add(indices: Any, updates: Any, size: object) -> Node:
 
 
 @builder("one_hot")
-def one_hot(indices: Any, size: object, dtype: object = None) -> Node:
-    """Return 1 at each index along a new last axis of `size`, 0 elsewhere.
+def one_hot(indices: Any, num_classes: object, dtype: object = None) -> Node:
+    """Return 1 at each index along a new last axis of `num_classes`, 0 elsewhere.
 
     Out of range is an IndexError; so is a negative index, as in PyTorch.
     """
-    op = OneHot(as_dim(size), wraps=False)
+    op = OneHot(as_dim(num_classes), wraps=False)
     node = make(op, as_indices(op, indices, op.size))
     return cast(node, default_dtype() if dtype is None else as_dtype(dtype))
 

@@ -250,10 +250,10 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
 
 
 @builder("tile")
-def tile(x: Any, repetitions: Any) -> Node:
+def tile(x: Any, reps: Any) -> Node:
     """Repeat x as a whole: so often along each axis, the last if fewer numbers than axes are given, as numpy.tile."""
     node = as_node(x)
-    counts = as_shape(repetitions)
+    counts = as_shape(reps)
     rank = max(len(counts), node.ndim)
     counts = (*(1,) * (rank - len(counts)), *counts)
     sizes: tuple[Dim, ...] = (*(1,) * (rank - node.ndim), *node.shape)

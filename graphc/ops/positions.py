@@ -117,7 +117,7 @@ def _floats(start: Any, stop: Any, step: float, dtype: object) -> Node:
 
 
 @builder("linspace")
-def linspace(start: Any, stop: Any, num: object, dtype: object = None, endpoint: bool = True) -> Node:
+def linspace(start: Any, stop: Any, num: object, endpoint: bool = True, dtype: object = None) -> Node:
     """Return `num` numbers from start to stop at equal distances, with stop itself unless `endpoint` is false.
 
     start, stop: numbers, or nodes without dimensions. dtype: the default floating one unless given. Values are computed
@@ -145,10 +145,10 @@ def _magnitude(step: int) -> int:
 
 
 @builder("eye")
-def eye(rows: object, columns: object = None, dtype: object = None, k: int = 0) -> Node:
+def eye(n_rows: object, n_cols: object = None, k: int = 0, dtype: object = None) -> Node:
     """Return ones on diagonal k, counted upwards from the main one, and zeros elsewhere."""
-    height = as_dim(rows)
-    width = height if columns is None else as_dim(columns)
+    height = as_dim(n_rows)
+    width = height if n_cols is None else as_dim(n_cols)
     return cast(_compare("equal", height, width, k), as_optional_dtype(dtype))
 
 

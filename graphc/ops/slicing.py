@@ -151,26 +151,33 @@ def slice_(x: Any, start: Sequence[Dim], size: Sequence[Dim], step: Sequence[int
 
 
 @builder("pad")
-def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None = None, mode: str = "constant") -> Node:
+def pad(
+    x: Any,
+    pad_width: Any,
+    mode: str = "constant",
+    constant_values: float = 0.0,
+    interior: Sequence[int] | None = None,
+) -> Node:
     """Put elements around x.
 
-    widths: one number, or a pair (before, after), for all axes; or one pair for each axis. mode: "constant" puts `value`
-    there; "reflect" what lies as far inside of the edge, which is not repeated; "replicate" the edge; "circular" what
-    stands at the other end. interior: how many times `value` goes between neighbours along each axis, in mode "constant".
+    pad_width: one number, or a pair (before, after), for all axes; or one pair for each axis.
+    mode: "constant" puts the number `constant_values` there; "reflect" what lies as far inside of the edge, which is not
+    repeated; "replicate" the edge; "circular" what stands at the other end.
+    interior: how many times that number goes between neighbours along each axis, in mode "constant".
     """
     node = as_node(x)
     pairs: list[Any]
-    if not isinstance(widths, tuple | list):
-        pairs = [(widths, widths)] * node.ndim
-    elif len(widths) == 2 and not any(isinstance(w, tuple | list) for w in widths):
-        pairs = [tuple(widths)] * node.ndim
+    if not isinstance(pad_width, tuple | list):
+        pairs = [(pad_width, pad_width)] * node.ndim
+    elif len(pad_width) == 2 and not any(isinstance(w, tuple | list) for w in pad_width):
+        pairs = [tuple(pad_width)] * node.ndim
     else:
-        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in widths]
+        pairs = [w if isinstance(w, tuple | list) else (w, w) for w in pad_width]
     low, high = as_shape(tuple(a for a, _ in pairs)), as_shape(tuple(b for _, b in pairs))
-    fill = _filling(value, node.dtype)
+    fill = _filling(constant_values, node.dtype)
     if mode == "constant":
         if fill == 0 and math.copysign(1, fill) < 0:  # equal to 0.0 as an attribute, and not as a value
-            return -pad(-node, widths, 0.0, interior)
+            return -pad(-node, pad_width, interior=interior)
         between = tuple(whole(count, "how many values go between neighbours") for count in interior or (0,) * node.ndim)
         return make(Pad(low, high, between, fill), node)
     if mode not in _SPARE:
@@ -178,7 +185,7 @@ def pad(x: Any, widths: Any, value: float = 0.0, interior: Sequence[int] | None 
     if interior is not None or len(pairs) != node.ndim:
         raise ShapeError(
             f"pad: with mode {mode!r} expected a pair of widths for each axis of {node.type} and nothing between, got "
-            f"{widths!r} and {interior!r}"
+            f"{pad_width!r} and {interior!r}"
         )
     for axis, (before, after) in enumerate(zip(low, high, strict=True)):
         node = _extended(node, axis, before, after, mode)

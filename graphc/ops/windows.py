@@ -222,7 +222,7 @@ def _equal(left: Dim, right: Dim) -> Expr | None:
 
 
 @builder("unfold")
-def unfold(x: Any, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Node:
+def unfold(x: Any, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Node:
     """Return the windows of images (N, H, W, C), or of sequences (N, L, C): shape (N, H', W', KH, KW, C).
 
     kernel_size, stride, dilation: a number, or one for each axis of space. padding: as `conv2d`; what is beyond x is 0.
@@ -235,7 +235,7 @@ def unfold(x: Any, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation
 
 
 @builder("fold")
-def fold(x: Any, output_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Node:
+def fold(x: Any, output_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Node:
     """Return images (N, H, W, C) of which windows (N, H', W', KH, KW, C) are added up: the adjoint of `unfold`.
 
     output_size: H and W; the other arguments as `unfold`, whose places they must give.

@@ -133,7 +133,7 @@ class _Sum(_Group):
         """The largest finite x, its axes kept."""
         x = self.x
         if any(not dims.is_nonnegative(x.shape[axis] - 1) for axis in self.axes):  # there may be none
-            x = call("pad", x, [(0, int(k in self.axes)) for k in range(x.ndim)], value=-float("inf"))
+            x = call("pad", x, [(0, int(k in self.axes)) for k in range(x.ndim)], constant_values=-float("inf"))
         largest = call("max", x, axis=self.axes, keepdims=True)
         return call("where", call("isfinite", largest), largest, 0)
 

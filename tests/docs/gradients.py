@@ -19,7 +19,11 @@ def gradient(function):
 
     The sentence speaks of g, the gradient by the function's result.
     """
-    operands = [_operand(one) for one in inspect.signature(function).parameters.values() if one.name != "dtype"]
+    operands = [
+        _operand(one)
+        for one in inspect.signature(function).parameters.values()
+        if one.name not in ("dtype", "decimals")
+    ]
     try:
         result = function(*operands)
     except (graphc.DTypeError, graphc.OptionError):  # of booleans or integers alone, or of a dtype

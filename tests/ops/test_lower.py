@@ -189,7 +189,7 @@ SYMBOLIC = {
     "global pooling": lambda x: graphc.adaptive_avg_pool1d(x.reshape(1, -1, 6), 1),
     "adaptive_avg_pool1d": lambda x: graphc.adaptive_avg_pool1d(x.reshape(1, -1, 6), 4),
     "adaptive_max_pool1d": lambda x: graphc.adaptive_max_pool1d(x.reshape(1, -1, 6), 3),
-    "unfold": lambda x: graphc.unfold(x.reshape(1, -1, 6), 2, 3, 1, 2),
+    "unfold": lambda x: graphc.unfold(x.reshape(1, -1, 6), 2, stride=3, padding=1, dilation=2),
     "nearest": lambda x: graphc.interpolate(x.reshape(1, -1, 6), None, 1.5),
     "linear": lambda x: graphc.interpolate(x.reshape(1, -1, 6), 5, mode="linear"),
     "linear to corners": lambda x: graphc.interpolate(x.reshape(1, -1, 6), None, 2, "linear", align_corners=True),

@@ -78,7 +78,7 @@ def test_a_kernel_longer_than_a_sequence_is_told_at_the_call(build):
 def test_channels_of_the_same_windows_are_a_convolution():
     rng = np.random.default_rng(3)
     image, kernel = rng.normal(size=(2, 5, 4, 2)), rng.normal(size=(2, 3, 2, 4))
-    windows = graphc.unfold(image, (2, 3), 2, 1).reshape(-1, 2 * 3 * 2)
+    windows = graphc.unfold(image, (2, 3), stride=2, padding=1).reshape(-1, 2 * 3 * 2)
     direct = graphc.conv2d(image, kernel, 2, 1)
     product = (windows @ kernel.reshape(-1, 4)).reshape(direct.shape)
     np.testing.assert_allclose(product.eval(), direct.eval(), rtol=1e-12, atol=1e-12)

@@ -145,7 +145,7 @@ class Builder:
         a = self.node()
         widths = [(int(self.rng.integers(2)), int(self.rng.integers(2))) for _ in a.shape]
         interior = [int(self.rng.integers(2)) if isinstance(size, int) else 0 for size in a.shape]
-        return graphc.pad(a, widths, value=self.pick([0.0, 0.0, 1.0]), interior=interior)
+        return graphc.pad(a, widths, constant_values=self.pick([0.0, 0.0, 1.0]), interior=interior)
 
     def concat(self):
         a = self.node()
@@ -182,7 +182,7 @@ class Builder:
         known = [n for n in self.pool if all(isinstance(d, int) for d in n.shape) and n.tensor.size > 0]
         flat = self.pick(known).reshape(-1)
         size, wanted = flat.shape[0], int(np.prod(operand.shape))
-        flat = flat[:wanted] if size >= wanted else graphc.pad(flat, (0, wanted - size), 0.5)
+        flat = flat[:wanted] if size >= wanted else graphc.pad(flat, (0, wanted - size), constant_values=0.5)
         return flat.reshape(operand.shape)
 
     def row(self):

@@ -410,7 +410,10 @@ MOVEMENT = {
     ),
     "slice_twice": Case((lambda v: v.m[1:][::-1], lambda v: v.m[::2][1:]), (lambda v: v.m[1:],)),
     "slice_pad": Case(
-        (lambda v: graphc.pad(v.m, ((1, 2), (0, 0)))[1:5], lambda v: graphc.pad(v.m, ((2, 2), (0, 0)), 7.0)[0:2]),
+        (
+            lambda v: graphc.pad(v.m, ((1, 2), (0, 0)))[1:5],
+            lambda v: graphc.pad(v.m, ((2, 2), (0, 0)), constant_values=7.0)[0:2],
+        ),
         (
             lambda v: graphc.pad(v.m, ((1, 2), (0, 0)))[0:5],
             lambda v: graphc.pad(v.m, ((1, 2), (0, 0)), interior=(1, 0))[1:4],
@@ -424,7 +427,7 @@ MOVEMENT = {
     "pad_twice": Case(
         (lambda v: graphc.pad(graphc.pad(v.m, 1), 2),),
         (
-            lambda v: graphc.pad(graphc.pad(v.m, 1), 2, 1.0),
+            lambda v: graphc.pad(graphc.pad(v.m, 1), 2, constant_values=1.0),
             lambda v: graphc.pad(graphc.pad(v.m, 1, interior=(1, 1)), 2),
         ),
     ),

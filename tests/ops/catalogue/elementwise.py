@@ -8,7 +8,7 @@ import numpy as np
 import scipy.special
 
 import graphc
-from graphc.ops.activation import normal_cdf, normal_pdf
+from graphc import normal_cdf, normal_pdf
 from tests.ops.catalogue.row import FLOATS, INF, NAN, Operand, Row, binary, f, misread, node, unary
 
 
@@ -159,6 +159,21 @@ ROUNDING = (
     unary("ceil", np.ceil, HALVES, gap=0.3, derivable=False, booleans=False),
     unary("trunc", np.trunc, HALVES, gap=0.3, derivable=False, booleans=False),
     unary("round", np.round, HALVES, gap=0.3, derivable=False, booleans=False),
+    Row(
+        "round decimals",
+        lambda x: graphc.concat([graphc.round(x, places) for places in (0, 1, 3, -1, -2)], None),
+        (f(3, 5, low=-300, high=300),),
+        lambda x: np.concatenate([np.round(x, places).ravel() for places in (0, 1, 3, -1, -2)]),
+        raises=(
+            (lambda: graphc.round(node(3), "two"), graphc.ShapeError, r"a number of decimals .*, got 'two'"),
+            (
+                lambda: graphc.round(node(3, dtype="int64"), -1),
+                graphc.DTypeError,
+                r"expected floats for decimals=-1, got int64\[3\]; use astype",
+            ),
+        ),
+        derivable=False,
+    ),
 )
 
 CHOICE = (

@@ -113,6 +113,13 @@ ROWS = (
     whole("square", _exact(lambda x: x * x), "i", 1),
     whole("relu", _exact(lambda x: max(x, 0)), "i32", 1),
     *(whole(name, lambda x: x, "i", 1) for name in ("floor", "ceil", "trunc", "round")),
+    Row(
+        "round decimals int64",
+        lambda x: graphc.round(x, 2),
+        (ints(9, low=-9, high=9),),
+        lambda x: np.round(x, 2),
+        derivable=False,
+    ),
     *(whole(name, getattr(np, name), "i32", 1) for name in ("isnan", "isinf", "isfinite")),
     whole("divide", lambda x, y: np.divide(x, y, dtype="float32"), "i32", 2),
     whole("reciprocal", lambda x: np.divide(1, x, dtype="float32"), "i32", 1),

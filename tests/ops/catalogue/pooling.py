@@ -226,7 +226,7 @@ ROWS = (
     ),
     Row(
         "unfold",
-        lambda x: graphc.unfold(x, 2, (2, 1), ((1, 2), (0, 1)), (2, 1)),
+        lambda x: graphc.unfold(x, 2, stride=(2, 1), padding=((1, 2), (0, 1)), dilation=(2, 1)),
         (f(2, 4, 3, 2),),
         unfolded,
         raises=(
@@ -241,7 +241,7 @@ ROWS = (
     ),
     Row(
         "fold",
-        lambda x: graphc.fold(x, 7, 2, [(2, 3)], 3),
+        lambda x: graphc.fold(x, 7, stride=2, padding=[(2, 3)], dilation=3),
         (f(2, 3, 3, 2),),
         folded,
         raises=(
