@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from graphc import forms
@@ -20,7 +21,7 @@ from graphc.parsing import parse
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule.plan import Address, Branch, Buffer, Form, KernelCall, Leave, Plan, Repeat, Step, kernels_of
+from graphc.schedule.plan import Address, Branch, Buffer, Form, KernelCall, Leave, Plan, Repeat, Step
 from graphc.simd.levels import Level, host_level
 
 
@@ -115,13 +116,13 @@ def compile(
     level = host_level()
     phase = True if training is None and updates else training
     special = forms.checked(graph, specialize or {})
-    plan = _planned(graph, level, phase)
     chosen = [sizes for sizes in (special, forms.sizes_of_one(graph)) if sizes]
-    more = [Form(s, _planned(forms.specialized(graph, s), level, phase)) for s in chosen]
+    more = [form for sizes in chosen for form in _forms(forms.specialized(graph, sizes), sizes, level, phase)]
+    *more, last = [*more, *_forms(graph, {}, level, phase)]
     executable = Executable(
-        plan,
+        last.plan,
         [leaf.value for leaf in graph.stored],
-        lambda: build.objects(kernels_of(plan, more), level, lambda: _natives(graph)),
+        lambda kernels: build.objects(kernels, level, lambda: _natives(graph)),
         [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
         structure,
         threads,
@@ -132,27 +133,34 @@ def compile(
     return executable
 
 
-def _planned(graph: Graph, level: Level, training: bool | None) -> Plan:
+def _forms(graph: Graph, sizes: Mapping[str, int], level: Level, training: bool | None) -> Iterator[Form]:
+    """Yield the forms of a graph for some sizes: first the one for many states, if their number is not known, then the usual."""
+    if needs := forms.many_states(graph):
+        yield Form(sizes, partial(_planned, graph, level, training, large=True), *needs)
+    yield Form(sizes, partial(_planned, graph, level, training))
+
+
+def _planned(graph: Graph, level: Level, training: bool | None, large: bool = False) -> Plan:
     """Return the plan of a graph, from the cache if it was made before."""
     # What a graph means stands in its text, and the passes keep it: so a plan that is found needs no pass.
     needs = [(str(r), r.reason, r.origin) for r in graph.requirements or ()]
-    key = cache.key_of(level.name, "plan", repr((training, needs)), text(graph, comments=True))
+    key = cache.key_of(level.name, "plan", repr((training, large, needs)), text(graph, comments=True))
     found = None if _verifying() else cache.read("plan", key)
     if found is not None:
         return Plan.from_json(found.decode())
-    plan = plan_of(passed(graph, training), level, graph.stored)
+    plan = plan_of(passed(graph, training, large), level, graph.stored)
     cache.write("plan", key, plan.to_json().encode())
     return plan
 
 
-def passed(graph: Graph, training: bool | None) -> Graph:
-    """Return the graph after the passes, in a phase; None is evaluation that nobody named."""
+def passed(graph: Graph, training: bool | None, large: bool = False) -> Graph:
+    """Return the graph after the passes, in a phase (None is evaluation that nobody named), for many states if `large`."""
     # A warm start finds the plan in the cache, so what only a cold one needs is imported here and below.
     from graphc.passes import refuse_unknown_phase, run_passes
 
     if training is None:
         refuse_unknown_phase(graph)
-    return run_passes(graph, bool(training), check=verify if _verifying() else None)
+    return run_passes(graph, bool(training), large, check=verify if _verifying() else None)
 
 
 def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) -> Plan:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphc import dims
-from graphc.dims import Atom, Dim, Symbol
+from graphc.dims import Atom, Dim, Requirement, Symbol
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.ops.contraction import Contract
+from graphc.ops.families import LARGE, open_families, roots
 from graphc.ops.nested import resize_graph
 
 # Scalar operations that the contractions of one sample take, from which on a form for it pays: 2 us, at eight a nanosecond.
@@ -64,6 +65,21 @@ def sizes_of_one(graph: Graph) -> dict[str, int] | None:
         if isinstance(node.op, Contract):
             work += 2 * dims.evaluate(dims.product(axis.extent for axis in node.op.domain), sizes)
     return sizes if work >= SINGLE_WORK else None
+
+
+def many_states(graph: Graph) -> tuple[tuple[Requirement, ...], dict[str, Dim]] | None:
+    """Return what sizes must meet for states to be made again where only they decide, and the symbols of their roots.
+
+    None where nothing is left to decide: see `ops.families`.
+    """
+    found = open_families(graph)
+    if not found:
+        return None
+    total: Dim = 0
+    for family in found:
+        total = total + family.nbytes
+    need = Requirement(total, ">=", LARGE + 1, "a form for many states", "graphc")
+    return (need,), roots([family.length for family in found])
 
 
 def _symbols(graph: Graph) -> list[str]:

@@ -275,7 +275,9 @@ def _next_row(kernel: Map) -> list[tuple[int, Dim, int]]:
     found: dict[tuple[int, Dim, int], None] = {}
     for buffer, offset, size in places:
         slope, stride = (dims.linear(offset, axis)[0] for axis in (lane, row))
-        if lane.extent * size >= PAGE and slope == 1 and stride:
+        # What a sum walks is read by its own loop.
+        is_walked_once = dims.axes(offset) <= {*kernel.rows, lane}
+        if lane.extent * size >= PAGE and slope == 1 and stride and is_walked_once:
             found[buffer, offset + stride, size] = None
     return list(found)
 

@@ -26,7 +26,7 @@ from graphc.nn.module import Module
 from graphc.nn.stochastic import dropout
 from graphc.ops.comparison import where
 from graphc.ops.custom_vjp import watch_gradient
-from graphc.ops.iteration import piece_of, scan
+from graphc.ops.iteration import scan
 from graphc.ops.joining import concat, stack
 from graphc.ops.movement import swapaxes
 from graphc.ops.operands import as_node, expand, floating
@@ -120,9 +120,8 @@ class _Recurrent(Module):
 
         def step(states: tuple[Node, ...], xs: tuple[Node, Node | None, Node | None]) -> tuple[tuple[Node, ...], Node]:
             entering, kept, probe = xs
-            if not is_projected:
-                entering = linear(entering, weights.input, weights.input_bias)
-            new = self.step(entering, states, weights)
+            # What does not recur, hoisting takes out of the loop: one product for all times, or for those of a piece.
+            new = self.step(linear(entering, weights.input, weights.input_bias), states, weights)
             if probe is not None:
                 new = (watch_gradient(new[0], probe), *new[1:])
             if kept is None:
@@ -132,11 +131,6 @@ class _Recurrent(Module):
             held = tuple(where(*each) for each in zip(inside, new, states, strict=True))
             return held, where(inside[0], new[0], 0.0)
 
-        # The part of the gates that does not recur is one product for all times, unless not so much is to be stored: then
-        # it is one for each piece.
-        is_projected = piece_of(options["checkpoint"], x.shape[0], start) is None
-        if is_projected:
-            x = linear(x, weights.input, weights.input_bias)
         return scan(step, start, (x, *along), **options)
 
     def _suffixes(self, layer: int) -> list[str]:

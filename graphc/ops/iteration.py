@@ -1,17 +1,10 @@
-"""Loops of a known number of steps, as users write them: scan, and map and fori_loop built on it.
-
-With `checkpoint` a scan becomes two, one inside the other: the outer one walks pieces of `k` steps and is marked lean, so
-of its steps only the states between the pieces are stored. Its reverse derivative is fed those, runs the inner scan of a
-piece once more, and then that one's reverse derivative. Derivatives of any order follow without a rule of their own.
-"""
+"""Loops of a known number of steps, as users write them: scan, and map and fori_loop built on it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc import dims
 from graphc.dims import Dim
 from graphc.dtypes import uint32
 from graphc.errors import DTypeError, GraphError, ShapeError
@@ -23,9 +16,6 @@ from graphc.ops.operands import as_node
 from graphc.ops.scan import Carry, assemble
 
 Pairs = list[tuple[Node, Node]]
-
-# Bytes of states, all steps together, from which on `checkpoint="auto"` recomputes instead of storing.
-LARGE = 32 * 2**20
 
 
 @builder("scan")
@@ -46,7 +36,8 @@ def scan(
     reverse: walk from the last position to the first; result t still stands at position t.
     checkpoint: what a gradient keeps of the forward pass. None: what it needs of every step. An integer k: the carry
     before every k-th step; what lies between is computed again. 1 keeps the carries and nothing else. "auto": None, but
-    about the square root of the length where that is known and the carries of all steps are known to take more than 32 MiB.
+    about the square root of the length where the carries of all steps take more than 32 MiB; sizes that are symbols are
+    known, and so this is decided, when the code runs.
     truncate: cut gradients through the carry every k steps (truncated backpropagation through time, Williams and Peng
     1990), as stop_gradient on the carry that enters steps k, 2k, ... in the order of walking would.
     Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.
@@ -56,7 +47,7 @@ def scan(
     initial = [as_node(value) for value in leaves(init)]
     arrays = [as_node(value) for value in leaves(xs)]
     steps = _length(xs, arrays, length)
-    size = piece_of(checkpoint, steps, initial)
+    piece = _piece(checkpoint)
 
     carries = [placeholder(node.type) for node in initial]
     slices = [placeholder(TensorType(array.shape[1:], array.dtype)) for array in arrays]
@@ -80,15 +71,17 @@ def scan(
     pairs = [*zip(slices, arrays, strict=True), *flags]
     if used([index], closed)[0]:
         pairs.append((index, _numbers(steps)))
-    made = _assembled(
+    made = assemble(
         [Carry(*carry) for carry in zip(carries, initial, closed, strict=False)],
         pairs,
         list(zip(inner, outside, strict=True)),
         closed[len(carries) :],
         steps,
         reverse,
-        size,
+        # Nothing but the states between pieces of one step: that needs no pieces.
+        *((True, None) if piece == 1 else (False, piece)),
     )
+    made = [item(made, k) for k in range(len(closed))]
     return rebuild(init, made[: len(carries)]), rebuild(returned[1], made[len(carries) :])
 
 
@@ -132,16 +125,10 @@ def _length(xs: Any, arrays: Sequence[Node], length: Any) -> Dim:
     return steps
 
 
-def piece_of(checkpoint: int | str | None, length: Dim, initial: Sequence[Node]) -> int | None:
-    """Return how many steps lie between two states that are kept; None to keep what every step needs."""
-    if checkpoint == "auto":
-        if not isinstance(length, int):
-            return None
-        total = length * sum(dims.product(node.shape) * node.dtype.itemsize for node in initial)
-        return math.isqrt(length - 1) + 1 if isinstance(total, int) and total > LARGE else None
-    if checkpoint is None:
-        return None
-    if not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1:
+def _piece(checkpoint: int | str | None) -> int | str | None:
+    """Return what `checkpoint` asks for, if it can be."""
+    is_number = isinstance(checkpoint, int) and not isinstance(checkpoint, bool) and checkpoint >= 1
+    if checkpoint is not None and checkpoint != "auto" and not is_number:
         raise GraphError(
             f'scan: checkpoint must be "auto", None, or a number of steps from 1 on between two kept states, got {checkpoint!r}'
         )
@@ -167,73 +154,6 @@ def _truncated(
         call("where", cut, call("stop_gradient", carry), carry) if carry.dtype.is_float else carry for carry in carries
     ]
     return entering, [(cut, cuts)]
-
-
-def _assembled(
-    carries: list[Carry],
-    slices: Pairs,
-    shared: Pairs,
-    results: Sequence[Node],
-    length: Dim,
-    reverse: bool,
-    size: int | None,
-) -> list[Node]:
-    """Return final carries and stacked results, of one scan or of pieces of `size` steps."""
-    total = len(carries) + len(results)
-    if size is None or size == 1:
-        made = assemble(carries, slices, shared, results, length, reverse, lean=size == 1)
-        return [item(made, k) for k in range(total)]
-    count = dims.floordiv(length, size)
-    many, rest = count * size, length - count * size
-    # The pieces come first in the order of walking, what is left over comes last.
-    first, last = (rest, 0) if reverse else (0, many)
-
-    outer = [Carry(placeholder(c.placeholder.type), c.initial, c.new) for c in carries]
-    walked = [(placeholder(TensorType((size, *x.shape), x.dtype)), array) for x, array in slices]
-    handed = [(placeholder(x.type), operand) for x, operand in shared]
-    piece = assemble(
-        [Carry(c.placeholder, o.placeholder, c.new) for c, o in zip(carries, outer, strict=True)],
-        [(x, part) for (x, _), (part, _) in zip(slices, walked, strict=True)],
-        [(x, same) for (x, _), (same, _) in zip(shared, handed, strict=True)],
-        results,
-        size,
-        reverse,
-    )
-    made = assemble(
-        [Carry(o.placeholder, o.initial, item(piece, k)) for k, o in enumerate(outer)],
-        [(part, _regrouped(_part(array, first, many), (count, size))) for part, array in walked],
-        handed,
-        [item(piece, k) for k in range(len(carries), total)],
-        count,
-        reverse,
-        lean=True,
-    )
-    finals = [item(made, k) for k in range(len(carries))]
-    stacked = [_regrouped(item(made, k), (many,), 2) for k in range(len(carries), total)]
-    if rest == 0:
-        return [*finals, *stacked]
-    tail = assemble(
-        [Carry(c.placeholder, final, c.new) for c, final in zip(carries, finals, strict=True)],
-        [(x, _part(array, last, rest)) for x, array in slices],
-        shared,
-        results,
-        rest,
-        reverse,
-    )
-    ends = (item(tail, k) for k in range(len(carries), total))
-    joined = (call("concat", [end, main] if reverse else [main, end]) for main, end in zip(stacked, ends, strict=True))
-    return [*(item(tail, k) for k in range(len(carries))), *joined]
-
-
-def _part(array: Node, start: Dim, size: Dim) -> Node:
-    if size == array.shape[0]:
-        return array
-    return call("slice", array, (start, *(0 for _ in array.shape[1:])), (size, *array.shape[1:]))
-
-
-def _regrouped(array: Node, leading: tuple[Dim, ...], replaced: int = 1) -> Node:
-    """Return the array with its first axes, so many, as others of the same elements."""
-    return call("reshape", array, (*leading, *array.shape[replaced:]))
 
 
 def _bound(what: str, value: Any) -> Dim:

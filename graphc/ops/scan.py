@@ -58,7 +58,9 @@ class Parts:
 class Scan(Nested):
     """`step`, run `length` times on its own carries; see `bodies.Loop` for the order of operands and results.
 
-    `lean`: passes must not store more of each step than is asked for (see `checkpoint` of the builder).
+    `piece`: how many steps lie between two states that a gradient keeps, None to keep what every step needs, "auto" to let
+    a pass decide (`checkpoint` of the builder); derivatives hand it on. `lean`: passes must not store more of each step
+    than is asked for.
     """
 
     step: Graph
@@ -67,6 +69,7 @@ class Scan(Nested):
     slices: int
     reverse: bool = False
     lean: bool = False
+    piece: Dim | str | None = None
     name: ClassVar[str] = "scan"
 
     def infer(self, *inputs: TensorType) -> TupleType:
@@ -151,6 +154,7 @@ class Scan(Nested):
             self.length,
             not self.reverse,
             self.lean,
+            self.piece,
         )
         taken = (item(backward, k) for k in count())
         found = {k: next(taken) for k in flowing}
@@ -198,6 +202,7 @@ class Scan(Nested):
             self.length,
             self.reverse,
             self.lean,
+            self.piece,
         )
         found = {k: item(both, first + place) for place, k in enumerate(moving)}
         found |= {k: item(both, len(carries) + len(part.results) + place) for place, k in enumerate(stacked)}
@@ -237,7 +242,7 @@ class Scan(Nested):
             for outer, operand, given in zip(part.shared, part.operands, batched[last:], strict=True)
         ]
         results = [old if new is None else new for old, new in zip(part.results, outputs[first:], strict=True)]
-        many = assemble(carries, slices, shared, results, self.length, self.reverse, self.lean)
+        many = assemble(carries, slices, shared, results, self.length, self.reverse, self.lean, self.piece)
         # What is equal for all examples is repeated: the results of this node itself still need one example's operands.
         finals = (item(many, k) if c in inner else repeat(item(many, k), size) for k, c in enumerate(part.carries))
         stacked = (
@@ -268,6 +273,7 @@ def assemble(
     length: Dim,
     reverse: bool,
     lean: bool = False,
+    piece: Dim | str | None = None,
 ) -> Node:
     """Return a scan of these parts: final carries, results, then the histories that are kept and not among the results.
 
@@ -279,7 +285,7 @@ def assemble(
     outputs, brought = adopt(outputs)
     slices, shared = needed(slices, outputs), needed([*shared, *brought], outputs)
     inputs = (*(carry.placeholder for carry in carries), *(inner for inner, _ in (*slices, *shared)))
-    op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse, lean)
+    op = Scan(Graph(inputs, outputs), length, len(carries), len(slices), reverse, lean, piece)
     return make(op, *(carry.initial for carry in carries), *(operand for _, operand in (*slices, *shared)))
 
 

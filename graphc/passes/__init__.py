@@ -16,6 +16,7 @@ from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.phase import fold_phase, refuse_unknown_phase
+from graphc.passes.pieces import cut_scans
 from graphc.passes.residuals import keep_residuals
 from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
@@ -29,6 +30,7 @@ __all__ = [
     "absorb",
     "collect_updates",
     "cse",
+    "cut_scans",
     "drop_rules",
     "drop_unused",
     "exponentials",
@@ -63,6 +65,8 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     merge_scans,
     unite_carries,
     drop_unused,
+    cut_scans,
+    drop_unused,
     keep_residuals,
     hoist,
     drop_unused,
@@ -76,14 +80,16 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 )
 
 
-def run_passes(graph: Graph, training: bool = False, check: Callable[[Graph], object] | None = None) -> Graph:
+def run_passes(
+    graph: Graph, training: bool = False, large: bool = False, check: Callable[[Graph], object] | None = None
+) -> Graph:
     """Return the graph as the scheduler wants it: updates collected, the phase folded, then every pass in order.
 
-    training: whether updates that the graph carries are made, and what `graphc.training()` is. `check` is called with
-    the graph after each step (a verifier, in tests).
+    training: whether updates that the graph carries are made, and what `graphc.training()` is. large: whether states of
+    unknown sizes are too many to be stored. `check` is called with the graph after each step (a verifier, in tests).
     """
     for step in (partial(collect_updates, training=training), partial(fold_phase, training=training), *PASSES):
-        graph = step(graph)
+        graph = cut_scans(graph, large) if step is cut_scans else step(graph)
         if check is not None:
             check(graph)
     return graph

@@ -11,7 +11,7 @@ it must not be much more than the loop walks and stores anyway; lean scans, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc import dims
@@ -104,7 +104,7 @@ def _before(loop: _Loop) -> bool:
             heavy[node] = _is_heavy(node) or any(heavy[x] for x in node.inputs)
     wanted = dict.fromkeys(x for node in walk.topological(outputs) if node not in heavy for x in node.inputs)
     wanted |= dict.fromkeys(outputs)
-    frontier = [node for node in wanted if heavy.get(node)]
+    frontier = list(dict.fromkeys(_below_views(node, heavy) for node in wanted if heavy.get(node)))
     if not frontier:
         return False
     inner = [placeholder(node.type) for node in frontier]
@@ -252,6 +252,13 @@ def _elements(nodes: Sequence[Node]) -> Dim:
 
 def _is_heavy(node: Node) -> bool:
     return isinstance(node.op, Contract | Reduction)
+
+
+def _below_views(node: Node, heavy: Mapping[Node, bool]) -> Node:
+    """Return what a node is a view of, if that may move: gates are parts of one projection, not arrays of their own."""
+    while isinstance(node.op, Movement) and heavy[node.inputs[0]]:
+        node = node.inputs[0]
+    return node
 
 
 def _may_move(node: Node) -> bool:

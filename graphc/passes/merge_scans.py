@@ -84,7 +84,7 @@ def _fit(first: Node, second: Node) -> bool:
     a, b = first.op, second.op
     assert isinstance(a, Scan)
     assert isinstance(b, Scan)
-    if (a.length, a.reverse, a.lean) != (b.length, b.reverse, b.lean):
+    if (a.length, a.reverse, a.lean, a.piece) != (b.length, b.reverse, b.lean, b.piece):
         return False
     roles, others = _roles(first), _roles(second)
     return all(others.get(inner, role) == role for inner, role in roles.items())
@@ -159,6 +159,7 @@ def _united(group: list[Node], done: dict[Node, Node]) -> tuple[Node, list[list[
         first.length,
         first.reverse,
         first.lean,
+        first.piece,
     )
     at = {inner: k for k, inner in enumerate(carries)}
     stacked = {result: len(carries) + k for k, result in enumerate(results)}

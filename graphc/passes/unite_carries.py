@@ -71,6 +71,7 @@ def _rebuilt(
         op.length,
         op.reverse,
         op.lean,
+        op.piece,
     )
     place = {part.carries[k]: number for number, k in enumerate(kept)}
     finals = [item(made, place[alike[carry]]) for carry in part.carries]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -31,22 +33,25 @@ from graphc.runtime.caller import Bound, BoundCall, Caller
 from graphc.runtime.locks import LOADING
 from graphc.runtime.program import STEPS, Program, repeated
 from graphc.runtime.threads import thread_count
-from graphc.schedule.plan import Form, Plan, calls, kernels_of
+from graphc.schedule.plan import Form, Plan, calls
 
 
 class Code:
-    """The machine code of a plan's kernels, made or read at first use."""
+    """The machine code of plans' kernels, made or read when one of them is needed first; `first` are those made together."""
 
-    def __init__(self, objects: Callable[[], Mapping[str, bytes]]) -> None:
-        self._objects = objects
-        self._loader: Loader | None = None
+    def __init__(self, objects: Callable[[Mapping[str, str]], Mapping[str, bytes]], first: Sequence[Plan]) -> None:
+        self._objects, self._first = objects, list(first)
+        self._loaders: dict[str, Loader] = {}
 
-    def address(self, kernel: str) -> int:
-        """Return where a kernel starts."""
+    def address(self, plan: Plan, kernel: str) -> int:
+        """Return where a kernel of a plan starts."""
         with LOADING:
-            if self._loader is None:
-                self._loader = Loader(self._objects())
-            return self._loader.address(kernel)
+            if kernel not in self._loaders:
+                together, self._first = (plan, *self._first), []
+                texts = {name: text for one in together for name, text in one.kernels.items()}
+                missing = {name: text for name, text in texts.items() if name not in self._loaders}
+                self._loaders |= dict.fromkeys(missing, Loader(self._objects(missing)))
+            return self._loaders[kernel].address(kernel)
 
 
 class Executable:
@@ -61,7 +66,7 @@ class Executable:
         self,
         plan: Plan,
         leaves: Sequence[Array],
-        objects: Callable[[], Mapping[str, bytes]] | Code,
+        objects: Callable[[Mapping[str, str]], Mapping[str, bytes]] | Code,
         inputs: Sequence[tuple[str, DType, tuple[Dim, ...]]],
         outputs: Structure,
         threads: int | None = None,
@@ -71,7 +76,8 @@ class Executable:
         self.plan = plan
         self.forms = tuple(forms)
         self.threads = thread_count(threads)
-        self._code = objects if isinstance(objects, Code) else Code(objects)
+        together = (plan, *(form.plan for form in self.forms if not form.needs))
+        self._code = objects if isinstance(objects, Code) else Code(objects, together)
         self._specs = tuple(InputSpec(name, as_dtype(dtype), tuple(shape)) for name, dtype, shape in inputs)
         self._keys = tuple(keys)
         writes = any(call.commit for call in calls(plan.steps))
@@ -159,35 +165,41 @@ class Executable:
             raise CallError(f"count must be 0 or more, got {count}")
         if key not in self._repeats:
             plan, inputs = repeated(self.plan, self._specs, key)
-            forms = [Form(form.sizes, repeated(form.plan, self._specs, key)[0]) for form in self.forms]
+            forms = [replace(form, make=partial(self._repeated, form, key)) for form in self.forms]
             leaves, structure = self._caller.leaves, self._caller.structure
             whole = Executable(plan, leaves, self._code, inputs, structure, self.threads, (), forms)
             whole._paused = True
             self._repeats[key] = whole
         return self._repeats[key]._start(count, values, out)
 
+    def _repeated(self, form: Form, stacked: tuple[int, ...]) -> Plan:
+        return repeated(form.plan, self._specs, stacked)[0]
+
     def source(self) -> str:
-        """Return the source of all kernels."""
-        return "\n\n".join(text.strip("\n") for text in kernels_of(self.plan, self.forms).values()) + "\n"
+        """Return the source of all kernels, but for those of forms that only sizes of a call ask for."""
+        plans = (self.plan, *(form.plan for form in self.forms if not form.needs))
+        texts = {name: text for plan in plans for name, text in plan.kernels.items()}
+        return "\n\n".join(text.strip("\n") for text in texts.values()) + "\n"
 
     def peak_bytes(self, **sizes: int) -> int:
         """Return the bytes that one call takes for temporaries and results, when the symbols have these sizes."""
         needed = {name for buffer in self.plan.buffers for dim in buffer.shape for name in dims.symbols(dim)}
         if missing := sorted(needed - sizes.keys()):
             raise CallError(f"peak_bytes needs the sizes of {', '.join(missing)}")
-        plan = self._plan_for(sizes)
+        plan, sizes = self._for(sizes)
         bindings.check_requirements(plan, sizes)
         layout, _ = bindings.assign_memory(plan, sizes, self.threads)
         return layout.arena + sum(dims.evaluate(buffer.nbytes, sizes) for buffer in plan.of_kind("output"))
 
     def binding(self, **sizes: int) -> Binding:
         """Return the plan bound to these sizes, as a call would bind it."""
-        return bindings.bind(self._plan_for(sizes), sizes, self.threads, self._code.address, self._paused)
+        plan, sizes = self._for(sizes)
+        return bindings.bind(plan, sizes, self.threads, partial(self._code.address, plan), self._paused)
 
-    def _plan_for(self, sizes: Mapping[str, int]) -> Plan:
-        """Return the plan of the first form that is for these sizes; sizes alone decide."""
-        found = (form.plan for form in self.forms if all(sizes[name] == size for name, size in form.sizes.items()))
-        return next(found, self.plan)
+    def _for(self, sizes: dict[str, int]) -> tuple[Plan, dict[str, int]]:
+        """Return the plan of the first form that is for these sizes, and all sizes it depends on; they alone decide."""
+        form = next((form for form in self.forms if form.serves(sizes)), None)
+        return (self.plan, sizes) if form is None else (form.plan, form.own(sizes))
 
     def _call_slowly(self, arguments: Sequence[Any], named: Mapping[str, Any], out: Any) -> Any:
         arrays = self._arrays(arrange(self._specs, self._keys, arguments, named))

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -171,17 +174,33 @@ class Plan:
         )
 
 
-@record
+@dataclass
 class Form:
-    """The plan for some numbers in place of symbols: what is known of sizes makes its kernels simpler."""
+    """A plan for some calls: those whose symbols are these numbers, and whose sizes meet `needs`.
+
+    What is known of sizes makes its kernels simpler, or is what they were chosen for. `roots` are symbols of its own: square
+    roots, rounded up, of dims of the call's. It is made when it is needed first.
+    """
 
     sizes: Mapping[str, int]
-    plan: Plan
+    make: Callable[[], Plan]
+    needs: tuple[Requirement, ...] = ()
+    roots: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
 
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self.make()
 
-def kernels_of(plan: Plan, forms: Sequence[Form] = ()) -> dict[str, str]:
-    """Return the kernels of a plan and its forms by name; what they share once."""
-    return {name: text for one in (plan, *(form.plan for form in forms)) for name, text in one.kernels.items()}
+    def serves(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it is for a call of these sizes."""
+        is_given = all(sizes[name] == size for name, size in self.sizes.items())
+        return is_given and all(need.holds(sizes) for need in self.needs)
+
+    def own(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return a call's sizes with those of its own symbols."""
+        squares = {name: dims.evaluate(dim, sizes) for name, dim in self.roots.items()}
+        return {**sizes, **{name: math.isqrt(max(size, 1) - 1) + 1 for name, size in squares.items()}}
 
 
 def calls(steps: Sequence[Step]) -> Iterator[KernelCall]:

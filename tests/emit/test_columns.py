@@ -62,3 +62,10 @@ def test_columns_of_joined_axes_are_read_by_vectors():
     (found,), text = results([x], [graphc.sum(graphc.reshape(x, (6, 120)), 0)], [array], {})
     np.testing.assert_array_equal(found, array.reshape(6, 120).sum(0))
     assert "gather" not in text
+
+
+def test_sums_within_arrays_whose_rows_fill_pages():
+    x = graphc.input("x", ("arrays", 5, 1030))
+    array = np.random.default_rng(0).integers(-9, 9, (3, 5, 1030)).astype("f")
+    found, _ = results([x], [graphc.sum(x, 1)], [array], {"arrays": 3})
+    np.testing.assert_array_equal(found[0], array.sum(1))
