@@ -9,12 +9,12 @@ rows of the tile, as are (tap, channel) of its weight's gradient.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
 from graphc.loops.expr import Load, Rewriter, load
-from graphc.loops.kernels import FAR, OWNED, USUAL, Store, flat_offset, index_dims_of, walk_as_one
+from graphc.loops.kernels import FAR, OWNED, USUAL, Store, Tile, flat_offset, index_dims_of, walk_as_one
 from graphc.records import record, replace
 from graphc.simd.levels import Level
 
@@ -34,6 +34,8 @@ UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
 WIDTH = Symbol("_width")
 # How much more a tile takes if a part of the rows is left over.
 UNEVEN = 1.02
+# What a tiling counts as that copies an operand where the rules want none, or none where they want a copy.
+AGAINST = 1.1
 
 
 @record
@@ -41,7 +43,7 @@ class Nest:
     """accumulator[kept] = sum over `reduced` of left * right, then the stores; the last kept axis is the lanes'.
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
-    `owned` belong to one thread each, so many at a time that not every tile fits.
+    `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
     """
 
     kept: tuple[Axis, ...]
@@ -50,6 +52,7 @@ class Nest:
     right: Load
     stores: tuple[Store, ...]
     owned: Dim | None = None
+    number: Dim = 0
 
 
 @record
@@ -81,31 +84,99 @@ class Roles:
     strips: Copied | None
 
 
-def arranged(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> tuple[Nest, Roles]:
-    """Return the nest with its axes merged, and their parts; `size_of` gives the number of elements of a buffer.
+@record
+class Tiling:
+    """One way to compute a nest: the nest with its axes merged for it, and their parts.
 
-    A kernel's taps along a row may stay an axis of their own, to be unrolled: then one element of the image serves
-    several rows of the tile.
+    `order` says in which order a sum is made: steps in the count of summed positions, and how many, from the outermost on.
     """
-    nest = _without_single(nest)
-    panels = None
-    if _slope(nest.right.index[0], nest.kept[-1]) != 1:
-        nest, panels = _in_panels(nest)
-    best, choice = _best(nest, level)
-    if panels is None and _is_scattered(best, size_of):
-        nest, panels = _in_panels(nest)
-        best, choice = _best(nest, level)
-    strips = None
-    if _is_strided(best, choice.row, size_of):
-        others = _by_stride(best.left.index[0], without=choice.row)
-        left, strips = _paneled(best.left, choice.row, others)
-        best = replace(best, left=left)
-    row, lane = choice.row, best.kept[-1]
-    outer = tuple(a for a in best.kept if a not in (row, lane))
-    return _in_rounds(best, choice), Roles(outer, row, lane, choice.shape, choice.unrolled, panels, strips)
+
+    nest: Nest
+    roles: Roles
+    order: tuple[tuple[Dim, Dim], ...]
+
+    def __str__(self) -> str:
+        roles = self.roles
+        copied = [name for name, one in (("panels", roles.pack), ("strips", roles.strips)) if one is not None]
+        unrolled = [f"{roles.unrolled[1]} unrolled"] if roles.unrolled is not None else []
+        return ", ".join([f"{roles.shape[0]} x {roles.shape[1]}", *unrolled, *copied])
+
+    def kernel(self) -> Tile:
+        """Return the kernel, its operands read as in the nest."""
+        nest, roles = self.nest, self.roles
+        return Tile(
+            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled
+        )  # fmt: skip
 
 
-def _in_rounds(nest: Nest, choice: _Choice) -> Nest:
+def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Iterator[Tiling]:
+    """Yield tilings: the one that the cost model picks, then the best of each other kind, the best first.
+
+    `size_of` gives the number of elements of a buffer. Tilings are of one kind if they have the same axis and about as many
+    of it for rows, as many vectors, unroll or not, and copy the same operands. A kernel's taps along a row may stay an axis
+    of their own, to be unrolled: then one element of the image serves several rows of the tile.
+    """
+    order = flat_offset([DimExpr.of(a) for a in nest.reduced], [a.extent for a in nest.reduced])
+    nest = _without_single(replace(nest, number=order))
+    first = _best(nest, level) if _slope(nest.right.index[0], nest.kept[-1]) == 1 else None
+    ways: list[tuple[Nest, Copied | None]] = [(nest, None)] if first is not None else []
+    if first is None or _is_scattered(first.nest, size_of):
+        ways.insert(0, _in_panels(nest))
+        first = _best(ways[0][0], level)
+    wants_strips = _is_strided(first.nest, first.row, size_of)
+    yield _tiling(first, ways[0][1], strips=wants_strips)
+    if ways[0][1] is None and _is_read_once(nest.right, size_of):
+        ways.append(_in_panels(nest))
+    seen = {_kind(first, way=0, strips=wants_strips)}
+    others: list[tuple[float, int, Choice, bool]] = []
+    for way, (packed, _) in enumerate(ways):
+        for choice in _choices(packed, level):
+            usual = _is_strided(choice.nest, choice.row, size_of)
+            others.append((choice.cost * AGAINST**way, way, choice, usual))
+            if usual or _may_have_strips(choice, size_of):
+                others.append((choice.cost * AGAINST ** (way + 1), way, choice, not usual))
+    for _, way, choice, strips in sorted(others, key=lambda other: other[0]):
+        kind = _kind(choice, way, strips=strips)
+        if kind not in seen:
+            seen.add(kind)
+            yield _tiling(choice, ways[way][1], strips=strips)
+
+
+def _kind(choice: Choice, way: int, *, strips: bool) -> tuple[object, ...]:
+    rows, vectors = choice.shape
+    return choice.row, rows.bit_length(), vectors, choice.unrolled is None, way, strips
+
+
+def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
+    nest, row, lane = choice.nest, choice.row, choice.nest.kept[-1]
+    order, copied = _order(choice), None
+    if strips:
+        left, copied = _paneled(nest.left, row, _by_stride(nest.left.index[0], without=row))
+        nest = replace(nest, left=left)
+    outer = tuple(a for a in nest.kept if a not in (row, lane))
+    roles = Roles(outer, row, lane, choice.shape, choice.unrolled, panels, copied)
+    return Tiling(_in_rounds(nest, choice), roles, order)
+
+
+def _order(choice: Choice) -> tuple[tuple[Dim, Dim], ...]:
+    """Return the order of the sum: loops that count on from one another as one."""
+    loops: list[tuple[Dim, Dim]] = []
+    axis, count = choice.unrolled or (None, 1)
+    for one in choice.nest.reduced:
+        step = _slope(choice.nest.number, one)
+        loops.append((step * count, dims.floordiv(one.extent, count)) if one == axis else (step, one.extent))
+    if axis is not None:
+        loops.append((_slope(choice.nest.number, axis), count))
+    joined: list[tuple[Dim, Dim]] = []
+    for step, extent in loops:
+        if joined and joined[-1][0] == step * extent:
+            step, extent = step, joined.pop()[1] * extent
+        if extent != 1:
+            joined.append((step, extent))
+    return tuple(joined)
+
+
+def _in_rounds(nest: Nest, choice: Choice) -> Nest:
     """Return the nest with a long sum along one axis parted, so that what a round reads stays in the second-level cache.
 
     `Tile.rounds` says whether the parts become rounds.
@@ -141,25 +212,23 @@ def _paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load,
     return found, Copied(operand, others)
 
 
-def _best(nest: Nest, level: Level) -> tuple[Nest, _Choice]:
-    """Return the nest with its axes merged as its best tile wants them, and that tile."""
+def _best(nest: Nest, level: Level) -> Choice:
+    """Return the cheapest tile of a nest, of equal ones that with neighbouring rows close together: they share lines."""
+    return min(_choices(nest, level), key=lambda choice: (choice.cost, choice.distance))
+
+
+def _choices(nest: Nest, level: Level) -> Iterator[Choice]:
+    """Yield all tiles of a nest, its axes merged as each wants them."""
     whole = _collapsed(nest, None)
-    options: list[tuple[Nest, tuple[Axis, int] | None]] = [(whole, None)]
+    # A longer body takes longer to compile: it must bring something.
+    yield from _tiles(whole, level, None, GAIN)
     for axis in nest.reduced:
         if isinstance(axis.extent, int) and axis.extent in UNROLLED:
-            options.append((_collapsed(nest, axis), (axis, axis.extent)))
+            yield from _tiles(_collapsed(nest, axis), level, (axis, axis.extent))
     for axis in whole.reduced:
-        counts = [n for n in UNROLLED if n < _magnitude(axis.extent) and dims.remainder(axis.extent, n) == 0]
-        options += [(whole, (axis, count)) for count in counts]
-    best: tuple[float, float, Nest, _Choice] | None = None
-    for option, unrolled in options:
-        choice = _choice(option, level, unrolled)
-        # A longer body takes longer to compile: it must bring something.
-        cost = choice.cost / GAIN if unrolled is None else choice.cost
-        if best is None or (cost, choice.distance) < best[:2]:
-            best = (cost, choice.distance, option, choice)
-    assert best is not None
-    return best[2:]
+        for count in UNROLLED:
+            if count < _magnitude(axis.extent) and dims.remainder(axis.extent, count) == 0:
+                yield from _tiles(whole, level, (axis, count))
 
 
 def _collapsed(nest: Nest, apart: Axis | None) -> Nest:
@@ -215,7 +284,8 @@ def _substituted(nest: Nest, replacement: dict[Atom, Dim]) -> Nest:
     assert isinstance(left, Load)
     assert isinstance(right, Load)
     stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in nest.stores)
-    return replace(nest, left=left, right=right, stores=tuple(stores))
+    number = dims.substitute(nest.number, replacement)
+    return replace(nest, left=left, right=right, stores=tuple(stores), number=number)
 
 
 def row_candidates(nest: Nest) -> list[Axis]:
@@ -225,21 +295,21 @@ def row_candidates(nest: Nest) -> list[Axis]:
 
 
 @record
-class _Choice:
+class Choice:
     """A register tile for one nest: its cost in cycles for a vector of products, and how far apart its rows lie."""
 
+    nest: Nest
     cost: float
-    distance: float
+    distance: int
     row: Axis
     shape: tuple[int, int]
     unrolled: tuple[Axis, int] | None
 
 
-def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Choice:
-    """Return the best tile of a nest with this axis unrolled."""
+def _tiles(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None, gain: float = 1) -> Iterator[Choice]:
+    """Yield the tiles of a nest with this axis unrolled, those with the same rows the best first."""
     lane, left = nest.kept[-1], nest.left.index[0]
     depth = _magnitude(dims.product(a.extent for a in nest.reduced if a in dims.axes(nest.right.index[0])))
-    choices: list[_Choice] = []
     for row in row_candidates(nest):
         stride = _slope(left, row)
         axis, count = unrolled or (None, 1)
@@ -252,10 +322,8 @@ def _choice(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None) -> _Cho
             return _different(rows, count, by, reach) if shared else rows * count
 
         steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads, depth)
-        cost, shape = tile_shape(steps, row.extent, lane.extent, owned=row.extent == nest.owned)
-        choices.append(_Choice(round(cost, 3), _magnitude(stride), row, shape, unrolled))
-    # Neighbouring rows that lie close together share lines of the cache: that decides between equal tiles.
-    return min(choices, key=lambda c: (c.cost, c.distance))
+        for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
+            yield Choice(nest, round(cost, 3) / gain, _magnitude(stride), row, shape, unrolled)
 
 
 @functools.cache
@@ -269,6 +337,12 @@ def _is_strided(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
     lane, left = nest.kept[-1], nest.left.index[0]
     is_wide = not isinstance(lane.extent, int) or lane.extent >= WIDE
     return is_wide and lane not in dims.axes(left) and _is_transposed(nest, row, size_of)
+
+
+def _may_have_strips(choice: Choice, size_of: Callable[[int], Dim]) -> bool:
+    """Whether strips would be no larger than what they are copied from."""
+    left = choice.nest.left
+    return choice.nest.kept[-1] not in dims.axes(left.index[0]) and _is_read_once(left, size_of)
 
 
 @record
@@ -306,8 +380,8 @@ class Steps:
         return (waits + LOAD * (reads + fetched)) / self.count if rows else 0
 
 
-def tile_shape(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> tuple[float, tuple[int, int]]:
-    """Return the cost of the best register tile for a vector of products, in cycles, and its rows and vectors.
+def tile_shapes(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> list[tuple[float, tuple[int, int]]]:
+    """Return register tiles, the best first: their cost for a vector of products, in cycles, and their rows and vectors.
 
     If rows are `owned`, a thread has a multiple of OWNED of them, which the tile's should divide.
     """
@@ -335,8 +409,7 @@ def tile_shape(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> tuple[flo
             # Among equals two vectors, then many rows: fewer loads, fewer pieces.
             cost = round(total / extent / -(-width // steps.lanes), 3)
             found.append((cost, abs(vectors - 2), -count, vectors))
-    cost, _, count, vectors = min(found)
-    return cost, (-count, vectors)
+    return [(cost, (-count, vectors)) for cost, _, count, vectors in sorted(found)]
 
 
 def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:

@@ -20,7 +20,7 @@ from graphc.graph.text import function_name
 from graphc.graph.types import TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
-from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, Tile, flat_offset
+from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
 from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
@@ -32,7 +32,7 @@ from graphc.schedule.inline import Inliner
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
-from graphc.schedule.nest import Nest, arranged
+from graphc.schedule.nest import Nest, candidates
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
@@ -381,11 +381,8 @@ class Region:
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
         nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
-        nest, roles = arranged(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
-        kernel = Tile(
-            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled
-        )  # fmt: skip
-        kernel = self.panels.of(kernel, roles, node)
+        tiling = next(candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape)))
+        kernel = self.panels.of(tiling.kernel(), tiling.roles, node)
         return tile_unit(kernel, [node, *(r.node for r in fused)])
 
     def _whole(self, node: Node) -> None:
