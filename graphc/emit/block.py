@@ -17,7 +17,7 @@ INFIX = {
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
     *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "table"),
-    *("blocks", "piece", "pieces", "position", "panel", "band"),
+    *("blocks", "piece", "pieces", "position", "panel", "band", "first", "last"),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
-from graphc.emit.block import Block, factor
+from graphc.emit.block import Block
+from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, rewrite
-from graphc.loops.kernels import Pack, Store
+from graphc.loops.kernels import Pack, Rounds, Store
 
 # Which vector of the block of lanes a square belongs to.
 PART = Axis("part", dims.symbol("vectors"))
 
 
-def write_pack(pack: Pack, lane: Axis, writer: Writer, block: Block, vectors: int) -> None:
-    """Write the copy of `vectors` vectors of lanes; the block is one inside the loop over the lanes."""
+def write_pack(pack: Pack, lane: Axis, rounds: Rounds | None, writer: Writer, block: Block, vectors: int) -> None:
+    """Write the copy of `vectors` vectors of lanes, and of a round; the block is one inside the loop over the lanes."""
     is_whole = block.mask is None or dims.remainder(lane.extent, writer.lanes) == 0
     across = _across(pack, lane, writer.lanes) if is_whole else None
     inner = block
@@ -28,14 +29,15 @@ def write_pack(pack: Pack, lane: Axis, writer: Writer, block: Block, vectors: in
         inner = inner.inner(PART)
     for axis in pack.axes:
         if axis != across:
-            chain.append((inner, f"for {axis.name} in range({writer.dim(axis.extent, inner)}):"))
+            start, _, stop = span_of(axis, rounds, 1, writer, inner)
+            chain.append((inner, f"for {axis.name} in {range_text(start, stop, 1)}:"))
             inner = inner.inner(axis)
     if across is None:
         for v in range(vectors):
             _write_vector(_moved(pack.copy, lane, v * writer.lanes), writer, inner)
     else:
         copy = _moved(pack.copy, lane, writer.lanes * DimExpr.of(PART)) if vectors > 1 else pack.copy
-        _write_squares(copy, lane, across, writer, inner)
+        _write_squares(copy, lane, across, rounds, writer, inner)
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
@@ -62,16 +64,11 @@ def _write_vector(copy: Store, writer: Writer, block: Block) -> None:
     writer.store(copy, writer.vector(copy.value, block), block)
 
 
-def _write_squares(copy: Store, lane: Axis, across: Axis, writer: Writer, block: Block) -> None:
+def _write_squares(copy: Store, lane: Axis, across: Axis, rounds: Rounds | None, writer: Writer, block: Block) -> None:
     """Write the copy of one vector of lanes: few rows at a time, so that the processor sees that each goes on."""
     assert isinstance(copy.value, Load)
     side, (offset,), dtype = writer.lanes, copy.value.index, copy.value.dtype
-    extent = writer.dim(across.extent, block)
-    if isinstance(across.extent, int):
-        whole = str(across.extent - across.extent % side)
-    else:
-        whole = writer.fresh("whole")
-        block.add(f"{whole} = {extent} - {factor(extent)} % {side}")
+    start, whole, stop = span_of(across, rounds, side, writer, block)
     source_step, target_step = (
         str(dtype.itemsize * s) if isinstance(s, int) else writer.distance(s, dtype.itemsize, block)
         for s in (dims.linear(offset, lane)[0] or 0, dims.linear(copy.offset, across)[0] or 0)
@@ -80,8 +77,8 @@ def _write_squares(copy: Store, lane: Axis, across: Axis, writer: Writer, block:
     source = writer.address(copy.value.source, offset, dtype.itemsize, square)
     target = writer.address(copy.buffer, copy.offset, dtype.itemsize, square)
     square.add(f"transpose_{dtype.short}x{side}({source}, {source_step}, {target}, {target_step})")
-    block.close(square, f"for {across.name} in range(0, {whole}, {side}):")
-    if whole != extent:
+    block.close(square, f"for {across.name} in range({start}, {whole}, {side}):")
+    if whole != stop:
         rest = block.inner(across)
         _write_vector(copy, writer, rest)
-        block.close(rest, f"for {across.name} in range({whole}, {extent}):")
+        block.close(rest, f"for {across.name} in range({whole}, {stop}):")

@@ -13,10 +13,11 @@ from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
 from graphc.emit.pack import write_pack
+from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load
-from graphc.loops.kernels import ACCUMULATOR, Tile
-from graphc.records import record
+from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile
+from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
@@ -49,8 +50,8 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         total = f"pieces * (({stop} + {writer.lanes - 1}) // {writer.lanes})"
     span = writer.split(total, block) if kernel.owner is None else ("0", total)
     whole_sum, rounds = block, kernel.rounds
-    if rounds is not None:
-        block = whole_sum.inner(rounds)
+    if rounds is not None and not rounds.within:
+        block = _round(rounds, writer, whole_sum)
     outside, band = block, kernel.band
     first, last = span
     if band:
@@ -59,18 +60,18 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if whole != "0":
         inner = _lane_block(kernel, block, width, None)
         share = _share(kernel, writer, inner, span, kernel.shape[1])
-        _write_rows(kernel, writer, inner, share, own, kernel.shape[1])
+        _write_lanes(kernel, writer, inner, share, own, kernel.shape[1])
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
         inner = _lane_block(kernel, block, width, mask)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_rows(kernel, writer, inner, _share(kernel, writer, inner, span, 1), own, 1)
+        _write_lanes(kernel, writer, inner, _share(kernel, writer, inner, span, 1), own, 1)
         block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
-    if rounds is not None:
-        whole_sum.close(outside, f"for {rounds.name} in range(max({writer.dim(rounds.extent, whole_sum)}, 1)):")
+    if rounds is not None and not rounds.within:
+        _close_round(rounds, writer, whole_sum, outside)
 
 
 def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Block:
@@ -95,6 +96,31 @@ def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], ve
     return first, last
 
 
+def _round(rounds: Rounds, writer: Writer, block: Block) -> Block:
+    """Return the block of a round; the first one is made of an empty sum, too."""
+    inner = block.inner(rounds.first)
+    inner.add(f"last = min(first + {rounds.steps}, {writer.dim(rounds.axis.extent, inner)})")
+    return inner
+
+
+def _close_round(rounds: Rounds, writer: Writer, outer: Block, block: Block) -> None:
+    extent = writer.dim(rounds.axis.extent, outer)
+    stop = extent if isinstance(rounds.axis.extent, int) and rounds.axis.extent > 0 else f"max({extent}, 1)"
+    outer.close(block, f"for first in range(0, {stop}, {rounds.steps}):")
+
+
+def _write_lanes(
+    kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], own: tuple[str, str], vectors: int
+) -> None:
+    """Write what is made for a block of lanes: the rows, in each round if those are within."""
+    if kernel.rounds is None or not kernel.rounds.within:
+        _write_rows(kernel, writer, block, span, own, vectors)
+        return
+    inner = _round(kernel.rounds, writer, block)
+    _write_rows(kernel, writer, inner, span, own, vectors)
+    _close_round(kernel.rounds, writer, block, inner)
+
+
 def _write_rows(
     kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], own: tuple[str, str], vectors: int
 ) -> None:
@@ -103,7 +129,7 @@ def _write_rows(
     start, extent = "" if own[0] == "0" else f"{own[0]} + ", own[1]
     if kernel.pack is not None:
         side = block.inner()
-        write_pack(kernel.pack, kernel.lane, writer, side, vectors)
+        write_pack(kernel.pack, kernel.lane, kernel.rounds, writer, side, vectors)
         block.close(side, f"if {span[0]} < {span[1]}:")
     inner = block.inner(*kernel.outer, *([kernel.strip] if kernel.strip else []))
     flat = "piece"
@@ -141,18 +167,16 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
     _write_starts(kernel, writer, block, rows, vectors)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
-    loops = [axis for axis in kernel.reduced if axis not in at and axis != kernel.rounds]
+    loops = [axis for axis in kernel.reduced if axis not in at]
     # Only the tile that does most of the work: every line costs a millisecond of compile time.
     is_plain = (rows, vectors) != kernel.shape or loops[-1:] in ([], [unrolled])
     turn = 1 if is_plain else min(4, max(1, PRODUCTS // (rows * vectors * count)))
     inner = block
     chain: list[tuple[Block, str]] = []
     for axis in loops if turn == 1 else loops[:-1]:
-        extent = writer.dim(axis.extent, inner)
-        if kernel.rounds is not None and axis == loops[0]:
-            # The first round is made of an empty sum, too.
-            extent = f"{extent} * min({writer.dim(kernel.rounds.extent, inner)}, 1)"
-        chain.append((inner, f"for {axis.name} in range({f'0, {extent}, {count}' if axis == unrolled else extent}):"))
+        step = count if axis == unrolled else 1
+        start, _, stop = span_of(axis, kernel.rounds, step, writer, inner)
+        chain.append((inner, f"for {axis.name} in {range_text(start, stop, step)}:"))
         inner = inner.inner(axis)
     if turn == 1:
         _write_products(kernel, writer, inner, rows, vectors, at)
@@ -161,8 +185,18 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
-    for v in range(vectors):
-        _write_epilogue(kernel, writer, block, rows, v)
+    if kernel.rounds is None or kernel.is_bare:
+        _write_epilogue(kernel, writer, block, rows, vectors)
+        return
+    # Until the last round sums are kept where the first of the results will stand.
+    sums = replace(kernel.stores[0], value=load(ACCUMULATOR, (), kernel.left.dtype))
+    for stores, head in (
+        ((sums,), f"if last < {writer.dim(kernel.rounds.axis.extent, block)}:"),
+        (kernel.stores, "else:"),
+    ):
+        part = block.inner()
+        _write_epilogue(replace(kernel, stores=stores), writer, part, rows, vectors)
+        block.close(part, head)
 
 
 def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
@@ -173,9 +207,8 @@ def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors
             for v in range(vectors):
                 block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
         return
-    (store,) = kernel.stores
-    mask = writer.fresh("mask")
-    block.add(f"{mask} = bx{lanes}({kernel.rounds.name} > 0){f' & {block.mask}' if block.mask else ''}")
+    store, mask = kernel.stores[0], writer.fresh("mask")
+    block.add(f"{mask} = bx{lanes}(first > 0){f' & {block.mask}' if block.mask else ''}")
     stride = dims.linear(store.offset, kernel.row)[0]
     assert stride is not None
     size = kernel.left.dtype.itemsize
@@ -190,15 +223,12 @@ def _write_turns(
 ) -> None:
     """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
     axis, turn = by
-    stop = writer.dim(axis.extent, block)
-    whole = str(axis.extent - axis.extent % turn) if isinstance(axis.extent, int) else writer.fresh("turns")
-    if not isinstance(axis.extent, int):
-        block.add(f"{whole} = {stop} - {factor(stop)} % {turn}")
-    if whole != "0":
+    start, whole, stop = span_of(axis, kernel.rounds, turn, writer, block)
+    if whole != start:
         step = block.inner(axis)
         for number in range(turn):
             _write_products(kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number})
-        block.close(step, f"for {axis.name} in range(0, {whole}, {turn}):")
+        block.close(step, f"for {axis.name} in range({start}, {whole}, {turn}):")
     if whole != stop:
         step = block.inner(axis)
         _write_products(kernel, writer, step, rows, vectors, at)
@@ -271,23 +301,25 @@ class _Operand:
         return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
 
 
-def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, v: int) -> None:
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+    """Write what is made of a tile's accumulators, vector by vector."""
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
     writer.accumulated = frozenset((kernel.row, kernel.lane))
-    # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
-    # lane axis names the first vector, so nothing that uses it may be placed there.
-    top = block
-    while top.parent is not None:
-        top = top.parent
-    column = Block(top, block.bound, block.depth, block.vector, block.mask)
-    column.axis_names = {axis: axis.name for axis in kernel.outer}
-    column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
-    for t in range(rows):
-        cell = column.inner(kernel.row, depth=0)
-        cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
-        cell.names[accumulator] = f"c{t}_{v}"
-        values = [writer.vector(s.value, cell) for s in kernel.stores]
-        for store, value in zip(kernel.stores, values, strict=True):
-            writer.store(store, value, cell)
-        column.close(cell)
-    block.close(column)
+    for v in range(vectors):
+        # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
+        # lane axis names the first vector, so nothing that uses it may be placed there.
+        top = block
+        while top.parent is not None:
+            top = top.parent
+        column = Block(top, block.bound, block.depth, block.vector, block.mask)
+        column.axis_names = {axis: axis.name for axis in kernel.outer}
+        column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
+        for t in range(rows):
+            cell = column.inner(kernel.row, depth=0)
+            cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
+            cell.names[accumulator] = f"c{t}_{v}"
+            values = [writer.vector(s.value, cell) for s in kernel.stores]
+            for store, value in zip(kernel.stores, values, strict=True):
+                writer.store(store, value, cell)
+            column.close(cell)
+        block.close(column)

@@ -37,8 +37,6 @@ from graphc.loops.expr import (
 from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
-# Steps that a round of a sum must have, rounds from which on they pay, and elements of a result that stays in the cache.
-LONG, MANY, SMALL = 128, 8, 1 << 20
 # Elements from which on what follows each other counts as far apart: then each is in another part of the cache.
 FAR = 512
 # Vectors of a row that are written out where something of them is the same in every row, and so made once.
@@ -162,6 +160,24 @@ class Pack:
 
 
 @record
+class Rounds:
+    """A sum in rounds of so many positions of an axis each; each round adds to what the last one has stored.
+
+    What a round reads stays in the cache while all tiles use it. With `within`, a block of lanes passes all rounds before
+    the next block, else all lanes pass a round before the next one.
+    """
+
+    axis: Axis
+    steps: int
+    within: bool
+
+    @property
+    def first(self) -> Axis:
+        """The position at which a round begins."""
+        return Axis("first", self.axis.extent)
+
+
+@record
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
@@ -170,7 +186,8 @@ class Tile:
     divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand is read from
     panels as wide as the tile, and that axis is the panel's number: all were made before or, with `pack`, one after the
     other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
-    tile has. `owner`: as for a Map, here the row axis.
+    tile has. `owner`: as for a Map, here the row axis. `rounds`: sums so far stand where the first store goes; what is
+    made of them is made in the last round.
     """
 
     outer: tuple[Axis, ...]
@@ -186,6 +203,13 @@ class Tile:
     strip: Axis | None = None
     owner: Axis | None = None
     pack: Pack | None = None
+    rounds: Rounds | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but the sums is stored, in one place."""
+        (value, *others) = (s.value for s in self.stores)
+        return not others and isinstance(value, Load) and value.source == ACCUMULATOR
 
     @property
     def operands(self) -> tuple[Load, ...]:
@@ -203,25 +227,6 @@ class Tile:
             return 0
         depth = dims.product(a.extent for a in self.reduced)
         return int(self.lane in dims.axes(self.left.index[0]) or (isinstance(depth, int) and depth <= BRIEF))
-
-    @property
-    def rounds(self) -> Axis | None:
-        """The summed axis that stands outside of all other loops: each round adds to what the last one has stored.
-
-        What a round reads of both operands, one image and its cotangent say, then stays in the cache while all tiles of
-        the result use it. It must be much more than the result, which each round reads and writes.
-        """
-        first, *others = self.reduced
-        steps = dims.product(a.extent for a in others)
-        if not others or not isinstance(steps, int) or steps < LONG or len(self.stores) != 1:
-            return None
-        if _usual_size([first]) < MANY or _usual_size([*self.outer, self.row, self.lane]) > SMALL:
-            return None
-        is_plain = isinstance(self.stores[0].value, Load) and self.stores[0].value.source == ACCUMULATOR
-        is_read = all(first in dims.axes(x.index[0]) for x in (self.left, self.right))
-        if not is_plain or not is_read or (self.unrolled is not None and self.unrolled[0] in (first, others[0])):
-            return None
-        return first
 
     @property
     def by_lanes(self) -> bool:

@@ -158,6 +158,8 @@ def _may_replace(store: Store, source: int, kernel: Map | Rows | Tile) -> bool:
     """Whether what is stored may take the place of an operand, which then is read only where it is replaced."""
     stores = [replace(store, buffer=source), *(s for s in kernel.stores if s is not store)]
     operands = kernel.operands if isinstance(kernel, Tile) else ()
+    if isinstance(kernel, Tile) and kernel.rounds is not None and not kernel.is_bare:
+        return False  # sums so far stand there before the operand is read
     if any(o.source == source for o in operands) or not reads_in_place(stores[0], stores):
         return False
     return not isinstance(kernel, Rows) or _is_read_only_with(store, source, kernel)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.graph.node import Node
 from graphc.graph.types import TensorType
 from graphc.loops import expr
@@ -48,19 +48,24 @@ class Panels:
             return kernel
         others = set(dims.axes(kernel.right.index[0])) - {kernel.lane}
         is_own = kernel.right.source not in self.invariant and others <= set(kernel.reduced)
-        if is_own and self.is_shared and kernel.rounds is None:
+        if is_own and self.is_shared and (kernel.rounds is None or roles.pack.others[0] == kernel.rounds.axis):
             return self._packing(kernel, node, roles.pack, width)
         panel, right = self._copied("panel", node, kernel.right, roles.pack, roles.lane, width)
         return replace(kernel, right=right, panel=panel)
 
     def _packing(self, kernel: Tile, node: Node, pack: Copied, width: int) -> Tile:
         """Return the kernel with its right operand read from panels that threads make themselves, one after the other."""
+        rounds, onto = kernel.rounds, dict[Atom, Dim]()
         shape = (*(a.extent for a in pack.others), width)
+        if rounds is not None:
+            shape = (rounds.steps, *shape[1:])
+            onto[rounds.axis] = DimExpr.of(rounds.axis) - DimExpr.of(rounds.first)
         buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(shape, node.dtype), "private")
         panel = _number("panel", kernel.lane, width)
         ahead = DimExpr.of(THREAD) * dims.product(shape) - width * DimExpr.of(panel)
         place = flat_offset([*(DimExpr.of(a) for a in pack.others), DimExpr.of(kernel.lane)], shape)
-        right = expr.load(buffer, (_inside(kernel.right, width) + ahead,), node.dtype)
+        place, inside = (dims.substitute(at, onto) for at in (place, _inside(kernel.right, width)))
+        right = expr.load(buffer, (inside + ahead,), node.dtype)
         assert isinstance(right, Load)
         copy = Pack(pack.others, Store(buffer, place + ahead, pack.operand))
         return replace(kernel, right=right, panel=panel, pack=copy)

@@ -14,6 +14,7 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
+from graphc.schedule import nest
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -112,5 +113,50 @@ def test_sums_in_rounds(groups, filters):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
 
     plan = check(graph, HOST, kernels_of, (0, 1, 3))
-    assert groups > 1 or any(" in range(max(n, 1)):" in text for text in plan.kernels.values())
+    assert groups > 1 or any("for first in range(0, max(n, 1), " in text for text in plan.kernels.values())
     check(graph, "x86-64-v3", lambda plan, passed: unjitted(plan, natives(passed)), (0, 1))
+
+
+def with_short_rounds(monkeypatch, within, steps):
+    """Let all sums go by rounds of about so many steps, also where those do not pay."""
+    for name, value in {
+        "LARGE": 0,
+        "ROUND": 1,
+        "LONG_ROUND": steps,
+        "MANY": 2,
+        "STAYS": 0 if within else 1 << 40,
+    }.items():
+        monkeypatch.setattr(nest, name, value)
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize(("rows", "depth", "lanes"), [("n", 70, 40), (33, "n", 24), (20, 150, 300)])
+def test_short_rounds(monkeypatch, within, rows, depth, lanes):
+    """Products and their gradients: what follows a sum is made in its last round, of operands that die there."""
+    with_short_rounds(monkeypatch, within, 6)
+    shapes = {"x": (rows, depth), "w": (lanes, depth), "v": (lanes, 3), "g": (rows, lanes)}
+    x, w, v, g = (graphc.input(*one) for one in shapes.items())
+    y = x @ w.T
+    inner = graphc.relu(y * 0.1) + graphc.tanh(x) @ w.T
+    graph = Graph((x, w, v, g), (inner @ v, *graphc.vjp(y, [x, w], g)))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 7, 20))
+    assert sum("for first in " in text for text in plan.kernels.values()) >= 2
+    if rows == "n":
+        check(graph, HOST, lambda plan, passed: unjitted(plan, natives(passed)), (7,))
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("layer", [LAYERS[1], (3, 4, 2, 270, 3, 1, 1, 1)], ids=str)
+def test_short_rounds_of_convolutions(monkeypatch, within, layer):
+    """Likewise rounds of several images, of which the last one has fewer; panels are made for a round at a time."""
+    with_short_rounds(monkeypatch, within, 30)
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(case(layer), HOST, kernels_of, (0, 1, 5))
+    assert any("for first in " in text for text in plan.kernels.values())
