@@ -147,10 +147,10 @@ def _planned(graph: Graph, level: Level, training: bool | None, large: bool = Fa
     key = cache.key_of(level.name, "plan", repr((training, large, needs)), text(graph, comments=True))
     found = None if _verifying() else cache.read("plan", key)
     if found is not None:
-        return Plan.from_json(found.decode())
+        return Plan.from_json(found.decode(), key)
     plan = plan_of(passed(graph, training, large), level, graph.stored)
     cache.write("plan", key, plan.to_json().encode())
-    return plan
+    return replace(plan, key=key)
 
 
 def passed(graph: Graph, training: bool | None, large: bool = False) -> Graph:

@@ -10,6 +10,7 @@ inputs and outputs are loaded by the first instructions of each run.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.dtypes import DType
+from graphc.emit import cache
 from graphc.errors import CallError
 from graphc.runtime import barriers, memory
 from graphc.runtime.instructions import Assembler, Opcode
@@ -31,6 +33,8 @@ WAKE_WORK = 1_600_000
 BARRIER_WORK = 40_000
 # An arena that is larger than need be by this factor is worth barriers that cost this part of the work.
 _WASTE, _BARRIERS_FOR_MEMORY = 1.02, 0.01
+# Steps of a plan from which on finding places takes longer than reading them.
+_WORTH_KEEPING = 32
 _ARENA, _STATUS, _FIRST = 0, 1, 2
 
 
@@ -91,6 +95,23 @@ def assign_memory(plan: Plan, sizes: Mapping[str, int], threads: int, paused: bo
     once, there may be more barriers, if they cost little beside the work.
     """
     layout = memory.lay_out(plan, sizes, threads)
+    key = ""
+    if plan.key and layout.duration >= _WORTH_KEEPING:
+        key = cache.key_of(plan.key, repr((sorted(sizes.items()), threads, paused)))
+    found = cache.read("memory", key) if key and not _verifying() else None
+    if found is not None:
+        layout.arena, offsets, separations = json.loads(found)
+        layout.offsets = dict(offsets)
+        return layout, set(separations)
+    layout, separations = _assigned(layout, sizes, threads, paused)
+    if key:
+        made = [layout.arena, list(layout.offsets.items()), sorted(separations)]
+        cache.write("memory", key, json.dumps(made).encode())
+    return layout, separations
+
+
+def _assigned(layout: Layout, sizes: Mapping[str, int], threads: int, paused: bool) -> tuple[Layout, set[int]]:
+    plan = layout.plan
     life = memory.lifetimes(layout)
     memory.assign(layout, barriers.settle(layout, life, barriers.place(layout, paused, with_offsets=False)))
     separations = barriers.place(layout, paused)
@@ -101,9 +122,13 @@ def assign_memory(plan: Plan, sizes: Mapping[str, int], threads: int, paused: bo
         loss = _gain(layout.nodes, separations, sizes, threads) - _gain(layout.nodes, more, sizes, threads)
         if tight.arena < layout.arena and loss <= _BARRIERS_FOR_MEMORY * total_work(plan.steps, sizes):
             layout, separations = tight, more
-    if os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0"):
+    if _verifying():
         barriers.verify(layout, separations, paused)
     return layout, separations
+
+
+def _verifying() -> bool:
+    return os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0")
 
 
 def _gain(nodes: Sequence[Node], separations: set[int], sizes: Mapping[str, int], threads: int) -> float:

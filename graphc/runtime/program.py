@@ -42,7 +42,8 @@ def repeated(
         (spec.name, spec.dtype, (count, *spec.shape) if n in stacked else spec.shape) for n, spec in enumerate(specs)
     ]
     steps = (Repeat(count, plan.steps, tuple(slices)),)
-    return replace(plan, buffers=tuple(buffers), steps=steps), inputs
+    key = plan.key and f"{plan.key} of steps {sorted(stacked)}"
+    return replace(plan, buffers=tuple(buffers), steps=steps, key=key), inputs
 
 
 class Program:

@@ -117,7 +117,8 @@ class Plan:
     """All that a run needs but the machine code: kernels by name (their source), steps, buffers.
 
     `sites` gives, by number, what the status block's site means: the user's line and the operation.
-    `natives` names the user functions that kernels call.
+    `natives` names the user functions that kernels call. `key` names the plan in the cache, where what is made from it for
+    some sizes is kept too; "" is a plan that is not there.
     """
 
     buffers: tuple[Buffer, ...]
@@ -126,6 +127,7 @@ class Plan:
     constants: tuple[np.ndarray[Any, Any], ...]
     requirements: tuple[Requirement, ...]
     sites: tuple[str, ...]
+    key: str = ""
 
     def of_kind(self, kind: str) -> list[Buffer]:
         """Return the buffers of one kind, by position."""
@@ -153,8 +155,8 @@ class Plan:
         )
 
     @staticmethod
-    def from_json(text: str) -> Plan:
-        """Return the plan that `to_json` wrote."""
+    def from_json(text: str, key: str = "") -> Plan:
+        """Return the plan that `to_json` wrote, under its key in the cache."""
         data = json.loads(text)
         return Plan(
             tuple(
@@ -171,6 +173,7 @@ class Plan:
                 for left, relation, right, reason, origin in data["requirements"]
             ),
             tuple(data["sites"]),
+            key,
         )
 
 
