@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -31,11 +32,23 @@ class Arena:
     def __init__(self, nbytes: int) -> None:
         check_memory(nbytes)
         try:
-            self._memory = np.empty(nbytes + LINE, np.uint8)
-        except MemoryError as error:
+            self._memory = _memory(nbytes + LINE)
+        except (MemoryError, OSError, OverflowError) as error:
             raise PlanMemoryError(_too_large(nbytes, None)) from error
         self.address = -(-address_of(self._memory) // LINE) * LINE
         self.nbytes = nbytes
+
+
+def _memory(nbytes: int) -> Array:
+    """Return new memory, made by the system page by page as it is written.
+
+    From 4 MiB on NumPy asks for huge pages. These made no step faster, but the system may have to move others' memory
+    together for them, which made a first step take up to three times as long.
+    """
+    if nbytes < 1 << 22 or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.empty(nbytes, np.uint8)
+    # Private, so that a child of fork has its own.
+    return np.frombuffer(mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
 
 
 # Arenas that no run uses. Runs that follow each other get the same one, so executables share it; it grows by being
