@@ -129,7 +129,8 @@ from tests.digits import data, digits_step
 step, net, x, y = digits_step()
 loss = step(*data(32))["loss"]
 seconds = __import__("time").perf_counter() - start
-cold = ("numba", "networkx", "graphc.passes", "graphc.schedule.scheduling", "graphc.emit.source", "graphc.simd.translate")
+libraries = ("numba", "networkx", "llvmlite")
+cold = (*libraries, "graphc.passes", "graphc.schedule.scheduling", "graphc.emit.source", "graphc.simd.translate")
 print(float(loss), seconds, *(name for name in cold if name in sys.modules))
 """
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphc.emit import cache
 from graphc.simd.levels import Level
-
-_COMMENT = re.compile(r"^ *# .*\n|  # .*$", re.MULTILINE)
 
 
 def objects(
@@ -19,7 +16,7 @@ def objects(
     made: dict[str, bytes] = {}
     missing: dict[str, str] = {}
     for name, text in kernels.items():
-        key = cache.key_of(level.name, _COMMENT.sub("", text))
+        key = cache.key_of(level.name, _code(text))
         found = cache.read("object", key)
         if found is None:
             missing[name] = key
@@ -35,3 +32,9 @@ def objects(
         cache.write("object", missing[name], data)
         cache.write("source", missing[name], kernels[name].encode())
     return {name: made[name] for name in kernels}
+
+
+def _code(text: str) -> str:
+    """Return a kernel's source without its comments: what differs in them alone is the same object."""
+    first, *rest = text.split("#")
+    return "\n".join([first.rstrip(" "), *(part.partition("\n")[2].rstrip(" ") for part in rest)])

@@ -4,9 +4,10 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from graphc.emit.elf import OFFSET_TABLE
 from graphc.emit.loader import Loader, library_address
 from graphc.emit.objects import compile_kernel
-from graphc.emit.symbols import ALLOWED, OFFSET_TABLE, read_symbols
+from graphc.emit.symbols import ALLOWED, read_symbols
 from graphc.errors import CompileError
 from graphc.simd.levels import LEVELS, supported_levels
 
