@@ -94,7 +94,7 @@ def splittable(step, batch):
 def shared_kernels(step, batch):
     """The kernels that the bound plan runs on all threads, read from its instructions."""
     table = np.asarray(step.binding(batch=batch).table).reshape(-1, 4)
-    name_of = {step._code.address(name): name for name in step.plan.kernels}
+    name_of = {step._code.address(step.plan, name): name for name in step.plan.kernels}
     return sorted(name_of[int(row[1])] for row in table if row[0] == Opcode.CALL)
 
 
