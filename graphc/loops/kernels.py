@@ -235,13 +235,13 @@ class Tile:
         The result is read by rows later, so it counts as what must be fetched from another thread's cache, too. What
         threads copy for themselves, each should copy only a part of, unless there are rows enough to pay for it.
         """
-        if self.pack is not None and _usual_size((*self.outer, self.row)) <= FEW_ROWS:
+        if self.pack is not None and usual_size((*self.outer, self.row)) <= FEW_ROWS:
             return True
         left, right = (
             [a for a in (*self.outer, self.row, self.lane, *self.reduced) if a in dims.axes(x.index[0])]
             for x in (self.left, self.right)
         )
-        return self.owner is None and _usual_size(right) > _usual_size(left) + _usual_size(
+        return self.owner is None and usual_size(right) > usual_size(left) + usual_size(
             (*self.outer, self.row, self.lane)
         )
 
@@ -303,7 +303,8 @@ class Beside:
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments | Beside
 
 
-def _usual_size(axes: Sequence[Axis]) -> int:
+def usual_size(axes: Sequence[Axis]) -> int:
+    """Return how many positions axes have, as sizes are weighed."""
     size = dims.product(a.extent for a in axes)
     return dims.evaluate(size, dict.fromkeys(dims.symbols(size), USUAL))
 

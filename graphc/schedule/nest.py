@@ -14,18 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
 from graphc.loops.expr import Load, Rewriter, load
-from graphc.loops.kernels import FAR, OWNED, USUAL, Rounds, Store, Tile, flat_offset, index_dims_of, walk_as_one
+from graphc.loops.kernels import FAR, OWNED, USUAL, Store, Tile, flat_offset, index_dims_of, walk_as_one
 from graphc.records import record, replace
 from graphc.simd.levels import Level
 
 # The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay; how many are many.
 DEEP, MANY_ROWS, LONG = 64, 16, 512
-# Bytes of both operands beyond which a sum is made in rounds, and those of one round.
-LARGE, ROUND = 1 << 20, 1 << 19
-# Rows of an operand that are copied into panels together, where they are transposed.
-SQUARE = 16
-# Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
-LONG_ROUND, MANY, STAYS = 128, 8, 1 << 20
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.
@@ -86,7 +80,6 @@ class Roles:
     unrolled: tuple[Axis, int] | None
     pack: Copied | None
     strips: Copied | None
-    rounds: Rounds | None
 
 
 @record
@@ -110,8 +103,7 @@ class Tiling:
         """Return the kernel, its operands read as in the nest."""
         nest, roles = self.nest, self.roles
         return Tile(
-            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
-            rounds=roles.rounds,
+            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled
         )  # fmt: skip
 
 
@@ -160,7 +152,7 @@ def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
         left, copied = _paneled(nest.left, row, _by_stride(nest.left.index[0], without=row))
         nest = replace(nest, left=left)
     outer = tuple(a for a in nest.kept if a not in (row, lane))
-    roles = Roles(outer, row, lane, choice.shape, choice.unrolled, panels, copied, _rounds(nest, choice))
+    roles = Roles(outer, row, lane, choice.shape, choice.unrolled, panels, copied)
     return Tiling(nest, roles, order)
 
 
@@ -180,48 +172,6 @@ def _order(choice: Choice) -> tuple[tuple[Dim, Dim], ...]:
         if extent != 1:
             joined.append((step, extent))
     return tuple(joined)
-
-
-def _rounds(nest: Nest, choice: Choice) -> Rounds | None:
-    """Return the rounds of a long sum, or None where all that a tile reads stays in the second-level cache anyway.
-
-    Of the two orders, that is taken in which less comes from beyond that cache: what a round has stored, if all lanes pass
-    it before the next one; the scalar operand once for each block of lanes, if those pass all rounds one after another.
-    """
-    axis, *others = nest.reduced
-    left, right = nest.left.index[0], nest.right.index[0]
-    lane, size = nest.kept[-1], nest.left.dtype.itemsize
-    if nest.owned is not None or not all(axis in dims.axes(at) for at in (left, right)):
-        return None
-    if nest.stores[0].value.dtype is not nest.left.dtype:
-        return None  # sums so far could not stand there
-    inner = dims.product(a.extent for a in others)
-    width = min(choice.shape[1] * (64 // size), _magnitude(lane.extent))
-    # What the tiles of a block of lanes read at one position of the axis, and what all of them do.
-    column = size * _magnitude(inner) * width
-    row = size * _magnitude(dims.product(a.extent for a in dims.axes(left) if a not in (axis, lane)))
-    whole = size * _magnitude(dims.product(a.extent for a in dims.axes(right) if a != axis)) + row
-    length = _magnitude(axis.extent)
-    if length * (column + row) < LARGE:
-        return None
-    unit = choice.unrolled[1] if choice.unrolled is not None and choice.unrolled[0] == axis else 1
-    least = -(-LONG_ROUND // max(_magnitude(inner), 1))
-    steps = _even(max(ROUND // max(whole, 1), least), unit, axis.extent)
-    count = -(-length // steps)
-    if count < MANY:
-        return None
-    blocks = -(-_magnitude(lane.extent) // max(width, 1))
-    result = size * _magnitude(dims.product(a.extent for a in nest.kept))
-    stored = 2 * count * result if result > STAYS else 0
-    again = (blocks - 1) * row * length
-    return Rounds(axis, steps, within=again < stored)
-
-
-def _even(steps: int, unit: int, extent: Dim) -> int:
-    """Return about so many steps, in whole units: squares, or steps that come out even, where there are many."""
-    unit = max(unit, SQUARE if steps >= 2 * SQUARE else 1)
-    steps = -(-steps // unit) * unit
-    return next((n for n in range(steps, steps // 2, -unit) if dims.remainder(extent, n) == 0), steps)
 
 
 def _in_panels(nest: Nest) -> tuple[Nest, Copied]:

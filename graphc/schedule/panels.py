@@ -20,6 +20,7 @@ from graphc.loops.kernels import THREAD, Map, Pack, Store, Tile, flat_offset
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.nest import WIDTH, Copied, Roles
+from graphc.schedule.rounds import rounds_of
 from graphc.schedule.units import Unit, axes_of, map_unit
 
 
@@ -39,8 +40,10 @@ class Panels:
     made: dict[tuple[int, Dim], int] = field(default_factory=dict[tuple[int, Dim], int])
 
     def of(self, kernel: Tile, roles: Roles, node: Node) -> Tile:
-        """Return the kernel reading the copies that its roles want."""
+        """Return the kernel reading the copies that its roles want, in rounds where its sum is long."""
         width = roles.shape[1] * (64 // node.dtype.itemsize)
+        if self.is_shared:
+            kernel = replace(kernel, rounds=rounds_of(kernel, strips=roles.strips is not None))
         if roles.strips is not None:
             strip, left = self._copied("strip", node, kernel.left, roles.strips, roles.row, roles.shape[0])
             kernel = replace(kernel, left=left, strip=strip)

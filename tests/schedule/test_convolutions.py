@@ -14,7 +14,7 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import nest
+from graphc.schedule import rounds
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -122,11 +122,11 @@ def with_short_rounds(monkeypatch, within, steps):
     for name, value in {
         "LARGE": 0,
         "ROUND": 1,
-        "LONG_ROUND": steps,
+        "LONG": steps,
         "MANY": 2,
         "STAYS": 0 if within else 1 << 40,
     }.items():
-        monkeypatch.setattr(nest, name, value)
+        monkeypatch.setattr(rounds, name, value)
 
 
 @pytest.mark.parametrize("within", [False, True])

@@ -1,0 +1,59 @@
+"""Sums in rounds: what a round reads of both operands stays in the second-level cache while all tiles use it."""
+
+from __future__ import annotations
+
+from graphc import dims
+from graphc.dims import Axis, Dim
+from graphc.loops.kernels import Rounds, Tile, usual_size
+
+# Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, and those of one round.
+LARGE, ROUND = 1 << 20, 1 << 19
+# Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
+LONG, MANY, STAYS = 128, 8, 1 << 20
+# Rows of an operand that are copied into panels together, where they are transposed; elements of a line of the cache.
+SQUARE, LINE = 16, 16
+
+
+def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
+    """Return the rounds of a long sum, or None where what a block of lanes reads stays in the cache, or comes line by line.
+
+    Of the two orders, that is taken in which less comes from beyond that cache: what a round has stored, if all lanes pass
+    it before the next one; the scalar operand once for each block of lanes, if those pass all rounds one after another.
+    `strips`: the scalar operand is copied side by side.
+    """
+    (left,), (right,) = kernel.left.index, kernel.right.index
+    axis, *others = kernel.reduced
+    size = kernel.left.dtype.itemsize
+    if not all(axis in dims.axes(at) for at in (left, right)) or kernel.stores[0].value.dtype is not kernel.left.dtype:
+        return None  # nothing to share, or no place for the sums so far
+    length, inner = usual_size([axis]), usual_size(others)
+    width = min(kernel.shape[1] * (64 // size), usual_size([kernel.lane]))
+    # Bytes at one position of the axis: what a block of lanes reads of the vector operand and of the scalar one, and both.
+    column = size * inner * width
+    row = size * usual_size([a for a in dims.axes(left) if a not in (axis, kernel.lane)])
+    whole = size * usual_size([a for a in dims.axes(right) if a != axis]) + row
+    is_read_in_order = strips or any(_is_near(left, a) for a in kernel.reduced)
+    if length * (column + (0 if is_read_in_order else row)) < LARGE:
+        return None
+    unit = kernel.unrolled[1] if kernel.unrolled is not None and kernel.unrolled[0] == axis else 1
+    steps = _even(max(ROUND // max(whole, 1), -(-LONG // max(inner, 1))), unit, axis.extent)
+    count = -(-length // steps)
+    if count < MANY:
+        return None
+    result = size * usual_size((*kernel.outer, kernel.row, kernel.lane))
+    stored = 2 * count * result if result > STAYS else 0
+    again = (-(-usual_size([kernel.lane]) // max(width, 1)) - 1) * row * length
+    return Rounds(axis, steps, within=again < stored)
+
+
+def _is_near(offset: Dim, axis: Axis) -> bool:
+    """Whether neighbours along an axis share lines of the cache."""
+    slope = dims.linear(offset, axis)[0]
+    return isinstance(slope, int) and 0 < abs(slope) < LINE
+
+
+def _even(steps: int, unit: int, extent: Dim) -> int:
+    """Return about so many steps, in whole units: squares, or steps that come out even, where there are many."""
+    unit = max(unit, SQUARE if steps >= 2 * SQUARE else 1)
+    steps = -(-steps // unit) * unit
+    return next((n for n in range(steps, steps // 2, -unit) if dims.remainder(extent, n) == 0), steps)
