@@ -16,11 +16,13 @@ from graphc.emit.pack import write_pack
 from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load
-from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile
+from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile, usual_size
 from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
+# Elements of a result of which no line is in the cache when it is stored to.
+LARGE = 1 << 21
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -165,6 +167,8 @@ def _write_rows(
 def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
     """Write a register tile of so many rows and vectors."""
     _write_starts(kernel, writer, block, rows, vectors)
+    if (rows, vectors) == kernel.shape and _is_far(kernel):
+        _write_fetches(kernel, writer, block)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
     loops = [axis for axis in kernel.reduced if axis not in at]
@@ -197,6 +201,25 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
         part = block.inner()
         _write_epilogue(replace(kernel, stores=stores), writer, part, rows, vectors)
         block.close(part, head)
+
+
+def _is_far(kernel: Tile) -> bool:
+    """Whether the lines of a result come from far: it is large, and was not read before its sum."""
+    return kernel.rounds is None and usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
+
+
+def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
+    """Write prefetches of what the first result's place holds: the lines come while the sum is made."""
+    store, size = kernel.stores[0], kernel.left.dtype.itemsize
+    stride = dims.linear(store.offset, kernel.row)[0]
+    assert stride is not None
+    step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
+    base, line = writer.address(store.buffer, store.offset, size, block), writer.fresh("line")
+    rows, vectors = kernel.shape
+    inner = block.inner()
+    for v in range(vectors):
+        inner.add(f"prefetch({line}{f' + {64 * v}' if v else ''})")
+    block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
 
 
 def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
