@@ -21,8 +21,9 @@ from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
-# Elements of a result of which no line is in the cache when it is stored to.
-LARGE = 1 << 21
+# Elements of a result, and of a scalar operand (what windows share is counted often), that the caches do not hold; elements
+# of a line.
+LARGE, AHEAD, LINE = 1 << 21, 1 << 22, 16
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -208,6 +209,12 @@ def _is_far(kernel: Tile) -> bool:
     return kernel.rounds is None and usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
 
 
+def _is_ahead(kernel: Tile, stride: Dim) -> bool:
+    """Whether the scalar operand comes from far, and each of its rows from other lines."""
+    is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD
+    return is_large and kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
+
+
 def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
     """Write prefetches of what the first result's place holds: the lines come while the sum is made."""
     store, size = kernel.stores[0], kernel.left.dtype.itemsize
@@ -250,7 +257,9 @@ def _write_turns(
     if whole != start:
         step = block.inner(axis)
         for number in range(turn):
-            _write_products(kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number})
+            _write_products(
+                kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number}, ahead=number == 0
+            )
         block.close(step, f"for {axis.name} in range({start}, {whole}, {turn}):")
     if whole != stop:
         step = block.inner(axis)
@@ -259,9 +268,12 @@ def _write_turns(
 
 
 def _write_products(
-    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim]
+    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim], *, ahead: bool = True
 ) -> None:
-    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once."""
+    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once.
+
+    With `ahead` the next tile's rows are asked for: each is read too briefly for the processor to foresee how it goes on.
+    """
     kind, lanes = kernel.left.dtype.short, writer.lanes
     mask = f", {block.mask}" if block.mask else ""
     count = kernel.unrolled[1] if kernel.unrolled else 1
@@ -270,6 +282,9 @@ def _write_products(
     for u in range(count):
         for v in range(vectors):
             block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
+    if ahead and (rows, vectors) == kernel.shape and _is_ahead(kernel, left.row):
+        for t in range(rows):
+            block.add(f"prefetch({left.address(rows + t, 0, 0)})")
     both = kernel.lane in dims.axes(kernel.left.index[0])
     # An element of the left operand may serve several rows: the windows of a convolution overlap.
     users: dict[Dim, list[tuple[int, int]]] = {}

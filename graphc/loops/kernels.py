@@ -13,7 +13,7 @@ Inside a kernel every load and store has one flat offset, in elements, into a nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from graphc import dims
@@ -303,7 +303,7 @@ class Beside:
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments | Beside
 
 
-def usual_size(axes: Sequence[Axis]) -> int:
+def usual_size(axes: Iterable[Axis]) -> int:
     """Return how many positions axes have, as sizes are weighed."""
     size = dims.product(a.extent for a in axes)
     return dims.evaluate(size, dict.fromkeys(dims.symbols(size), USUAL))
