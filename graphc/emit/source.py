@@ -411,26 +411,19 @@ def _write_running(kernel: Map, writer: Writer, block: Block) -> None:
 def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
     """`table` are the words after the others: how many segments, then for each its length and the addresses of its arrays.
 
-    Threads share the vectors of all segments as if they were one array.
+    Threads share the vectors of each segment, as they share the rows of the products that make gradients: most of a
+    gradient is then in the cache of the thread that reads it here.
     """
     lanes, width = writer.lanes, 1 + len(kernel.arrays[0])
-    count, total, seen, row, first, last = (
-        writer.fresh(n) for n in ("segments", "blocks", "seen", "row", "first", "last")
-    )
-    length, pieces = writer.fresh("length"), writer.fresh("pieces")
+    count, row, length, pieces = (writer.fresh(name) for name in ("segments", "row", "length", "pieces"))
     block.add(f"{count} = word(table, 0)")
-    block.add(f"{total} = 0")
-    block.add(f"for segment in range({count}):")
-    block.add(f"    {total} += (word(table, 1 + {width} * segment) + {lanes - 1}) // {lanes}")
-    start, stop = writer.split(total, block)
-    block.add(f"{seen} = 0")
     inner = block.inner()
     inner.add(f"{row} = table + 8 * (1 + {width} * segment)")
     inner.add(f"{length} = word({row}, 0)")
     inner.add(f"{pieces} = ({length} + {lanes - 1}) // {lanes}")
-    inner.add(f"{first} = max({start} - {seen}, 0) * {lanes}")
-    inner.add(f"{last} = min(({stop} - {seen}) * {lanes}, {length})")
-    inner.add(f"{seen} += {pieces}")
+    start, stop = writer.split(pieces, inner)
+    first, last = f"{start} * {lanes}", writer.fresh("last")
+    inner.add(f"{last} = min({stop} * {lanes}, {length})")
     deep = inner.inner()
     for position in range(1, width):
         deep.add(f"{writer.name_of(-position)} = word({row}, {position})")
@@ -438,7 +431,7 @@ def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
     writer.vector_loop(
         deep, kernel.map.lane, lambda place: _write_stores(kernel.map, writer, place, kernel.map.stores), (first, last)
     )
-    inner.close(deep, f"if {first} < {last}:")
+    inner.close(deep, f"if {start} < {stop}:")
     block.close(inner, f"for segment in range({count}):")
 
 

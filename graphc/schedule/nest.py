@@ -362,9 +362,11 @@ class Steps:
 def tile_shapes(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> list[tuple[float, tuple[int, int]]]:
     """Return register tiles, the best first: their cost for a vector of products, in cycles, and their rows and vectors.
 
-    If rows are `owned`, a thread has a multiple of OWNED of them, which the tile's should divide.
+    If rows are `owned`, a thread has a multiple of OWNED of them, which the tile's should divide. So it should where they
+    may be few: sizes of batches mostly are such multiples, and rows that do not fill a tile are made one by one.
     """
     extent, width = max(_magnitude(rows), 1), max(_magnitude(lanes), 1)
+    are_few = not isinstance(rows, int) and _factor(rows) < USUAL
     found: list[tuple[float, int, int, int]] = []
     # Few registers: one vector, for wider tiles leave no room for rows. Tiles of 3 vectors spill.
     for vectors in (1, 2, 4) if steps.parts == 1 else (1,):
@@ -376,10 +378,8 @@ def tile_shapes(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> list[tup
             return whole * steps.cycles(count, vectors) + -(-rest // steps.lanes) * steps.cycles(count, 1)
 
         most = steps.most_rows(vectors)
-        if not isinstance(rows, int) and _factor(rows) < USUAL:
-            most = min(8, most)  # there may be few
         for count in range(1, min(max(most, 1 if vectors == 1 else 0), extent) + 1):
-            if owned and OWNED % count:
+            if (owned or are_few) and OWNED % count:
                 continue
             if isinstance(rows, int):
                 total = extent // count * cycles(count) + cycles(extent % count)
