@@ -39,6 +39,8 @@ RUN = 256
 
 # Bytes of a page.
 PAGE = 4096
+# Bytes by which lines are claimed before they are written.
+CLAIMED = 512
 
 
 @dataclass
@@ -412,7 +414,8 @@ def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
     """`table` are the words after the others: how many segments, then for each its length and the addresses of its arrays.
 
     Threads share the vectors of each segment, as they share the rows of the products that make gradients: most of a
-    gradient is then in the cache of the thread that reads it here.
+    gradient is then in the cache of the thread that reads it here. But all threads have read what is replaced, and a core
+    waits for the others to give up their copies of a line, unless it claims it ahead.
     """
     lanes, width = writer.lanes, 1 + len(kernel.arrays[0])
     count, row, length, pieces = (writer.fresh(name) for name in ("segments", "row", "length", "pieces"))
@@ -427,10 +430,18 @@ def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
     deep = inner.inner()
     for position in range(1, width):
         deep.add(f"{writer.name_of(-position)} = word({row}, {position})")
-    assert kernel.map.lane is not None
-    writer.vector_loop(
-        deep, kernel.map.lane, lambda place: _write_stores(kernel.map, writer, place, kernel.map.stores), (first, last)
-    )
+    lane = kernel.map.lane
+    assert lane is not None
+
+    def write(place: Block) -> None:
+        _write_stores(kernel.map, writer, place, kernel.map.stores)
+        if place.mask is None:
+            for store in kernel.map.stores:
+                itemsize = store.value.dtype.itemsize
+                ahead = dims.substitute(store.offset, {lane: DimExpr.of(lane) + CLAIMED // itemsize})
+                place.add(f"claim({writer.address(store.buffer, ahead, itemsize, place)})")
+
+    writer.vector_loop(deep, lane, write, (first, last))
     inner.close(deep, f"if {start} < {stop}:")
     block.close(inner, f"for segment in range({count}):")
 

@@ -276,7 +276,7 @@ class Segments:
     """A map over one lane axis, of the open length LENGTH, for each of several sets of arrays in turn.
 
     `arrays` gives the buffers of each set, `lengths` their length; buffer -k of the map is the k-th of the set. Threads
-    share all segments as one, and the text is the same for any number of them.
+    share each of the segments, and the text is the same for any number of them.
     """
 
     map: Map

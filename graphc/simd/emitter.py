@@ -74,9 +74,10 @@ class Emitter(Arithmetic):
         else:
             self._masked("store", kind, VOID, [(x.type.llvm, x.ir), (POINTER, pointer)], [mask])
 
-    def prefetch(self, address: Value) -> None:
+    def prefetch(self, address: Value, purpose: str = "read") -> None:
         """Ask for the cache line of an address, which may lie outside of all arrays."""
-        kept = [("i32", number) for number in ("0", "3", "1")]  # to read, keep it, data
+        number = ("read", "write").index(purpose)
+        kept = [("i32", str(n)) for n in (number, 3, 1)]  # what for, keep it, data
         self.call("llvm.prefetch.p0", VOID, (POINTER, self.pointer(address)), *kept)
 
     def _masked(self, name: str, kind: SimdType, result: str, before: list[tuple[str, str]], after: list[Value]) -> str:

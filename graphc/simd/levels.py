@@ -25,11 +25,17 @@ class Level:
     fma: bool
     masks: bool
 
+    @property
+    def can_claim(self) -> bool:
+        """Whether a line of the cache can be asked for to be written, which takes it from other cores."""
+        return "+prfchw" in self.features or not self.triple.startswith("x86")
+
 
 _X86 = "x86_64-unknown-linux-gnu"
 _LEVELS = (
     # Without -prefer-256-bit LLVM would split 512-bit vectors on CPUs whose clocks once dropped under them.
-    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit", 512, 32, True, True),
+    # Every CPU of that level has prefetches for writing, though the level does not name them.
+    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit,+prfchw", 512, 32, True, True),
     Level("x86-64-v3", _X86, "x86-64-v3", "", 256, 16, True, False),
     Level("x86-64", _X86, "x86-64", "", 128, 16, False, False),
     Level("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32, True, False),

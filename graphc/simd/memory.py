@@ -107,6 +107,16 @@ def _prefetch_rule(address: SimdType) -> None:
 define("prefetch", _prefetch_rule, lambda emitter, address: emitter.prefetch(address), lambda arrays, address: None)
 
 
+def _claim(emitter: Emitter, address: Value) -> None:
+    # Elsewhere LLVM would prefetch for reading, which helps nobody who writes.
+    if emitter.level.can_claim:
+        emitter.prefetch(address, "write")
+
+
+# The same for a line that will be written: other cores give up their copies of it meanwhile.
+define("claim", _prefetch_rule, _claim, lambda arrays, address: None)
+
+
 def _define_transpose(kind: SimdType) -> None:
     """A square of so many rows as a vector has lanes, read and written row by row, transposed in registers between."""
 

@@ -46,6 +46,14 @@ def test_multiply_and_add_are_not_fused_unasked():
         assert "fmla" not in text
 
 
+def test_a_line_is_claimed_for_writing_where_that_can_be_asked():
+    source = "def kernel(args, thread, threads):\n    claim(word(args, 0) + 512)\n"
+    asked = {name: assembly(source, "kernel", level) for name, level in LEVELS.items()}
+    assert "prefetchw" in asked["x86-64-v4"]
+    assert "prfm\tpstl1keep" in asked["aarch64"]
+    assert "prefetch" not in asked["x86-64-v3"] + asked["x86-64"]
+
+
 def test_every_level_compiles_an_object():
     for level in LEVELS.values():
         assert compile_kernel(SOURCE, "kernel", level)[:4] == b"\x7fELF"
