@@ -81,5 +81,5 @@ class Maker:
         return Executable(plan, list(leaves), objects, inputs, outputs, threads)
 
 
-def objects():
-    return {name: machine_code(name) for name in KERNELS}
+def objects(kernels):
+    return {name: machine_code(name) for name in kernels}
