@@ -73,7 +73,14 @@ def scaled_dot_product_attention(
     value (axis -3) are repeated to as many as those of query.
     dropout_p, training: weights are zeroed while training, as in `nn.dropout`.
     Up to 128 sources, if their number is known, the scores are stored. Beyond, memory is linear in targets and sources,
-    that of the derivatives too. Vaswani et al., Attention Is All You Need, 2017.
+    that of the derivatives too.
+
+    Shape: `(..., t, f), (..., s, f), (..., s, o) -> (..., t, o)`.
+    Formula: `softmax(query @ key.mT / sqrt(query.shape[-1])) @ value`, with the scale and the mask left out.
+    Gradient: by query `d @ key / r`, by key `d.mT @ query / r`, by value `w.mT @ g`, with `d = w * (g @ value.mT -
+    sum(g * out, -1, keepdims=True))`, `w = softmax(query @ key.mT / r)` and `r = sqrt(query.shape[-1])`.
+    Source: `torch.nn.functional.scaled_dot_product_attention`; Vaswani et al., Attention Is All You Need, 2017; Dao et
+    al., FlashAttention, 2022.
     """
     q, k, v = (floating(node) for node in promoted(query, key, value))
     _check(q, k, v)

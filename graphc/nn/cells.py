@@ -1,4 +1,8 @@
-"""Recurrent cells: one step in time. Gates stand side by side in the weights, in PyTorch's order."""
+"""Recurrent cells: one step in time. Gates stand side by side in the weights, in PyTorch's order.
+
+Shape: `(..., input_size), (..., hidden_size) -> (..., hidden_size)`.
+Gradient: the chain rule's, through the formula.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +133,10 @@ class RNNCell(_Cell):
 
     input: (..., input_size); hx: (..., hidden_size), zeros if not given; returns h'. weight_ih: (hidden_size,
     input_size), weight_hh: (hidden_size, hidden_size), bias_ih, bias_hh: (hidden_size,). All start uniform within
-    1 / sqrt(hidden_size), as in PyTorch. nonlinearity: "tanh" or "relu". Elman, Finding Structure in Time, 1990.
+    1 / sqrt(hidden_size), as in PyTorch. nonlinearity: "tanh" or "relu".
+
+    Formula: tanh(weight_ih @ x + bias_ih + weight_hh @ h + bias_hh).
+    Source: `torch.nn.RNNCell`; Elman, Finding Structure in Time, 1990.
     """
 
     def __init__(
@@ -147,7 +154,12 @@ class LSTMCell(_Cell):
     c' = sigmoid(f) * c + sigmoid(i) * tanh(g) and h' = sigmoid(o) * tanh(c'). The gates i, f, g, o stand one after
     another in weight_ih: (4 * hidden_size, input_size), weight_hh: (4 * hidden_size, hidden_size), bias_ih, bias_hh:
     (4 * hidden_size,), which start uniform within 1 / sqrt(hidden_size), as in PyTorch.
-    Hochreiter and Schmidhuber, Long Short-Term Memory, 1997; with the forget gate of Gers et al., 2000.
+
+    Shape: (..., input_size), and h and c of (..., hidden_size), to new h and c.
+    Formula: c' = sigmoid(f) * c + sigmoid(i) * tanh(g), h' = sigmoid(o) * tanh(c'); i, f, g, o = weight_ih @ x +
+    bias_ih + weight_hh @ h + bias_hh.
+    Source: `torch.nn.LSTMCell`; Hochreiter and Schmidhuber, Long Short-Term Memory, 1997; Gers, Schmidhuber and
+    Cummins, Learning to Forget, 2000.
     """
 
     gates = 4
@@ -164,8 +176,11 @@ class GRUCell(_Cell):
     input: (..., input_size); hx: (..., hidden_size), zeros if not given; returns h' = (1 - z) * n + z * h with
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn)). The gates r, z (sigmoids) and n stand one after another in weight_ih:
     (3 * hidden_size, input_size), weight_hh: (3 * hidden_size, hidden_size), bias_ih, bias_hh: (3 * hidden_size,),
-    which start uniform within 1 / sqrt(hidden_size), as in PyTorch. Cho et al., Learning Phrase Representations using
-    RNN Encoder-Decoder, 2014.
+    which start uniform within 1 / sqrt(hidden_size), as in PyTorch.
+
+    Formula: h' = (1 - z) * n + z * h, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), r and z = sigmoid(W_i x + b_i +
+    W_h h + b_h).
+    Source: `torch.nn.GRUCell`; Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014.
     """
 
     gates = 3

@@ -2,6 +2,10 @@
 
 Statistics of a training step are those of its batch; where they are tracked, running ones follow them, by
 `graphc.with_update`, and stand for them in evaluation.
+
+Shape: `(...) -> (...)`.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`, channels last.
 """
 
 from __future__ import annotations
@@ -45,7 +49,11 @@ def batch_norm(
     While training, mean and variance are over all axes but the last, and states given as running_mean and running_var
     become (1 - momentum) * running + momentum * the batch's, of which the variance is the unbiased one (of a single number, 0);
     otherwise mean and variance are those. Without them they are always the batch's. training: a bool, a boolean scalar, or
-    None for the phase that the graph is compiled for. All but x: (C,) or None. Ioffe and Szegedy, Batch Normalization, 2015.
+    None for the phase that the graph is compiled for. All but x: (C,) or None.
+
+    Formula: `(x - x.mean((0, 1, 2))) / sqrt(x.var((0, 1, 2)) + eps)`, times weight, plus bias; of images, by the
+    batch's statistics.
+    Source: `torch.nn.functional.batch_norm`, channels last; Ioffe and Szegedy, Batch Normalization, 2015.
     """
     node = _with_channels(x, "batch_norm", 2)
     axes = tuple(range(node.ndim - 1))
@@ -66,7 +74,11 @@ def instance_norm(
     """Return (x - mean) / sqrt(variance + eps) * weight + bias for each channel of each example of x (N, ..., C).
 
     As `batch_norm`, with mean and variance over the axes of space only; running ones follow their means over the examples.
-    Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
+
+    Formula: `(x - x.mean((1, 2), keepdims=True)) / sqrt(x.var((1, 2), keepdims=True) + eps)`, times weight, plus bias;
+    of images.
+    Source: `torch.nn.functional.instance_norm`, channels last; Ulyanov, Vedaldi and Lempitsky, Instance Normalization,
+    2016.
     """
     node = _with_channels(x, "instance_norm", 3)
     axes = tuple(range(1, node.ndim - 1))
@@ -77,8 +89,11 @@ def instance_norm(
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Node:
     """Return (x - mean) / sqrt(variance + eps) * weight + bias; mean and variance are over each group of channels.
 
-    x: (N, ..., C), whose channels fall into num_groups groups of neighbours; weight, bias: (C,) or None. Wu and He, Group
-    Normalization, 2018.
+    x: (N, ..., C), whose channels fall into num_groups groups of neighbours; weight, bias: (C,) or None.
+
+    Formula: `((y - y.mean((1, 3), keepdims=True)) / sqrt(y.var((1, 3), keepdims=True) + eps)).reshape(x.shape)`, times
+    weight, plus bias; with `y = x.reshape(len(x), -1, num_groups, x.shape[-1] // num_groups)`.
+    Source: `torch.nn.functional.group_norm`, channels last; Wu and He, Group Normalization, 2018.
     """
     node = _with_channels(x, "group_norm", 2)
     groups, channels = whole(num_groups, "group_norm's num_groups", 1), node.shape[-1]
@@ -299,6 +314,8 @@ class BatchNorm1d(_BatchNorm):
     """The channels of (N, C) or (N, L, C) shifted to mean 0 and scaled to variance 1, then by weight and bias.
 
     As `BatchNorm2d`.
+
+    Formula: `batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)`.
     """
 
     ranks = (2, 3)
@@ -311,6 +328,8 @@ class BatchNorm2d(_BatchNorm):
     are the batch's, and the states running_mean, running_var and num_batches_tracked follow them by `graphc.with_update`; in
     evaluation they are the running ones. momentum: the weight of the newest batch; None averages all alike. Without
     `track_running_stats` the batch's are used in evaluation too. See `batch_norm`.
+
+    Formula: `batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)`.
     """
 
     ranks = (4,)
@@ -335,6 +354,8 @@ class InstanceNorm1d(_InstanceNorm):
     """Each channel of each sequence (N, L, C) shifted to mean 0 and scaled to variance 1.
 
     As `InstanceNorm2d`.
+
+    Formula: `instance_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)`.
     """
 
     ranks = (3,)
@@ -345,6 +366,8 @@ class InstanceNorm2d(_InstanceNorm):
 
     With `affine`, then by weight and bias. With `track_running_stats` evaluation uses running statistics, which follow
     the mean of the examples' as those of `BatchNorm2d` follow a batch's. See `instance_norm`.
+
+    Formula: `instance_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)`.
     """
 
     ranks = (4,)
@@ -355,6 +378,8 @@ class GroupNorm(Module):
 
     x: (N, ..., num_channels). weight: (num_channels,), ones at the start; bias: zeros; None without `affine`. See
     `group_norm`.
+
+    Formula: `group_norm(x, num_groups, weight, bias, eps)`.
     """
 
     def __init__(

@@ -1,4 +1,8 @@
-"""Modules that hold modules."""
+"""Modules that hold modules.
+
+Shape: that of what the modules make.
+Gradient: the chain rule's, through the modules.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ class Sequential(Module):
     """Modules, or functions of a node, one after another.
 
     Slices are a Sequential of the same modules; `append` adds one at the end.
+
+    Formula: for module in modules: x = module(x).
+    Source: `torch.nn.Sequential`.
     """
 
     def __init__(self, *modules: Any) -> None:
@@ -62,8 +69,10 @@ class Sequential(Module):
 class Residual(Module):
     """body(x) + shortcut(x), or body(x) + x: both must give one shape.
 
-    shortcut: a module or a function, such as a convolution of one element that changes the number of channels. He et al.,
-    Deep Residual Learning for Image Recognition, 2016.
+    shortcut: a module or a function, such as a convolution of one element that changes the number of channels.
+
+    Formula: body(x) + shortcut(x).
+    Source: He et al., Deep Residual Learning for Image Recognition, 2016.
     """
 
     def __init__(self, body: Any, shortcut: Any = None) -> None:

@@ -3,6 +3,9 @@
 Arrays are channels-last, (N, L, C) and (N, H, W, C), and so are filters: (*kernel_size, in_channels / groups, out_channels),
 and for transposed layers (*kernel_size, out_channels / groups, in_channels). PyTorch has the channels first;
 `load_state_dict(..., layout="pytorch")` converts its filters.
+
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`, channels last.
 """
 
 # What a user gives is a number or a sequence, of anything.
@@ -119,6 +122,9 @@ class Conv1d(_Conv):
     weight: (kernel_size, in_channels / groups, out_channels); bias: (out_channels,) or None. Both start uniform within
     1 / sqrt(in_channels / groups * kernel_size), as in PyTorch. padding_mode: "zeros", "reflect", "replicate" or
     "circular"; the other arguments as `conv1d`.
+
+    Shape: `(n, l, in_channels) -> (n, l', out_channels)`.
+    Formula: `conv1d(x, weight, stride, padding, dilation, groups) + bias`.
     """
 
     rank = 1
@@ -131,6 +137,9 @@ class Conv2d(_Conv):
     weight: (*kernel_size, in_channels / groups, out_channels); bias: (out_channels,) or None. Both start uniform within
     1 / sqrt(in_channels / groups * KH * KW), as in PyTorch. padding_mode: "zeros", "reflect", "replicate" or "circular";
     the other arguments as `conv2d`.
+
+    Shape: `(n, h, w, in_channels) -> (n, h', w', out_channels)`.
+    Formula: `conv2d(x, weight, stride, padding, dilation, groups) + bias`.
     """
 
     rank = 2
@@ -168,6 +177,9 @@ class ConvTranspose1d(_ConvTranspose):
 
     weight: (kernel_size, out_channels / groups, in_channels); bias: (out_channels,) or None. Both start uniform within
     1 / sqrt(out_channels / groups * kernel_size), as in PyTorch. The other arguments as `conv_transpose1d`.
+
+    Shape: `(n, l, in_channels) -> (n, l', out_channels)`.
+    Formula: `conv_transpose1d(x, weight, stride, padding, output_padding, groups, dilation) + bias`.
     """
 
     rank = 1
@@ -179,6 +191,9 @@ class ConvTranspose2d(_ConvTranspose):
 
     weight: (*kernel_size, out_channels / groups, in_channels); bias: (out_channels,) or None. Both start uniform within
     1 / sqrt(out_channels / groups * KH * KW), as in PyTorch. The other arguments as `conv_transpose2d`.
+
+    Shape: `(n, h, w, in_channels) -> (n, h', w', out_channels)`.
+    Formula: `conv_transpose2d(x, weight, stride, padding, output_padding, groups, dilation) + bias`.
     """
 
     rank = 2

@@ -45,7 +45,12 @@ def ctc_loss(
     and averages over the batch, "sum", or "none". A target that no alignment fits costs infinity, and has no gradient;
     zero_infinity: it costs nothing.
     The probabilities of all prefixes are carried along time as logarithms; the derivative carries those of the suffixes
-    backwards. Graves et al., Connectionist Temporal Classification, 2006.
+    backwards.
+
+    Shape: (); with reduction="none", that of the losses.
+    Formula: -log of the sum, over all paths that become the target, of the product of exp(log_probs[t, path[t]]).
+    Gradient: by log_probs, -g times the probability that the path is at this class at this time, given the target.
+    Source: `torch.nn.functional.ctc_loss`; Graves et al., Connectionist Temporal Classification, 2006.
     """
     logs, labels, times, counts = (as_node(one) for one in (log_probs, targets, input_lengths, target_lengths))
     if not logs.dtype.is_float:

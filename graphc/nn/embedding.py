@@ -1,4 +1,8 @@
-"""Tables of vectors."""
+"""Tables of vectors.
+
+Shape: `(...) -> (..., embedding_dim)`.
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,11 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Node:
 
     input: (...), integers from 0; others raise IndexError when the graph runs. weight: (rows, features).
     padding_idx: a row whose gradient is zero, counted from the end if negative.
+
+    Shape: `(...), (n, d) -> (..., d)`.
+    Formula: `weight[input]`.
+    Gradient: by weight `scatter_add(ravel(input), reshape(g, (-1, weight.shape[1])), len(weight))`, and 0 at
+    padding_idx.
     """
     indices, table = as_node(input), as_node(weight)
     if indices.dtype.kind not in "iu":
@@ -47,6 +56,9 @@ class Embedding(Module):
 
     weight: (num_embeddings, embedding_dim), normally distributed at the start. padding_idx: a row that starts as zeros
     and is not trained.
+
+    Formula: `embedding(input, weight, padding_idx)`.
+    Gradient: by weight, g added up at the rows that were read, and 0 at padding_idx.
     """
 
     def __init__(

@@ -3,6 +3,9 @@
 Each takes a shape and returns an array, for `parameter(...)` or `layer.weight.set(...)`. Fans are those of the layouts
 used here: (out, in) for a matrix, and (*kernel, in, out) for filters of three or more dimensions, such as (height,
 width, in, out), where each counts once for every position of the kernel. A vector or a number has none.
+
+Shape: the one given.
+Gradient: none: an array, drawn once.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -35,27 +38,47 @@ def fans(shape: Any) -> tuple[int, int]:
 
 
 def zeros(shape: Any, dtype: object = None) -> Any:
-    """Return zeros."""
+    """Return zeros.
+
+    Formula: `zeros(shape)`.
+    Source: `torch.nn.init.zeros_`.
+    """
     return constant(shape, 0.0, dtype)
 
 
 def ones(shape: Any, dtype: object = None) -> Any:
-    """Return ones."""
+    """Return ones.
+
+    Formula: `ones(shape)`.
+    Source: `torch.nn.init.ones_`.
+    """
     return constant(shape, 1.0, dtype)
 
 
 def constant(shape: Any, value: float, dtype: object = None) -> Any:
-    """Return an array filled with a number."""
+    """Return an array filled with a number.
+
+    Formula: `full(shape, value)`.
+    Source: `torch.nn.init.constant_`.
+    """
     return np.full(sizes(shape, "a shape"), value, as_optional_dtype(dtype).numpy)
 
 
 def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: object = None) -> Any:
-    """Return numbers uniform in [low, high)."""
+    """Return numbers uniform in [low, high).
+
+    Formula: low + (high - low) * u, u uniform in [0, 1).
+    Source: `torch.nn.init.uniform_`.
+    """
     return draw_uniform(sizes(shape, "a shape"), low, high, dtype)
 
 
 def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: object = None) -> Any:
-    """Return normally distributed numbers."""
+    """Return normally distributed numbers.
+
+    Formula: mean + std * n, n standard normal.
+    Source: `torch.nn.init.normal_`.
+    """
     return draw_normal(sizes(shape, "a shape"), mean, std, dtype)
 
 
@@ -65,6 +88,9 @@ def truncated_normal(
     """Return normally distributed numbers that all lie from low to high; the limits are numbers, not multiples of std.
 
     Drawn by the quantile function of a uniform draw between the probabilities of the limits.
+
+    Formula: mean + std * n, n standard normal given that the result lies from low to high.
+    Source: `torch.nn.init.trunc_normal_`.
     """
     number(std, "truncated_normal's std", 0.0, open=True)
     if not low < high:
@@ -82,19 +108,29 @@ def truncated_normal(
 def glorot_uniform(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     """Return numbers uniform within gain * sqrt(6 / (fan_in + fan_out)); PyTorch: xavier_uniform_.
 
-    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+    Formula: uniform(shape, -a, a), a = gain * sqrt(6 / (fan_in + fan_out)).
+    Source: `torch.nn.init.xavier_uniform_`; Glorot and Bengio, Understanding the difficulty of training deep
+    feedforward neural networks, 2010.
     """
     bound = gain * math.sqrt(6.0 / _positive(sum(fans(shape))))
     return uniform(shape, -bound, bound, dtype)
 
 
 def glorot_normal(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
-    """Return normal numbers of standard deviation gain * sqrt(2 / (fan_in + fan_out)); PyTorch: xavier_normal_."""
+    """Return normal numbers of standard deviation gain * sqrt(2 / (fan_in + fan_out)); PyTorch: xavier_normal_.
+
+    Formula: normal(shape, 0, s), s = gain * sqrt(2 / (fan_in + fan_out)).
+    Source: `torch.nn.init.xavier_normal_`; Glorot and Bengio, 2010.
+    """
     return normal(shape, 0.0, gain * math.sqrt(2.0 / _positive(sum(fans(shape)))), dtype)
 
 
 def he_uniform(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dtype: object = None) -> Any:
-    """Return numbers uniform within sqrt(3) times the standard deviation of `he_normal`; PyTorch: kaiming_uniform_."""
+    """Return numbers uniform within sqrt(3) times the standard deviation of `he_normal`; PyTorch: kaiming_uniform_.
+
+    Formula: uniform(shape, -a, a), a = sqrt(6 / (1 + negative_slope^2) / fan).
+    Source: `torch.nn.init.kaiming_uniform_`; He et al., Delving Deep into Rectifiers, 2015.
+    """
     bound = math.sqrt(3.0) * _he(shape, negative_slope, mode)
     return uniform(shape, -bound, bound, dtype)
 
@@ -103,13 +139,20 @@ def he_normal(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dty
     """Return normal numbers of standard deviation sqrt(2 / (1 + negative_slope^2) / fan); PyTorch: kaiming_normal_.
 
     negative_slope: that of the leaky rectifier that follows; 0 for ReLU. mode: "fan_in" keeps the variance of values,
-    "fan_out" that of gradients. He et al., Delving Deep into Rectifiers, 2015.
+    "fan_out" that of gradients.
+
+    Formula: normal(shape, 0, s), s = sqrt(2 / (1 + negative_slope^2) / fan).
+    Source: `torch.nn.init.kaiming_normal_`; He et al., Delving Deep into Rectifiers, 2015.
     """
     return normal(shape, 0.0, _he(shape, negative_slope, mode), dtype)
 
 
 def lecun_uniform(shape: Any, dtype: object = None) -> Any:
-    """Return numbers uniform within sqrt(3 / fan_in)."""
+    """Return numbers uniform within sqrt(3 / fan_in).
+
+    Formula: uniform(shape, -a, a), a = sqrt(3 / fan_in).
+    Source: LeCun, Bottou, Orr and Mueller, Efficient BackProp, 1998.
+    """
     bound = math.sqrt(3.0 / _positive(fans(shape)[0]))
     return uniform(shape, -bound, bound, dtype)
 
@@ -117,7 +160,8 @@ def lecun_uniform(shape: Any, dtype: object = None) -> Any:
 def lecun_normal(shape: Any, dtype: object = None) -> Any:
     """Return normal numbers of standard deviation sqrt(1 / fan_in), as SELU asks for.
 
-    LeCun, Bottou, Orr and Mueller, Efficient BackProp, 1998.
+    Formula: normal(shape, 0, s), s = sqrt(1 / fan_in).
+    Source: LeCun, Bottou, Orr and Mueller, Efficient BackProp, 1998.
     """
     return normal(shape, 0.0, math.sqrt(1.0 / _positive(fans(shape)[0])), dtype)
 
@@ -128,6 +172,9 @@ def orthogonal(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     shape: (out, in), or (*kernel, in, out), which is a matrix (kernel * in, out). Saxe, McClelland and Ganguli, Exact
     solutions to the nonlinear dynamics of learning in deep linear neural networks, 2014; drawn as in Mezzadri, How to
     generate random matrices from the classical compact groups, 2007.
+
+    Formula: gain * q, q of the QR decomposition of a normal draw, with signs that make it unique.
+    Source: `torch.nn.init.orthogonal_`; Saxe, McClelland and Ganguli, 2014; Mezzadri, 2007.
     """
     given = sizes(shape, "a shape")
     fans(given)

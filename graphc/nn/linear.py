@@ -1,4 +1,8 @@
-"""Affine maps, of one operand and of two."""
+"""Affine maps, of one operand and of two.
+
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,11 @@ from graphc.ops.random import draw_uniform
 
 @builder("nn.linear")
 def linear(x: Any, weight: Any, bias: Any = None) -> Node:
-    """Return x @ weight.T + bias. x: (..., in), weight: (out, in), bias: (out,) or None; the result: (..., out)."""
+    """Return x @ weight.T + bias. x: (..., in), weight: (out, in), bias: (out,) or None; the result: (..., out).
+
+    Shape: `(..., i), (o, i) -> (..., o)`.
+    Formula: `x @ weight.T`, plus the bias.
+    """
     product = matmul(x, as_node(weight).T)
     return product if bias is None else product + bias
 
@@ -27,6 +35,9 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Node:
 
     x1: (..., in1), x2: (..., in2) with equal leading dimensions, weight: (out, in1, in2), bias: (out,) or None; the
     result: (..., out).
+
+    Shape: `(..., i), (..., j), (o, i, j) -> (..., o)`.
+    Formula: `einsum("...i,oij,...j->...o", x1, weight, x2)`, plus the bias.
     """
     product = einsum("...i,oij,...j->...o", x1, weight, x2)
     return product if bias is None else product + bias
@@ -37,6 +48,9 @@ class Linear(ReadsFeatures):
 
     weight: (out_features, in_features); bias: (out_features,) or None.
     Both start uniform within 1 / sqrt(in_features), as in PyTorch.
+
+    Shape: `(..., in_features) -> (..., out_features)`.
+    Formula: `linear(x, weight, bias)`.
     """
 
     by_feature = ("weight",)
@@ -66,6 +80,9 @@ class Bilinear(Module):
 
     weight: (out_features, in1_features, in2_features); bias: (out_features,) or None.
     Both start uniform within 1 / sqrt(in1_features), as in PyTorch.
+
+    Shape: `(..., in1_features), (..., in2_features) -> (..., out_features)`.
+    Formula: `bilinear(x1, x2, weight, bias)`.
     """
 
     def __init__(

@@ -1,6 +1,10 @@
 """Losses of classes: how improbable a prediction makes the right one. Classes are the last axis.
 
 PyTorch has the classes of images and sequences as axis 1; `graphc.moveaxis(logits, 1, -1)` brings them to the end.
+
+Shape: (); with reduction="none", that of the losses.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`.
 """
 
 from __future__ import annotations
@@ -45,7 +49,11 @@ def cross_entropy(
     reduction: "mean", "sum" or "none". The mean over labels divides by the sum of the weights of those that are not
     ignored, the mean over probabilities by the number of examples, as in PyTorch.
     Stable: the largest logit is subtracted before exponentials are taken.
-    Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016 (smoothing).
+
+    Formula: `-log_softmax(input)[arange(len(target)), target].mean()` of labels and (n, classes).
+    Gradient: by input `(softmax(input) - one_hot(target, input.shape[-1])) * g / len(target)`.
+    Source: `torch.nn.functional.cross_entropy`; Szegedy et al., Rethinking the Inception Architecture for Computer
+    Vision, 2016 (smoothing).
     """
     logits, labels = _scores(input, "logits"), as_node(target)
     smoothing = number(label_smoothing, "cross_entropy's label_smoothing", 0.0, 1.0)
@@ -84,6 +92,8 @@ def nll_loss(
     input: (..., classes), logarithms of probabilities, as of `log_softmax`. target: (...), integers from 0 to
     classes - 1, of which others raise IndexError when the graph runs. weight, ignore_index, reduction: see
     `cross_entropy`.
+
+    Formula: `-input[arange(len(target)), target].mean()` of (n, classes).
     """
     logs = _scores(input, "log probabilities")
     weights = None if weight is None else _class_weights(weight, logs)
@@ -150,6 +160,8 @@ def binary_cross_entropy(input: Any, target: Any, *, weight: Any = None, reducti
     broadcast to that shape. reduction: "mean" (over all elements), "sum" or "none".
     Where a probability is closer than 1e-12 to the wrong end, the gradient is limited to 1e12, as in PyTorch.
     Prefer `binary_cross_entropy_with_logits`, which loses no precision.
+
+    Formula: `-mean(target * log(input) + (1 - target) * log(1 - input))`.
     """
     probability, wanted = matched(input, target)
     yes = _limited_log(log, probability, probability)
@@ -176,6 +188,9 @@ def binary_cross_entropy_with_logits(
     input: logits. target: from 0 to 1, of the same shape, which is demanded. weight: a factor for each element;
     pos_weight: a factor for `target`; both are broadcast to that shape. reduction: "mean" (over all elements), "sum"
     or "none".
+
+    Formula: `mean(log(1 + exp(input)) - target * input)`.
+    Gradient: by input `g * (1 / (1 + exp(-input)) - target) / input.size`, by target `-g * input / input.size`.
     """
     logits, wanted = matched(input, target)
     yes = wanted if pos_weight is None else wanted * weights_of(pos_weight, logits, "pos_weight")
@@ -189,7 +204,10 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
 
     input: logarithms of probabilities. target: probabilities, or their logarithms if `log_target`; of the same shape,
     which is demanded. reduction: "batchmean" (the sum over the size of the first axis: the divergence as it is
-    defined), "mean" (over all elements, PyTorch's default), "sum" or "none". Kullback and Leibler, 1951.
+    defined), "mean" (over all elements, PyTorch's default), "sum" or "none".
+
+    Formula: `mean(target * (log(target) - input))`.
+    Source: `torch.nn.functional.kl_div`; Kullback and Leibler, On Information and Sufficiency, 1951.
     """
     choice(reduction, "reduction", "mean", "batchmean", "sum", "none")
     predicted, wanted = matched(input, target)
@@ -211,7 +229,10 @@ def hinge_loss(input: Any, target: Any, *, margin: float = 1.0, reduction: str =
     """Return max(0, margin - target * input).
 
     input: scores. target: -1 or 1, of the same shape, which is demanded. reduction: "mean" (over all elements), "sum"
-    or "none". Cortes and Vapnik, Support-Vector Networks, 1995.
+    or "none".
+
+    Formula: `mean(maximum(0, margin - target * input))`.
+    Source: Cortes and Vapnik, Support-Vector Networks, 1995.
     """
     number(margin, "hinge_loss's margin")
     scores, side = matched(input, target)

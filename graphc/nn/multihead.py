@@ -34,7 +34,13 @@ class MultiheadAttention(Module):
     dropout: of the weights, while training.
     in_proj_weight: (3 * embed_dim, embed_dim), of query, key and value, as Glorot's; with kdim or vdim there are
     q_proj_weight, k_proj_weight and v_proj_weight instead. in_proj_bias: (3 * embed_dim,), zeros.
-    Vaswani et al., Attention Is All You Need, 2017.
+
+    Shape: (targets, batch, embed_dim), (sources, batch, kdim), (sources, batch, vdim) to (targets, batch, embed_dim),
+    and weights.
+    Formula: out_proj(concat(scaled_dot_product_attention(q[h], k[h], v[h]) for each head h)), of the projections q, k,
+    v.
+    Gradient: the chain rule's, through the formula.
+    Source: `torch.nn.MultiheadAttention`; Vaswani et al., Attention Is All You Need, 2017.
     """
 
     def __init__(

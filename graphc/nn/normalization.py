@@ -1,4 +1,9 @@
-"""Normalisation over the features of each example."""
+"""Normalisation over the features of each example.
+
+Shape: `(...) -> (...)`.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,10 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     """Return (x - mean) / sqrt(variance + eps) * weight + bias; mean and variance are over the last axes of each example.
 
     normalized_shape: the sizes of those axes, or that of the last one; weight, bias: of that shape, or None.
-    Ba, Kiros and Hinton, Layer Normalization, 2016.
+
+    Formula: `(x - x.mean(-1, keepdims=True)) / sqrt(x.var(-1, keepdims=True) + eps)`, times weight, plus bias; over
+    one axis.
+    Source: `torch.nn.functional.layer_norm`; Ba, Kiros and Hinton, Layer Normalization, 2016.
     """
     node, axes = _normalized(x, normalized_shape, "layer_norm")
     centred = node - mean(node, axes, keepdims=True)
@@ -35,8 +43,10 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     """Return x / sqrt(mean of x^2 + eps) * weight; the mean is over the last axes of each example.
 
     normalized_shape: the sizes of those axes, or that of the last one; weight: of that shape, or None. eps: the
-    distance from 1 to the next number of x's dtype, unless given. Zhang and Sennrich, Root Mean Square Layer
-    Normalization, 2019.
+    distance from 1 to the next number of x's dtype, unless given.
+
+    Formula: `x / sqrt((x**2).mean(-1, keepdims=True) + eps)`, times weight; over one axis.
+    Source: `torch.nn.functional.rms_norm`; Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
     """
     node, axes = _normalized(x, normalized_shape, "rms_norm")
     smallest = float(np.finfo(node.dtype.numpy).eps) if eps is None else eps
@@ -80,6 +90,8 @@ class LayerNorm(_Norm):
 
     weight: normalized_shape, ones at the start, or None; bias: normalized_shape, zeros at the start, or None. The
     variance is over the count, and eps is added to it. See `layer_norm`.
+
+    Formula: `layer_norm(x, normalized_shape, weight, bias, eps)`.
     """
 
     def __init__(
@@ -104,6 +116,8 @@ class RMSNorm(_Norm):
 
     weight: normalized_shape, ones at the start, or None. eps is added to the mean of the squares: the distance from 1 to
     the next number of the dtype, unless given. See `rms_norm`.
+
+    Formula: `rms_norm(x, normalized_shape, weight, eps)`.
     """
 
     def __init__(

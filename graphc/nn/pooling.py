@@ -1,4 +1,7 @@
-"""Layers without parameters over the axes of space: pooling and other sizes. Arrays are channels-last."""
+"""Layers without parameters over the axes of space: pooling and other sizes. Arrays are channels-last.
+
+Source: `torch.nn.{name}`, channels last.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,12 @@ class AdaptiveMaxPool2d(_Adaptive):
 
 
 class Upsample(_Layer):
-    """Images (N, H, W, C), or sequences (N, L, C), of another size; see `interpolate`."""
+    """Images (N, H, W, C), or sequences (N, L, C), of another size; see `interpolate`.
+
+    Shape: (n, *size, c), or floor of the sizes times scale_factor.
+    Formula: `interpolate(x, size, scale_factor, mode, align_corners)`.
+    Gradient: by x, each element's g to those that it was made of, times their weights.
+    """
 
     def __init__(
         self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None

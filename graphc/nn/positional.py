@@ -1,4 +1,8 @@
-"""Where things stand in a sequence: encodings that are added to features, and rotations of queries and keys."""
+"""Where things stand in a sequence: encodings that are added to features, and rotations of queries and keys.
+
+Shape: `(..., t, f) -> (..., t, f)`.
+Gradient: the chain rule's, through the formula.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,12 @@ def sinusoidal_positions(length: Dim, features: int, base: float = 10000.0, dtyp
     """Return an encoding of positions 0 to length - 1, (length, features): sines and cosines of falling frequency.
 
     Feature 2 * i is sin(position / base^(2 * i / features)), feature 2 * i + 1 the cosine of it. features: even.
-    Vaswani et al., Attention Is All You Need, 2017.
+
+    Shape: (length, features).
+    Formula: `stack([sin(a), cos(a)], -1).reshape(length, features)`, with `a = arange(length)[:, None] / base **
+    (arange(0, features, 2) / features)`.
+    Gradient: none: a constant.
+    Source: Vaswani et al., Attention Is All You Need, 2017, 3.5.
     """
     wanted = as_optional_dtype(dtype)
     angles = _angles(arange(length, dtype="int64"), features, base, wanted)
@@ -41,7 +50,10 @@ def rotary_embedding(x: Any, positions: Any = None, base: float = 10000.0, inter
     Then the product of a query and a key depends on how far apart they stand. x: (..., time, features), features even; pair i
     turns by position / base^(2 * i / features). positions: (time,), 0, 1, ... unless given. interleaved: pair i are
     features 2 * i and 2 * i + 1; else i and i + features / 2, as in Llama's weights on Hugging Face.
-    Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021.
+
+    Formula: `stack([x[..., ::2] * cos(a) - x[..., 1::2] * sin(a), x[..., ::2] * sin(a) + x[..., 1::2] * cos(a)],
+    -1).reshape(x.shape)`, with `a = arange(x.shape[-2])[:, None] / base ** (arange(0, x.shape[-1], 2) / x.shape[-1])`.
+    Source: Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021.
     """
     node = floating(x)
     if node.ndim < 2 or not isinstance(node.shape[-1], int):
@@ -69,7 +81,11 @@ def _angles(positions: Node, features: Any, base: float, dtype: DType) -> Node:
 
 
 class SinePositionEncoding(Module):
-    """x plus `sinusoidal_positions` of its time axis. x: (..., time, features), any length."""
+    """x plus `sinusoidal_positions` of its time axis. x: (..., time, features), any length.
+
+    Formula: `x + sinusoidal_positions(*x.shape[-2:], base)`.
+    Source: Vaswani et al., Attention Is All You Need, 2017, 3.5.
+    """
 
     def __init__(self, base: float = 10000.0) -> None:
         self.base = number(base, "SinePositionEncoding's base", 0.0, open=True)
@@ -88,6 +104,9 @@ class PositionEmbedding(Module):
     """x plus a trained vector for each position. x: (..., time, features), of at most `max_length` times.
 
     weight: (max_length, features), normally distributed with standard deviation 0.02 at the start, as in GPT-2.
+
+    Formula: `x + weight[:x.shape[-2]]`.
+    Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (GPT-2).
     """
 
     def __init__(self, max_length: int, features: int, dtype: object = None) -> None:

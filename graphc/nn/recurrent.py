@@ -1,4 +1,8 @@
-"""Recurrent layers: cells run along time, stacked, in one or both directions."""
+"""Recurrent layers: cells run along time, stacked, in one or both directions.
+
+Shape: (time, batch, input_size) to (time, batch, directions * hidden_size), and the last states.
+Gradient: the chain rule's, through time; of `scan`.
+"""
 
 from __future__ import annotations
 
@@ -173,6 +177,9 @@ class RNN(_Recurrent):
     Returns the outputs of the last layer (time, batch, directions * hidden_size), in the input's order of axes, and the last
     state of every layer and direction (layers * directions, batch, hidden_size).
     dropout: of the outputs of every layer but the last. Weights have PyTorch's names and are those of `RNNCell`.
+
+    Formula: h[t] = tanh(W_ih x[t] + b_ih + W_hh h[t - 1] + b_hh), each layer on the outputs of the one below.
+    Source: `torch.nn.RNN`; Elman, Finding Structure in Time, 1990.
     """
 
     def __init__(
@@ -198,6 +205,9 @@ class LSTM(_Recurrent):
     hx, and the last states returned: (h, c), each (layers * directions, batch, hidden_size). proj_size: where it is not 0,
     h is projected to this size by weight_hr (Sak et al., Long Short-Term Memory Based Recurrent Neural Network
     Architectures, 2014).
+
+    Formula: h[t], c[t] = LSTMCell(x[t], (h[t - 1], c[t - 1])), each layer on the outputs of the one below.
+    Source: `torch.nn.LSTM`; Hochreiter and Schmidhuber, Long Short-Term Memory, 1997.
     """
 
     gates = 4
@@ -222,7 +232,11 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent units; see `GRUCell` for their formulas and weights, and `RNN` for what it is called with."""
+    """Gated recurrent units; see `GRUCell` for their formulas and weights, and `RNN` for what it is called with.
+
+    Formula: h[t] = GRUCell(x[t], h[t - 1]), each layer on the outputs of the one below.
+    Source: `torch.nn.GRU`; Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014.
+    """
 
     gates = 3
     step = staticmethod(gru_step)

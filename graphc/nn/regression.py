@@ -1,4 +1,9 @@
-"""Losses of numbers: how far a prediction lies from its target."""
+"""Losses of numbers: how far a prediction lies from its target.
+
+Shape: (); with reduction="none", that of the losses.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,9 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Node:
     """Return (input - target)^2.
 
     input, target: of one shape, which is demanded. reduction: "mean" (over all elements), "sum" or "none".
+
+    Formula: `mean((input - target) ** 2)`.
+    Gradient: by input `2 * g * (input - target) / input.size`, by target `2 * g * (target - input) / input.size`.
     """
     prediction, wanted = matched(input, target)
     distance = prediction - wanted
@@ -34,6 +42,9 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Node:
     """Return |input - target|; the derivative at 0 is 0.
 
     input, target: of one shape, which is demanded. reduction: "mean" (over all elements), "sum" or "none".
+
+    Formula: `mean(abs(input - target))`.
+    Gradient: by input `g * sign(input - target) / input.size`, by target `g * sign(target - input) / input.size`.
     """
     prediction, wanted = matched(input, target)
     return reduced(abs(prediction - wanted), reduction)
@@ -44,7 +55,10 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     """Return d^2 / (2 * beta) where d = |input - target| is below beta, and d - beta / 2 elsewhere.
 
     beta: 0 or more; 0 gives the L1 loss. input, target: of one shape, which is demanded. reduction: "mean" (over all
-    elements), "sum" or "none". Girshick, Fast R-CNN, 2015.
+    elements), "sum" or "none".
+
+    Formula: `mean(where(d < beta, d**2 / (2 * beta), d - beta / 2))`, with `d = abs(input - target)`.
+    Source: `torch.nn.functional.smooth_l1_loss`; Girshick, Fast R-CNN, 2015.
     """
     if number(beta, "smooth_l1_loss's beta", 0.0) == 0.0:
         return l1_loss(input, target, reduction=reduction)
@@ -57,7 +71,10 @@ def huber_loss(input: Any, target: Any, *, reduction: str = "mean", delta: float
     """Return d^2 / 2 where d = |input - target| is at most delta, and delta * (d - delta / 2) elsewhere.
 
     delta: above 0. input, target: of one shape, which is demanded. reduction: "mean" (over all elements), "sum" or
-    "none". Huber, Robust Estimation of a Location Parameter, 1964.
+    "none".
+
+    Formula: `mean(where(d <= delta, d**2 / 2, delta * (d - delta / 2)))`, with `d = abs(input - target)`.
+    Source: `torch.nn.functional.huber_loss`; Huber, Robust Estimation of a Location Parameter, 1964.
     """
     number(delta, "huber_loss's delta", 0.0, open=True)
     prediction, wanted = matched(input, target)
@@ -80,7 +97,10 @@ def gaussian_nll_loss(
     input, target: of one shape, which is demanded. var: the variance: of that shape, or without its last axis, or with
     a last axis of 1, or a number; at least `eps`, a limit that its gradient does not see. full: adds log(2 pi) / 2.
     reduction: "mean" (over all elements), "sum" or "none".
-    Nix and Weigend, Estimating the mean and variance of the target probability distribution, 1994.
+
+    Formula: `mean(log(v) + (input - target) ** 2 / v) / 2`, with `v = maximum(var, eps)`.
+    Source: `torch.nn.functional.gaussian_nll_loss`; Nix and Weigend, Estimating the mean and variance of the target
+    probability distribution, 1994.
     """
     number(eps, "gaussian_nll_loss's eps", 0.0, open=True)
     prediction, wanted = matched(input, target)
@@ -112,7 +132,10 @@ def quantile_loss(input: Any, target: Any, quantile: Any = 0.5, *, reduction: st
 
     quantile: q, a number between 0 and 1, for an input of the target's shape; or a sequence of Q such numbers, for an
     input (..., Q) and a target (...). The least expected loss is at the q-quantile of the target.
-    reduction: "mean" (over all elements), "sum" or "none". Koenker and Bassett, Regression Quantiles, 1978.
+    reduction: "mean" (over all elements), "sum" or "none".
+
+    Formula: `mean(maximum(quantile * (target - input), (quantile - 1) * (target - input)))`.
+    Source: Koenker and Bassett, Regression Quantiles, 1978.
     """
     several = isinstance(quantile, tuple | list | np.ndarray)
     levels: Any = np.asarray(quantile, np.float64) if several else quantile

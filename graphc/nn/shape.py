@@ -1,4 +1,7 @@
-"""Modules that change shapes, or nothing."""
+"""Modules that change shapes, or nothing.
+
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,12 @@ from graphc.ops.operands import as_node, normalize_axis
 
 
 class Flatten(Module):
-    """The axes from `start_dim` to `end_dim` as one; the axis of the batch stays, unless said otherwise."""
+    """The axes from `start_dim` to `end_dim` as one; the axis of the batch stays, unless said otherwise.
+
+    Shape: x's, with the sizes from start_dim to end_dim multiplied into one.
+    Formula: `reshape(x, (*x.shape[:start_dim], -1, *x.shape[end_dim + 1:]))`.
+    Gradient: by x, g in x's shape.
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -31,7 +39,12 @@ class Flatten(Module):
 
 
 class Identity(Module):
-    """The operand as it is; arguments of `__init__` are ignored, so that it can stand for any module."""
+    """The operand as it is; arguments of `__init__` are ignored, so that it can stand for any module.
+
+    Shape: `(...) -> (...)`.
+    Formula: `x`.
+    Gradient: by x, g.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass

@@ -1,4 +1,9 @@
-"""Losses of pairs and triples: what belongs together should lie close."""
+"""Losses of pairs and triples: what belongs together should lie close.
+
+Shape: (); with reduction="none", that of the losses.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,8 @@ def hinge_embedding_loss(input: Any, target: Any, *, margin: float = 1.0, reduct
     """Return the distance `input` where target is 1, and max(0, margin - input) where it is -1.
 
     input, target: of one shape, which is demanded. reduction: "mean" (over all elements), "sum" or "none".
+
+    Formula: `mean(where(target == 1, input, maximum(0, margin - input)))`.
     """
     distance, kind = matched(input, target)
     number(margin, "hinge_embedding_loss's margin")
@@ -36,6 +43,9 @@ def cosine_embedding_loss(
 
     input1, input2: (..., features), of one shape, which is demanded; target: (...). margin: from -1 to 1.
     reduction: "mean" (over all pairs), "sum" or "none".
+
+    Formula: `mean(where(target == 1, 1 - c, maximum(0, c - margin)))`, with `c = vecdot(input1, input2) /
+    sqrt(vecdot(input1, input1) * vecdot(input2, input2))`.
     """
     number(margin, "cosine_embedding_loss's margin", -1.0, 1.0)
     left, right = matched(input1, input2)
@@ -55,6 +65,9 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
 
     x1, x2: (..., features), of one shape, which is demanded. p: above 0, or infinity for the largest distance.
     The gradient of the 2-norm at 0 is 0.
+
+    Shape: `(..., f), (..., f) -> (...)`; with keepdim, 1 behind.
+    Formula: `sum(abs(x1 - x2 + eps) ** p, -1) ** (1 / p)`.
     """
     number(p, "pairwise_distance's p", 0.0, open=True)
     left, right = matched(x1, x2)
@@ -84,7 +97,11 @@ def triplet_margin_loss(
 
     anchor, positive, negative: (..., features), of one shape, which is demanded. swap: takes d(positive, negative) in
     the place of d(anchor, negative) where it is smaller. reduction: "mean" (over all triples), "sum" or "none".
-    Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks, 2016.
+
+    Formula: `mean(maximum(0, sqrt(sum((anchor - positive + eps) ** 2, -1)) - sqrt(sum((anchor - negative + eps) ** 2,
+    -1)) + margin))`, for p = 2.
+    Source: `torch.nn.functional.triplet_margin_loss`; Balntas et al., Learning local feature descriptors with triplets
+    and shallow convolutional neural networks, 2016.
     """
     number(margin, "triplet_margin_loss's margin", 0.0, open=True)
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)

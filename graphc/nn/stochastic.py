@@ -1,4 +1,9 @@
-"""Modules that draw random numbers while training."""
+"""Modules that draw random numbers while training.
+
+Shape: `(...) -> (...)`.
+Gradient: by x, g * (u >= p) / (1 - p) with the same draw; none by the draw.
+Source: `torch.nn.{name}`; Srivastava et al., Dropout, 2014.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,19 @@ def dropout(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node
     """Return x with elements zeroed with probability p and the others scaled by 1 / (1 - p), while training; else x.
 
     training: a bool, a boolean scalar, or None for the phase that the graph is compiled for.
-    Srivastava et al., Dropout, 2014.
+
+    Formula: x * (u >= p) / (1 - p) while training, u uniform in [0, 1) for each element; else x.
+    Source: `torch.nn.functional.dropout`; Srivastava et al., Dropout, 2014.
     """
     return _dropped(floating(x), None, p, training, "dropout")
 
 
 @builder("nn.dropout1d")
 def dropout1d(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node:
-    """Return sequences (N, L, C) with whole channels zeroed with probability p, as `dropout` does elements."""
+    """Return sequences (N, L, C) with whole channels zeroed with probability p, as `dropout` does elements.
+
+    Formula: x * (u >= p) / (1 - p) while training, u uniform in [0, 1) for each channel of each example; else x.
+    """
     return _dropped(floating(x), 3, p, training, "dropout1d")
 
 
@@ -35,7 +45,9 @@ def dropout1d(x: Any, p: float = 0.5, training: bool | Node | None = None) -> No
 def dropout2d(x: Any, p: float = 0.5, training: bool | Node | None = None) -> Node:
     """Return images (N, H, W, C) with whole channels zeroed with probability p, as `dropout` does elements.
 
-    Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+    Formula: x * (u >= p) / (1 - p) while training, u uniform in [0, 1) for each channel of each example; else x.
+    Source: `torch.nn.functional.dropout2d`; Tompson et al., Efficient Object Localization Using Convolutional
+    Networks, 2015.
     """
     return _dropped(floating(x), 4, p, training, "dropout2d")
 
@@ -61,7 +73,10 @@ def thinned(
 
 
 class Dropout(Module):
-    """Zero elements with probability p while training; see `dropout`."""
+    """Zero elements with probability p while training; see `dropout`.
+
+    Formula: `dropout(x, p, training)`.
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = number(p, f"{type(self).__name__}'s probability p", 0.0, 1.0)
@@ -74,14 +89,20 @@ class Dropout(Module):
 
 
 class Dropout1d(Dropout):
-    """Zero whole channels of sequences (N, L, C) with probability p while training; see `dropout1d`."""
+    """Zero whole channels of sequences (N, L, C) with probability p while training; see `dropout1d`.
+
+    Formula: `dropout1d(x, p, training)`.
+    """
 
     def forward(self, x: Any, training: bool | Node | None = None) -> Node:
         return dropout1d(x, self.p, training)
 
 
 class Dropout2d(Dropout):
-    """Zero whole channels of images (N, H, W, C) with probability p while training; see `dropout2d`."""
+    """Zero whole channels of images (N, H, W, C) with probability p while training; see `dropout2d`.
+
+    Formula: `dropout2d(x, p, training)`.
+    """
 
     def forward(self, x: Any, training: bool | Node | None = None) -> Node:
         return dropout2d(x, self.p, training)

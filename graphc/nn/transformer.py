@@ -1,4 +1,9 @@
-"""Transformer layers."""
+"""Transformer layers.
+
+Shape: `(..., d_model) -> (..., d_model)`.
+Gradient: the chain rule's, through the formula.
+Source: `torch.nn.{name}`; Vaswani et al., Attention Is All You Need, 2017.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +80,9 @@ class TransformerEncoderLayer(_Layer):
     src_key_padding_mask, is_causal: see `MultiheadAttention`. With is_causal=True it is the block of a GPT.
     dim_feedforward: the width of that network; activation: "relu", "gelu" or a function; dropout: of attention's weights,
     inside the network and of both results. norm_first: normalise what goes in rather than the sum, as GPT-2 does.
+
+    Formula: a = norm1(x + self_attn(x)), norm2(a + linear2(activation(linear1(a)))); with norm_first a = x +
+    self_attn(norm1(x)), and so on.
     """
 
     def __init__(
@@ -107,6 +115,9 @@ class TransformerDecoderLayer(_Layer):
     """Attention of a sequence to itself, then to a memory (an encoder's result), then a network for each position.
 
     Called with tgt and memory: (time, batch, d_model), and masks of each; see `TransformerEncoderLayer`.
+
+    Formula: a = norm1(x + self_attn(x)), b = norm2(a + multihead_attn(a, memory)), norm3(b +
+    linear2(activation(linear1(b)))).
     """
 
     def __init__(
@@ -153,7 +164,11 @@ class TransformerDecoderLayer(_Layer):
 class SwiGLU(Module):
     """down_proj(silu(gate_proj(x)) * up_proj(x)): the network for each position of Llama and others.
 
-    in_features to hidden_features and back, or to out_features. Shazeer, GLU Variants Improve Transformer, 2020.
+    in_features to hidden_features and back, or to out_features.
+
+    Shape: `(..., in_features) -> (..., out_features)`.
+    Formula: down_proj(silu(gate_proj(x)) * up_proj(x)).
+    Source: Shazeer, GLU Variants Improve Transformer, 2020.
     """
 
     def __init__(

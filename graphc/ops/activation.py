@@ -1,6 +1,8 @@
 """Functions that networks put between their layers, and the error function; integers give floats, but for relu.
 
 relu'(0) = 0.
+
+Shape: `(...) -> (...)`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -168,41 +170,64 @@ class Gelu(Elementwise):
 
 @builder("sigmoid")
 def sigmoid(x: Any) -> Node:
-    """Return 1 / (1 + e^-x)."""
+    """Return `1 / (1 + exp(-x))`.
+
+    Source: `torch.sigmoid`, `scipy.special.expit`.
+    """
     return make(Sigmoid(), floating(x))
 
 
 @builder("softplus")
 def softplus(x: Any) -> Node:
-    """Return log(1 + e^x), which neither overflows nor loses digits where e^x is small."""
+    """Return `log(1 + exp(x))`, which neither overflows nor loses digits where e^x is small.
+
+    Source: `torch.nn.functional.softplus`; Dugas et al., Incorporating Second-Order Functional Knowledge for Better
+    Option Pricing, 2000.
+    """
     return make(Softplus(), floating(x))
 
 
 @builder("relu")
 def relu(x: Any) -> Node:
-    """Return max(x, 0)."""
+    """Return `maximum(x, 0)`.
+
+    Source: `torch.relu`; Nair and Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, 2010.
+    """
     return make(Relu(), as_node(x))
 
 
 @builder("erf")
 def erf(x: Any) -> Node:
-    """Return the error function: 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x."""
+    """Return the error function: 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x.
+
+    Formula: `erf(x)`, 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x.
+    Source: `scipy.special.erf`; NIST Digital Library of Mathematical Functions, 7.2.1.
+    """
     return make(Erf(), floating(x))
 
 
 @builder("erfc")
 def erfc(x: Any) -> Node:
-    """Return 1 - erf(x), with relative accuracy where erf(x) is near 1."""
+    """Return `1 - erf(x)`, with relative accuracy where erf(x) is near 1.
+
+    Source: `scipy.special.erfc`; NIST Digital Library of Mathematical Functions, 7.2.2.
+    """
     return make(Erfc(), floating(x))
 
 
 @builder("normal_cdf")
 def normal_cdf(x: Any) -> Node:
-    """Return the probability that a standard normal variable lies below x."""
+    """Return the probability that a standard normal variable lies below x, `(1 + erf(x / sqrt(2))) / 2`.
+
+    Source: `scipy.special.ndtr`.
+    """
     return make(NormalCdf(), floating(x))
 
 
 @builder("normal_pdf")
 def normal_pdf(x: Any) -> Node:
-    """Return the density of a standard normal variable at x."""
+    """Return the density of a standard normal variable at x, `exp(-x * x / 2) / sqrt(2 * pi)`.
+
+    Source: `scipy.stats.norm.pdf`.
+    """
     return make(NormalPdf(), floating(x))

@@ -7,6 +7,9 @@ Python True beside a node is 1.
 Ties: maximum and minimum give each operand half of the gradient, as torch.maximum; clip gives all of it to x at its
 limits, as torch.clamp; abs'(0) = 0. Where one operand of maximum or minimum is NaN, so is the result, and both get the
 gradient.
+
+Shape: `(...), (...) -> (...)`, by broadcasting.
+Source: `numpy.{name}`.
 """
 
 from __future__ import annotations
@@ -147,89 +150,109 @@ class Minimum(_Extremum):
 
 @builder("add")
 def add(x: Any, y: Any) -> Node:
-    """Return x + y, elementwise."""
+    """Return `x + y`, elementwise."""
     return make(Add(), *aligned(x, y))
 
 
 @builder("subtract")
 def subtract(x: Any, y: Any) -> Node:
-    """Return x - y, elementwise."""
+    """Return `x - y`, elementwise."""
     return make(Subtract(), *aligned(x, y))
 
 
 @builder("multiply")
 def multiply(x: Any, y: Any) -> Node:
-    """Return x * y, elementwise."""
+    """Return `x * y`, elementwise."""
     return make(Multiply(), *aligned(x, y))
 
 
 @builder("divide")
 def divide(x: Any, y: Any) -> Node:
-    """Return x / y, elementwise; integers give floats."""
+    """Return `x / y`, elementwise; integers give floats."""
     left, right = promoted(x, y)
     return make(Divide(), *broadcasted(floating(left), floating(right)))
 
 
 @builder("floor_divide")
 def floor_divide(x: Any, y: Any) -> Node:
-    """Return x / y rounded down; an integer divided by 0 is 0."""
+    """Return x / y rounded down, `floor(x / y)`; an integer divided by 0 is 0."""
     return make(FloorDivide(), *aligned(x, y))
 
 
 @builder("remainder")
 def remainder(x: Any, y: Any) -> Node:
-    """Return x - floor(x / y) * y, with the sign of y; an integer's remainder by 0 is 0."""
+    """Return `x - floor(x / y) * y`, with the sign of y; an integer's remainder by 0 is 0."""
     return make(Remainder(), *aligned(x, y))
 
 
 @builder("maximum")
 def maximum(x: Any, y: Any) -> Node:
-    """Return the larger of x and y, elementwise; NaN if one is."""
+    """Return the larger of x and y, `where(x > y, x, y)`; NaN if one is."""
     return make(Maximum(), *aligned(x, y))
 
 
 @builder("minimum")
 def minimum(x: Any, y: Any) -> Node:
-    """Return the smaller of x and y, elementwise; NaN if one is."""
+    """Return the smaller of x and y, `where(x < y, x, y)`; NaN if one is."""
     return make(Minimum(), *aligned(x, y))
 
 
 @builder("negative")
 def negative(x: Any) -> Node:
-    """Return -x; unsigned integers wrap."""
+    """Return `-x`; unsigned integers wrap.
+
+    Shape: `(...) -> (...)`.
+    """
     return make(Negative(), as_node(x))
 
 
 @builder("reciprocal")
 def reciprocal(x: Any) -> Node:
-    """Return 1 / x; integers give floats."""
+    """Return `1 / x`; integers give floats.
+
+    Shape: `(...) -> (...)`.
+    """
     return divide(1, x)
 
 
 @builder("abs")
 def abs(x: Any) -> Node:
-    """Return the absolute value; the smallest signed integer is its own."""
+    """Return the absolute value, `maximum(x, -x)`; the smallest signed integer is its own.
+
+    Shape: `(...) -> (...)`.
+    """
     return make(Abs(), as_node(x))
 
 
 @builder("square")
 def square(x: Any) -> Node:
-    """Return x * x."""
+    """Return `x * x`.
+
+    Shape: `(...) -> (...)`.
+    """
     node = as_node(x)
     return node * node
 
 
 @builder("sign")
 def sign(x: Any) -> Node:
-    """Return -1, 0 or 1; NaN for NaN."""
+    """Return -1, 0 or 1, `(x > 0) * 1.0 - (x < 0) * 1.0`; NaN for NaN.
+
+    Shape: `(...) -> (...)`.
+    """
     return make(Sign(), as_node(x))
 
 
 @builder("clip")
 def clip(x: Any, min: Any = None, max: Any = None) -> Node:
-    """Return x limited to the range from min to max (None: no limit on that side); max wins where min is above it.
+    """Return x limited to the range from min to max, `minimum(max, maximum(min, x))`; None is no limit, and max wins.
 
     NaN if x or a limit is. At a limit the gradient goes to x, as in torch.clamp.
+
+    Shape: `(...), (...), (...) -> (...)`, by broadcasting.
+    Gradient: by x `where((x >= min) & (x <= max), g, 0)`, by min `where((x < min) & (min <= max), g, 0)`, by max
+    `where(maximum(min, x) > max, g, 0)`.
+    Source: `numpy.clip`; ties as `torch.clamp`.
     """
     node = as_node(x)
     demand(node.tensor, "fiu", "clip")

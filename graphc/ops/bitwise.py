@@ -1,6 +1,9 @@
 """Operations on the bits of integers; on booleans, `& | ^ ~` are the logical ones, as in NumPy.
 
 Shifts are NumPy's too: by the width of the integer or more they leave 0, or of a negative number -1 to the right.
+
+Shape: `(...), (...) -> (...)`, by broadcasting.
+Source: `numpy.{name}`.
 """
 
 from __future__ import annotations
@@ -62,19 +65,19 @@ class ShiftRight(Elementwise):
 
 @builder("bitwise_and")
 def bitwise_and(x: Any, y: Any) -> Node:
-    """Return the bits that both have; of booleans, whether both are true."""
+    """Return the bits that both have, `x & y`; of booleans, whether both are true."""
     return _bits(BitwiseAnd(), "logical_and", x, y)
 
 
 @builder("bitwise_or")
 def bitwise_or(x: Any, y: Any) -> Node:
-    """Return the bits that at least one has; of booleans, whether at least one is true."""
+    """Return the bits that at least one has, `x | y`; of booleans, whether at least one is true."""
     return _bits(BitwiseOr(), "logical_or", x, y)
 
 
 @builder("bitwise_xor")
 def bitwise_xor(x: Any, y: Any) -> Node:
-    """Return the bits that exactly one has; of booleans, whether exactly one is true."""
+    """Return the bits that exactly one has, `x ^ y`; of booleans, whether exactly one is true."""
     return _bits(BitwiseXor(), "logical_xor", x, y)
 
 
@@ -85,7 +88,10 @@ def _bits(op: Elementwise, logical: str, x: Any, y: Any) -> Node:
 
 @builder("bitwise_invert")
 def bitwise_invert(x: Any) -> Node:
-    """Return the bits that x has not; of booleans, the opposite."""
+    """Return the bits that x has not, `~x`; of booleans, the opposite.
+
+    Shape: `(...) -> (...)`.
+    """
     node = as_node(x)
     if node.dtype is bool_:
         return call("logical_not", node)
@@ -95,11 +101,11 @@ def bitwise_invert(x: Any) -> Node:
 
 @builder("bitwise_left_shift")
 def bitwise_left_shift(x: Any, y: Any) -> Node:
-    """Return the bits of x moved up by y places; 0 from the width of the integer on."""
+    """Return the bits of x moved up by y places, `x << y`; 0 from the width of the integer on."""
     return make(ShiftLeft(), *aligned(x, y))
 
 
 @builder("bitwise_right_shift")
 def bitwise_right_shift(x: Any, y: Any) -> Node:
-    """Return the bits of x moved down by y places, which is x / 2^y rounded down."""
+    """Return the bits of x moved down by y places, `x >> y`, which is x / 2^y rounded down."""
     return make(ShiftRight(), *aligned(x, y))

@@ -155,6 +155,11 @@ def py_callback(
     `custom_vjp`; without one, differentiation raises GraphError.
 
     Raises CallError at run time if the results are not of the types' shapes, or of another kind of number.
+
+    Shape: that of the types.
+    Formula: out = function(*arrays).
+    Gradient: what `vjp` returns; without it, none: GraphError.
+    Source: `jax.pure_callback`.
     """
     given = as_types(types, "py_callback")
 

@@ -4,6 +4,9 @@ Comparisons are made in the operands' promoted dtype; with NaN all but `not_equa
 booleans alone: compare first. Nothing here has a gradient but the two values of `where`, and there what is not chosen
 gets 0: 0 times the slope of how it was made, which is NaN where that slope is infinite or NaN, as in PyTorch. So the
 gradient of where(x > 0, log(x), 0) at 0 is NaN; where(x > 0, log(where(x > 0, x, 1)), 0) keeps it 0.
+
+Shape: `(...), (...) -> (...)`, by broadcasting.
+Source: `numpy.{name}`.
 """
 
 from __future__ import annotations
@@ -149,79 +152,91 @@ class Where(Elementwise):
 
 @builder("isnan")
 def isnan(x: Any) -> Node:
-    """Return whether x is no number."""
+    """Return whether x is no number, `x != x`.
+
+    Shape: `(...) -> (...)`.
+    """
     return make(IsNan(), floating(x))
 
 
 @builder("isinf")
 def isinf(x: Any) -> Node:
-    """Return whether x is infinite."""
+    """Return whether x is infinite, `abs(x) == inf`.
+
+    Shape: `(...) -> (...)`.
+    """
     return equal(abs(floating(x)), math.inf)
 
 
 @builder("isfinite")
 def isfinite(x: Any) -> Node:
-    """Return whether x is neither infinite nor NaN."""
+    """Return whether x is neither infinite nor NaN, `abs(x) < inf`.
+
+    Shape: `(...) -> (...)`.
+    """
     return less(abs(floating(x)), math.inf)
 
 
 @builder("equal")
 def equal(x: Any, y: Any) -> Node:
-    """Return x == y, elementwise."""
+    """Return `x == y`, elementwise."""
     return make(Equal(), *aligned(x, y))
 
 
 @builder("not_equal")
 def not_equal(x: Any, y: Any) -> Node:
-    """Return x != y, elementwise."""
+    """Return `x != y`, elementwise."""
     return make(NotEqual(), *aligned(x, y))
 
 
 @builder("less")
 def less(x: Any, y: Any) -> Node:
-    """Return x < y, elementwise."""
+    """Return `x < y`, elementwise."""
     return make(Less(), *aligned(x, y))
 
 
 @builder("less_equal")
 def less_equal(x: Any, y: Any) -> Node:
-    """Return x <= y, elementwise."""
+    """Return `x <= y`, elementwise."""
     return make(LessEqual(), *aligned(x, y))
 
 
 @builder("greater")
 def greater(x: Any, y: Any) -> Node:
-    """Return x > y, elementwise."""
+    """Return `x > y`, elementwise."""
     return make(Greater(), *aligned(x, y))
 
 
 @builder("greater_equal")
 def greater_equal(x: Any, y: Any) -> Node:
-    """Return x >= y, elementwise."""
+    """Return `x >= y`, elementwise."""
     return make(GreaterEqual(), *aligned(x, y))
 
 
 @builder("logical_and")
 def logical_and(x: Any, y: Any) -> Node:
-    """Return whether both are true."""
+    """Return whether both are true, `x & y`."""
     return make(LogicalAnd(), *broadcasted(_truth(x), _truth(y)))
 
 
 @builder("logical_or")
 def logical_or(x: Any, y: Any) -> Node:
-    """Return whether at least one is true."""
+    """Return whether at least one is true, `x | y`."""
     return make(LogicalOr(), *broadcasted(_truth(x), _truth(y)))
 
 
 @builder("logical_xor")
 def logical_xor(x: Any, y: Any) -> Node:
-    """Return whether exactly one is true."""
+    """Return whether exactly one is true, `x ^ y`."""
     return make(LogicalXor(), *broadcasted(_truth(x), _truth(y)))
 
 
 @builder("logical_not")
 def logical_not(x: Any) -> Node:
-    """Return whether it is false."""
+    """Return whether it is false, `~x`.
+
+    Shape: `(...) -> (...)`.
+    """
     return make(LogicalNot(), _truth(x))
 
 
@@ -234,5 +249,9 @@ def _truth(x: Any) -> Node:
 
 @builder("where")
 def where(condition: Any, x: Any, y: Any) -> Node:
-    """Return x where the condition is true, else y, elementwise."""
+    """Return x where the condition is true, else y, elementwise.
+
+    Shape: `(...), (...), (...) -> (...)`, by broadcasting.
+    Formula: `condition * x + (1 - condition) * y` of finite numbers.
+    """
     return make(Where(), *broadcasted(_truth(condition), *promoted(x, y)))

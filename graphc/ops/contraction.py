@@ -238,6 +238,11 @@ def matmul(x: Any, y: Any) -> Node:
     """Return the matrix product over the last axis of x and the last but one of y, with NumPy's broadcasting.
 
     A vector stands for a row (left) or a column (right), and its axis vanishes from the result.
+
+    Shape: `(..., n, k), (..., k, m) -> (..., n, m)`.
+    Formula: `sum(x[..., :, :, None] * y[..., None, :, :], -2)`.
+    Gradient: by x `g @ y.mT`, by y `x.mT @ g`.
+    Source: `numpy.matmul`.
     """
     left, right = promoted(x, y)
     if left.ndim == 0 or right.ndim == 0:

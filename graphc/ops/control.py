@@ -139,6 +139,11 @@ def cond(condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any]
     Only the chosen branch runs. Both return the same nesting of tuples, lists and dicts of nodes, of equal shapes and
     dtypes, and may read nodes from outside; what they build is inside. Raises GraphError, ShapeError or DTypeError
     where they differ.
+
+    Shape: that of what `then` returns, which `otherwise` shares.
+    Formula: then(*operands) if condition else otherwise(*operands).
+    Gradient: the chosen branch's, by the chain rule; the other one gives 0.
+    Source: `jax.lax.cond`.
     """
     if not callable(then) or not callable(otherwise):
         raise GraphError(

@@ -4,6 +4,9 @@ Rounding leaves integers as they are, and its derivative is 0. Conversion of flo
 (NumPy's depends on the machine): what is too large gives the largest integer, NaN gives 0. Integers wrap into narrower
 ones, floats round to the nearest even, and everything but 0 is true, NaN too. A conversion between floats passes the
 gradient on.
+
+Shape: `(...) -> (...)`.
+Source: `numpy.{name}`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -89,19 +92,19 @@ class Astype(Elementwise):
 
 @builder("floor")
 def floor(x: Any) -> Node:
-    """Return the largest integers not above x, in x's dtype; integers as they are."""
+    """Return the largest integers not above x, `x // 1`, in x's dtype; integers as they are."""
     return _rounded(Floor(), x)
 
 
 @builder("ceil")
 def ceil(x: Any) -> Node:
-    """Return the smallest integers not below x, in x's dtype; integers as they are."""
+    """Return the smallest integers not below x, `-floor(-x)`, in x's dtype; integers as they are."""
     return _rounded(Ceil(), x)
 
 
 @builder("trunc")
 def trunc(x: Any) -> Node:
-    """Return x without its fraction, in x's dtype; integers as they are."""
+    """Return x without its fraction, `sign(x) * floor(abs(x))`, in x's dtype; integers as they are."""
     return _rounded(Trunc(), x)
 
 
@@ -111,6 +114,9 @@ def round(x: Any, decimals: int = 0) -> Node:
 
     As NumPy: x is multiplied by a power of 10, rounded, and divided by it. Raises DTypeError for integers with negative
     decimals.
+
+    Formula: `rint(x * 10.0**decimals) / 10.0**decimals`.
+    Gradient: by x `0`.
     """
     node, places = as_node(x), whole(decimals, "a number of decimals")
     if not places or (places > 0 and not node.dtype.is_float):
@@ -128,7 +134,11 @@ def _rounded(op: Elementwise, x: Any) -> Node:
 
 @builder("astype")
 def astype(x: Any, dtype: object) -> Node:
-    """Convert to a dtype: floats to integers truncate and saturate (NaN gives 0), integers wrap, all but 0 is true."""
+    """Convert to a dtype: floats to integers truncate and saturate (NaN gives 0), integers wrap, all but 0 is true.
+
+    Formula: `x.astype(dtype)`, where the dtype holds the number.
+    Gradient: by x `g`; none to or from integers and booleans, which have no derivative.
+    """
     node, wanted = as_node(x), as_dtype(dtype)
     return node if node.dtype is wanted else make(Astype(wanted), node)
 

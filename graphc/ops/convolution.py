@@ -27,6 +27,14 @@ def conv1d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilatio
     """Return the cross-correlation of sequences (N, L, C) with a kernel (K, C / groups, O): shape (N, L', O).
 
     As `conv2d`, along one axis; an asymmetric padding is [(before, after)].
+
+    Shape: `(n, l, c), (k, c / groups, o) -> (n, l', o)`.
+    Formula: `tensordot(unfold(x, kernel.shape[:1], stride=stride, padding=padding, dilation=dilation), kernel, 2)`,
+    for one group.
+    Gradient: by x `conv_transpose1d(g, kernel, stride, padding, dilation=dilation)`, by kernel `tensordot(unfold(x,
+    kernel.shape[:1], stride=stride, padding=padding, dilation=dilation), g, ((0, 1),) * 2)`, for one group.
+    Source: `torch.nn.functional.conv1d`, channels last; Dumoulin and Visin, A guide to convolution arithmetic for deep
+    learning, 2016.
     """
     return _convolved("conv1d", 1, x, kernel, stride, padding, dilation, groups)
 
@@ -39,6 +47,14 @@ def conv2d(x: Any, kernel: Any, stride: Any = 1, padding: Any = "valid", dilatio
     a pair, or ((top, bottom), (left, right)). groups: how many blocks channels fall into, of which each is seen by its own
     O / groups filters; as many as there are channels make a depthwise convolution. H' is (H + padding - reach) // stride + 1,
     where a kernel reaches over (KH - 1) * dilation + 1. ShapeError if that exceeds the padded image.
+
+    Shape: `(n, h, w, c), (kh, kw, c / groups, o) -> (n, h', w', o)`.
+    Formula: `tensordot(unfold(x, kernel.shape[:2], stride=stride, padding=padding, dilation=dilation), kernel, 3)`,
+    for one group.
+    Gradient: by x `conv_transpose2d(g, kernel, stride, padding, dilation=dilation)`, by kernel `tensordot(unfold(x,
+    kernel.shape[:2], stride=stride, padding=padding, dilation=dilation), g, ((0, 1, 2),) * 2)`, for one group.
+    Source: `torch.nn.functional.conv2d`, channels last; Dumoulin and Visin, A guide to convolution arithmetic for deep
+    learning, 2016.
     """
     return _convolved("conv2d", 2, x, kernel, stride, padding, dilation, groups)
 
@@ -56,6 +72,14 @@ def conv_transpose1d(
     """Return the adjoint of `conv1d`: of sequences (N, L, C) and a kernel (K, O / groups, C), shape (N, L', O).
 
     As `conv_transpose2d`, along one axis.
+
+    Shape: `(n, l, c), (k, o / groups, c) -> (n, l', o)`.
+    Formula: `fold(tensordot(x, kernel, ((-1,), (-1,))), out.shape[1:-1], stride=stride, padding=padding,
+    dilation=dilation)`, for one group.
+    Gradient: by x `conv1d(g, kernel, stride, padding, dilation)`, by kernel `tensordot(unfold(g, kernel.shape[:1],
+    stride=stride, padding=padding, dilation=dilation), x, ((0, 1),) * 2)`, for one group.
+    Source: `torch.nn.functional.conv_transpose1d`, channels last; Dumoulin and Visin, A guide to convolution
+    arithmetic for deep learning, 2016.
     """
     return _transposed("conv_transpose1d", 1, x, kernel, stride, padding, output_padding, dilation, groups)
 
@@ -76,6 +100,14 @@ def conv_transpose2d(
     padding: "valid", a number, a pair, or ((top, bottom), (left, right)): what is cut off, which is the padding of the
     convolution that this is the adjoint of. output_padding: rows and columns added after, less than stride or dilation;
     they choose among the sizes that this convolution maps to H. Otherwise as `conv2d`.
+
+    Shape: `(n, h, w, c), (kh, kw, o / groups, c) -> (n, h', w', o)`.
+    Formula: `fold(tensordot(x, kernel, ((-1,), (-1,))), out.shape[1:-1], stride=stride, padding=padding,
+    dilation=dilation)`, for one group.
+    Gradient: by x `conv2d(g, kernel, stride, padding, dilation)`, by kernel `tensordot(unfold(g, kernel.shape[:2],
+    stride=stride, padding=padding, dilation=dilation), x, ((0, 1, 2),) * 2)`, for one group.
+    Source: `torch.nn.functional.conv_transpose2d`, channels last; Dumoulin and Visin, A guide to convolution
+    arithmetic for deep learning, 2016.
     """
     return _transposed("conv_transpose2d", 2, x, kernel, stride, padding, output_padding, dilation, groups)
 

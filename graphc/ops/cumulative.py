@@ -3,6 +3,9 @@
 y[t] = factor[t] * y[t-1] + term[t] is closed under differentiation: the derivatives of a recurrence, and those of a
 running product, are recurrences that walk the other way. So they hold where elements are 0, which a division by the
 elements would not.
+
+Shape: `(...) -> (...)`.
+Source: `numpy.{name}`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -154,6 +157,9 @@ def cumulative_sum(x: Any, axis: int | None = None, reverse: bool = False, dtype
     """Return running sums along an axis (it may be left out for one dimension), from its end if `reverse`.
 
     dtype: that of x if it is floating, else int64, unless said otherwise.
+
+    Formula: out[t] = out[t - 1] + x[t], out[0] = x[0].
+    Gradient: by x `flip(cumsum(flip(g, axis), axis), axis)`; along the other way with `reverse`.
     """
     return _accumulated(CumulativeSum, x, axis, reverse, dtype)
 
@@ -163,6 +169,9 @@ def cumulative_prod(x: Any, axis: int | None = None, reverse: bool = False, dtyp
     """Return running products along an axis (it may be left out for one dimension), from its end if `reverse`.
 
     dtype: that of x if it is floating, else int64, unless said otherwise. The derivatives hold at 0 too.
+
+    Formula: out[t] = out[t - 1] * x[t], out[0] = x[0].
+    Gradient: by x `flip(cumsum(flip(g * out, axis), axis), axis) / x`, without a division.
     """
     return _accumulated(CumulativeProd, x, axis, reverse, dtype)
 

@@ -3,6 +3,8 @@
 The rule is traced at the call, on placeholders, into a graph that the node carries. What the function computes stands
 before the node as ordinary nodes, so a pass only has to take the node away: all of it is fused like anything else, and
 what the rule makes can be differentiated again.
+
+Shape: `(...) -> (...)`.
 """
 
 from __future__ import annotations
@@ -130,6 +132,11 @@ def custom_vjp(function: Callable[..., Any], rule: Rule | None = None) -> Custom
 
     The rule is made of nodes, so it can be differentiated again and batched. Forward derivatives transpose it, which
     needs it to be linear in the cotangent. Raises GraphError, ShapeError or DTypeError where the rule does not fit.
+
+    Shape: that of what `function` returns.
+    Formula: function(*operands).
+    Gradient: rule(operands, out, g); it replaces the chain rule's.
+    Source: `jax.custom_vjp`.
     """
     if not callable(function) or not (rule is None or callable(rule)):
         raise GraphError(f"custom_vjp: expected a function and a rule to call, got {function!r} and {rule!r}")
@@ -143,6 +150,10 @@ def clip_gradient(
     """Return x; the gradient that comes back through it is clipped to [low, high], or scaled to a norm of at most `max_norm`.
 
     max_norm: see `clip_by_norm`.
+
+    Formula: `x`.
+    Gradient: by x `clip(g, low, high)`, or g * min(1, max_norm / (norm(g) + 1e-6)); it replaces the chain rule's.
+    Source: Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
     if (max_norm is None) == (low is None and high is None):
         raise GraphError("clip_gradient: expected bounds (low, high), or max_norm")
@@ -159,6 +170,11 @@ def watch_gradient(x: Any, probe: Any) -> Node:
 
     The value does not depend on the probe. In a scan that walks zeros (time,) as probes, `grad(loss, probes)` is the norm
     of dL/dh_t for every t, from the same backward pass as the other gradients. Forward derivatives pass through x.
+
+    Shape: `(...), () -> (...)`.
+    Formula: `x`.
+    Gradient: by x `g`, by probe `sqrt(sum(g * g))`.
+    Source: graphc's own.
     """
     node, watched = as_node(x), as_node(probe)
     if watched.shape or not watched.dtype.is_float:

@@ -274,7 +274,14 @@ def _inverse_gaps(values: Node) -> Node:
 
 @builder("cholesky")
 def cholesky(a: Any) -> Node:
-    """Return the lower triangular L with L @ L.T = (a + a.T) / 2; NaN where that is not positive definite or not finite."""
+    """Return the lower triangular L with L @ L.T = (a + a.T) / 2; NaN where that is not positive definite or not finite.
+
+    Shape: `(..., n, n) -> (..., n, n)`.
+    Formula: `cholesky((a + a.mT) / 2)`: out @ out.T = (a + a.T) / 2.
+    Gradient: by a `(s + s.mT) / 2`, with `s = inv(out.mT) @ ((tril(t) + tril(t, -1)) / 2) @ inv(out)` and `t = out.mT
+    @ g`.
+    Source: `numpy.linalg.cholesky`, LAPACK potrf; Murray, Differentiation of the Cholesky decomposition, 2016.
+    """
     return factored(Cholesky(), _symmetric(square_matrix(a, "cholesky")))
 
 
@@ -283,6 +290,13 @@ def qr(a: Any) -> tuple[Node, Node]:
     """Return q (..., m, k) with orthonormal columns and the upper triangular r (..., k, n), k = min(m, n): q @ r = a.
 
     The signs are LAPACK's; NaN where a is not finite. Derivatives need the first k columns of a to be independent.
+
+    Shape: `(..., m, n) -> (..., m, k), (..., k, n)`, k = min(m, n).
+    Formula: `qr(a)`: q @ r = a, q.T @ q = 1.
+    Gradient: by a `(g[0] + q @ (tril(t) + tril(t, -1).mT)) @ inv(r).mT`, with `t = r @ g[1].mT - g[0].mT @ q`, `q =
+    out[0]` and `r = out[1]`, where m >= n.
+    Source: `numpy.linalg.qr`, LAPACK geqrf and orgqr; Walter and Lehmann, Algorithmic differentiation of linear
+    algebra functions, 2010.
     """
     node = matrix_of(a, "qr")
     m, n = node.shape[-2:]
@@ -297,6 +311,12 @@ def slogdet(a: Any) -> tuple[Node, Node]:
     """Return the sign of the determinant and the logarithm of its absolute value: 0 and -inf for singular matrices.
 
     NaN for matrices that are not finite.
+
+    Shape: `(..., n, n) -> (...), (...)`.
+    Formula: `slogdet(a)`: out[0] * exp(out[1]) = det(a).
+    Gradient: by a `g[1] * inv(a).mT`; the sign's is 0.
+    Source: `numpy.linalg.slogdet`, LAPACK getrf; Giles, An extended collection of matrix derivative results for
+    forward and reverse mode, 2008, 2.2.4.
     """
     return factored(SLogDet(), square_matrix(a, "slogdet"))
 
@@ -307,6 +327,13 @@ def eigh(a: Any) -> tuple[Node, Node]:
 
     The signs of eigenvectors are LAPACK's; NaN where a is not finite. The derivatives of vectors are not finite where two
     eigenvalues are equal.
+
+    Shape: `(..., n, n) -> (..., n), (..., n, n)`.
+    Formula: `eigh((a + a.mT) / 2)`: w and v with (a + a.T) / 2 @ v = v * w.
+    Gradient: by a `(s + s.mT) / 2`, with `s = v @ (diag(g[0]) + (v.mT @ g[1]) / (d + eye(len(d))) * (d != 0)) @ v.mT`,
+    `d = w - w[:, None]`, `w = out[0]` and `v = out[1]`.
+    Source: `numpy.linalg.eigh`, LAPACK syevd; Giles, An extended collection of matrix derivative results for forward
+    and reverse mode, 2008, 3.1.
     """
     return factored(EigH(), _symmetric(square_matrix(a, "eigh")))
 
@@ -317,5 +344,13 @@ def svd(a: Any) -> tuple[Node, Node, Node]:
 
     The signs of singular vectors are LAPACK's; NaN where a is not finite. The derivatives of vectors are not finite where
     two singular values are equal, or one is 0 and a is not square.
+
+    Shape: `(..., m, n) -> (..., m, k), (..., k), (..., k, n)`, k = min(m, n).
+    Formula: `svd(a, full_matrices=False)`: u @ diag(s) @ vh = a.
+    Gradient: by a `u @ ((f * (t - t.mT)) * s + s[:, None] * (f * (w - w.mT)) + diag(g[1])) @ vh`, with `t = u.mT @
+    g[0]`, `w = vh @ g[2].mT`, `f = (d != 0) / (d + eye(len(s)))`, `d = s**2 - s[:, None]**2`, `u = out[0]`, `s =
+    out[1]` and `vh = out[2]`, of square matrices.
+    Source: `numpy.linalg.svd`, LAPACK gesdd; Giles, An extended collection of matrix derivative results for forward
+    and reverse mode, 2008, 3.2; Townsend, Differentiating the Singular Value Decomposition, 2016.
     """
     return factored(SVD(), matrix_of(a, "svd"))

@@ -1,4 +1,7 @@
-"""Draws from distributions, made of Philox words by inverse distribution functions, a largest element, or sorting."""
+"""Draws from distributions, made of Philox words by inverse distribution functions, a largest element, or sorting.
+
+Shape: the one given.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,13 @@ _HALF = 0xFFFFFFFF
 
 @builder("exponential")
 def exponential(shape: object, scale: Any = 1.0, dtype: object = None) -> Node:
-    """Return exponentially distributed numbers of this mean, above 0 and below 17 (float32) or 23 times the mean."""
+    """Return exponentially distributed numbers of this mean, above 0 and below 17 (float32) or 23 times the mean.
+
+    Formula: -log(u) * scale, u uniform in (0, 1).
+    Gradient: by scale `sum(g * out / scale)`; the draw itself is a constant.
+    Source: `numpy.random.exponential`; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3,
+    2011.
+    """
     if isinstance(scale, int | float) and not 0 <= scale < math.inf:
         raise GraphError(f"exponential: expected a scale of 0 or more, got {scale}")
     drawn = -log(fraction(shape, floating_dtype(dtype), is_open=True))
@@ -40,7 +49,12 @@ def exponential(shape: object, scale: Any = 1.0, dtype: object = None) -> Node:
 
 @builder("gumbel")
 def gumbel(shape: object, loc: Any = 0.0, scale: Any = 1.0, dtype: object = None) -> Node:
-    """Return Gumbel distributed numbers, -log(-log(u)) * scale + loc: the noise whose largest element is categorical."""
+    """Return Gumbel distributed numbers, -log(-log(u)) * scale + loc: the noise whose largest element is categorical.
+
+    Formula: loc - log(-log(u)) * scale, u uniform in (0, 1).
+    Gradient: by loc `sum(g)`, by scale `sum(g * (out - loc) / scale)`; the draw itself is a constant.
+    Source: `numpy.random.gumbel`; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
+    """
     if isinstance(scale, int | float) and not 0 <= scale < math.inf:
         raise GraphError(f"gumbel: expected a scale of 0 or more, got {scale}")
     drawn = -log(-log(fraction(shape, floating_dtype(dtype), is_open=True)))
@@ -56,6 +70,15 @@ def truncated_normal(
     The bounds are values and no multiples of std, as in torch.nn.init.trunc_normal_. All parameters are numbers, or nodes
     that broadcast to the shape; derivatives flow into them. Bounds that lie above the mean are mirrored to below it, where
     small probabilities are exact; from 13 (float32) or 37 std on all numbers are the nearer bound.
+
+    Formula: mean + std * q(u), u uniform between the normal distribution function at (lower - mean) / std and at
+    (upper - mean) / std, q its inverse.
+    Gradient: by lower `sum(g * (1 - t) * pdf(a) / pdf(z))`, by upper `sum(g * t * pdf(b) / pdf(z))`, by mean `sum(g *
+    (1 - ((1 - t) * pdf(a) + t * pdf(b)) / pdf(z)))`, by std `sum(g * (z - ((1 - t) * pdf(a) * a + t * pdf(b) * b) /
+    pdf(z)))`, with `t = (cdf(z) - cdf(a)) / (cdf(b) - cdf(a))`, `a = (lower - mean) / std`, `b = (upper - mean) /
+    std`, `z = (out - mean) / std`, `pdf = normal_pdf` and `cdf = normal_cdf`; the draw itself is a constant.
+    Source: `torch.nn.init.trunc_normal_`; Wichura, Algorithm AS 241: the percentage points of the normal distribution,
+    1988; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
     """
     wanted = floating_dtype(dtype)
     if isinstance(lower, int | float) and isinstance(upper, int | float) and not lower < upper:
@@ -81,6 +104,12 @@ def categorical(logits: Any, shape: object = None, axis: int = -1) -> Node:
     shape: the result's, which ends in that of the logits without the axis; that alone unless given. The position of the
     largest of logits + Gumbel noise (Gumbel 1954), whose 2**23 (float32) or 2**32 values leave what is less probable than
     their inverse out.
+
+    Shape: the logits' without the axis, behind what `shape` adds.
+    Formula: argmax(logits + gumbel noise, axis).
+    Gradient: none: positions.
+    Source: `jax.random.categorical`; Gumbel, 1954; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as
+    1, 2, 3, 2011.
     """
     node = floating(logits)
     if not node.ndim:
@@ -100,6 +129,11 @@ def randint(low: Any, high: Any, shape: object, dtype: object = "int64") -> Node
     So no integer is more probable than another by more than range / 2**64 of itself (Lemire, Fast random integer
     generation in an interval, 2019, without the rejection). low, high: integers, dims, or nodes of integers that
     broadcast to the shape; of nodes, those whose range is empty give low.
+
+    Formula: low + (word * (high - low)) // 2^64.
+    Gradient: none: integers.
+    Source: `numpy.random.randint`; Lemire, Fast random integer generation in an interval, 2019; Salmon, Moraes, Dror
+    and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
     """
     wanted = as_dtype(dtype)
     if wanted.kind not in "iu":
@@ -171,6 +205,12 @@ def permutation(x: Any, axis: int = 0) -> Node:
 
     The order that sorts 64 random bits each, so that all orders are equally probable but for equal bits: of a million
     numbers, two are equal once in 40 million draws.
+
+    Shape: `(...) -> (...)`; of a number, that many integers.
+    Formula: take(x, order, axis), the order that sorts random words.
+    Gradient: by x, g where its elements came from; none of a number.
+    Source: `numpy.random.permutation`; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3,
+    2011.
     """
     if isinstance(x, Node):
         at = normalize_axis(axis, x.ndim)

@@ -1,4 +1,7 @@
-"""Slices whose starts are read from data: reading one, and replacing one. Each is part of the other's derivative."""
+"""Slices whose starts are read from data: reading one, and replacing one. Each is part of the other's derivative.
+
+Source: `jax.lax.{name}`.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -172,6 +175,10 @@ def dynamic_slice(x: Any, starts: Any, sizes: object) -> Node:
 
     A part that does not lie within x is an IndexError; starts are neither clamped nor counted from the end. With a
     size of x itself only 0 will do as the start.
+
+    Shape: sizes.
+    Formula: `x[tuple(slice(at, at + n) for at, n in zip(starts, sizes))]`.
+    Gradient: by x `dynamic_update_slice(zeros(x.shape), g, starts)`; the starts are integers.
     """
     node, op = as_node(x), DynamicSlice(sizes=as_shape(sizes))
     return make(op, node, *_starts(op, starts, node.shape, op.sizes))
@@ -183,6 +190,11 @@ def dynamic_update_slice(x: Any, update: Any, starts: Any) -> Node:
 
     starts: integers or nodes of integers without dimensions. A part that does not lie within x is an IndexError;
     starts are neither clamped nor counted from the end.
+
+    Shape: that of x.
+    Formula: x, with x[starts[0] + i, ...] = update[i, ...].
+    Gradient: by x `dynamic_update_slice(g, zeros(update.shape), starts)`, by update `dynamic_slice(g, starts,
+    update.shape)`.
     """
     node, part = promoted(x, update)
     op = DynamicUpdateSlice()

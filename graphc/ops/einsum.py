@@ -1,4 +1,7 @@
-"""Products of arrays by letters: einsum, and what can be said with it. All are chains of `Contract`, two arrays at a time."""
+"""Products of arrays by letters: einsum, and what can be said with it. All are chains of `Contract`, two arrays at a time.
+
+Source: `numpy.{name}`.
+"""
 
 # What a user gives is a number or a sequence, of anything.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -30,6 +33,10 @@ def einsum(subscripts: str, *operands: Any) -> Node:
     order where symbols count as 1000 (Lam, Sadayappan and Wenger, On optimizing a class of multi-dimensional loops
     with reduction for parallel execution, 1997). So an infinity may stay one where the sum of all products, of both
     signs, is NaN, as with `numpy.einsum(optimize=True)`. Raises ShapeError.
+
+    Shape: the sizes of the result's letters.
+    Formula: out[letters of the result] = the sum, over all other letters, of the operands' product.
+    Gradient: by each operand, the einsum of g and the other operands with the roles of result and operand exchanged.
     """
     if not isinstance(subscripts, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ShapeError(f"einsum: expected subscripts such as 'ij,jk->ik' first, got {type(subscripts).__name__}")
@@ -160,6 +167,10 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Node:
     """Return the sum of products over axes of both: the last `axes` of x with the first of y, or the pair given.
 
     axes: a number, or a pair of axes or of sequences of axes. The result has x's other axes, then y's.
+
+    Shape: `(n, i, j), (i, j, m) -> (n, m)`, for axes = 2: x's other axes, then y's.
+    Formula: `einsum("nij,ijm->nm", x, y)`, for axes = 2.
+    Gradient: by x `einsum("nm,ijm->nij", g, y)`, by y `einsum("nm,nij->ijm", g, x)`, for axes = 2.
     """
     left, right = promoted(x, y)
     first, second = _paired_axes(axes, left, right)
@@ -194,14 +205,24 @@ def _paired_axes(axes: Any, left: Node, right: Node) -> tuple[list[int], list[in
 
 @builder("outer")
 def outer(x: Any, y: Any) -> Node:
-    """Return the products of each element of x with each of y, both flattened: shape (x.size, y.size)."""
+    """Return the products of each element of x with each of y, both flattened: shape (x.size, y.size).
+
+    Shape: (x.size, y.size).
+    Formula: `ravel(x)[:, None] * ravel(y)`.
+    Gradient: by x `reshape(g @ ravel(y), x.shape)`, by y `reshape(ravel(x) @ g, y.shape)`.
+    """
     left, right = (reshape(node, (-1,)) for node in promoted(x, y))
     return product([("x",), ("y",)], [left, right], ("x", "y"), "outer")
 
 
 @builder("vecdot")
 def vecdot(x: Any, y: Any, axis: int = -1) -> Node:
-    """Return the sum of products along an axis of both; the other axes broadcast."""
+    """Return the sum of products along an axis of both; the other axes broadcast.
+
+    Shape: x's without the axis.
+    Formula: `sum(x * y, axis)`.
+    Gradient: by x `expand_dims(g, axis) * y`, by y `expand_dims(g, axis) * x`.
+    """
     left, right = promoted(x, y)
     if not left.ndim or not right.ndim:
         raise ShapeError(f"vecdot: expected 1 or more dimensions, got {left.type} and {right.type}")
@@ -214,7 +235,13 @@ def vecdot(x: Any, y: Any, axis: int = -1) -> Node:
 
 @builder("kron")
 def kron(x: Any, y: Any) -> Node:
-    """Return the Kronecker product: each element of x times all of y, as blocks. Ranks may differ, as in NumPy."""
+    """Return the Kronecker product: each element of x times all of y, as blocks. Ranks may differ, as in NumPy.
+
+    Shape: `(n, m), (p, q) -> (n * p, m * q)`, of any rank.
+    Formula: `reshape(x[:, None, :, None] * y[None, :, None, :], out.shape)` of matrices.
+    Gradient: by x `einsum("iajb,ab->ij", reshape(g, (len(x), len(y), -1, y.shape[1])), y)`, by y
+    `einsum("iajb,ij->ab", reshape(g, (len(x), len(y), -1, y.shape[1])), x)`, of matrices.
+    """
     left, right = promoted(x, y)
     rank = max(left.ndim, right.ndim)
     blocks = tuple((1,) * (rank - node.ndim) + node.shape for node in (left, right))
@@ -225,7 +252,13 @@ def kron(x: Any, y: Any) -> Node:
 
 @builder("trace")
 def trace(x: Any, offset: int = 0) -> Node:
-    """Return the sum of the diagonal of the last two axes; `offset` counts to the right of the main one."""
+    """Return the sum of the diagonal of the last two axes; `offset` counts to the right of the main one.
+
+    Shape: `(..., n, m) -> (...)`.
+    Formula: `sum(x * eye(*x.shape[-2:], offset), (-2, -1))`.
+    Gradient: by x `g[..., None, None] * eye(*x.shape[-2:], offset)`.
+    Source: `numpy.linalg.trace`.
+    """
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(f"trace: expected 2 or more dimensions, got {shape_text(node.shape)}")

@@ -3,6 +3,9 @@
 At the ends of their domains the derivatives are the limits: sqrt'(0), cbrt'(0) and log'(0) are infinite. Outside the
 domain the result is NaN, as in NumPy. A power's derivative follows PyTorch: for x it is 0 where y = 0, and for y it is
 0 where x = 0 and y >= 0, so that x**2 at 0 gives no NaN.
+
+Shape: `(...) -> (...)`.
+Source: `numpy.{name}`.
 """
 
 # NumPy's stubs leave dtypes open.
@@ -183,71 +186,76 @@ class Pow(Elementwise):
 
 @builder("exp")
 def exp(x: Any) -> Node:
-    """Return e to the power of x."""
+    """Return e to the power of x, `e ** x`."""
     return make(Exp(), floating(x))
 
 
 @builder("exp2")
 def exp2(x: Any) -> Node:
-    """Return 2 to the power of x."""
+    """Return 2 to the power of x, `2.0 ** x`."""
     return make(Exp2(), floating(x))
 
 
 @builder("expm1")
 def expm1(x: Any) -> Node:
-    """Return e to the power of x, less 1, without loss for small x."""
+    """Return e to the power of x, less 1, `exp(x) - 1`, without loss for small x."""
     return make(Expm1(), floating(x))
 
 
 @builder("log")
 def log(x: Any) -> Node:
-    """Return the natural logarithm; -inf at 0, NaN below."""
+    """Return the natural logarithm, `log(x)`; -inf at 0, NaN below."""
     return make(Log(), floating(x))
 
 
 @builder("log1p")
 def log1p(x: Any) -> Node:
-    """Return the natural logarithm of 1 + x, without loss for small x."""
+    """Return the natural logarithm of 1 + x, `log(1 + x)`, without loss for small x."""
     return make(Log1p(), floating(x))
 
 
 @builder("log2")
 def log2(x: Any) -> Node:
-    """Return the logarithm to the base 2."""
+    """Return the logarithm to the base 2, `log(x) / log(2)`."""
     return make(Log2(), floating(x))
 
 
 @builder("log10")
 def log10(x: Any) -> Node:
-    """Return the logarithm to the base 10."""
+    """Return the logarithm to the base 10, `log(x) / log(10)`."""
     return make(Log10(), floating(x))
 
 
 @builder("sqrt")
 def sqrt(x: Any) -> Node:
-    """Return the square root; NaN for negative numbers."""
+    """Return the square root, `x ** 0.5`; NaN for negative numbers."""
     return make(Sqrt(), floating(x))
 
 
 @builder("rsqrt")
 def rsqrt(x: Any) -> Node:
-    """Return 1 / sqrt(x); infinite at 0, NaN for negative numbers."""
+    """Return `1 / sqrt(x)`; infinite at 0, NaN for negative numbers.
+
+    Source: `torch.rsqrt`.
+    """
     return make(Rsqrt(), floating(x))
 
 
 @builder("cbrt")
 def cbrt(x: Any) -> Node:
-    """Return the cube root, of negative numbers too."""
+    """Return the cube root, `sign(x) * abs(x) ** (1 / 3)`, of negative numbers too."""
     return make(Cbrt(), floating(x))
 
 
 @builder("pow")
 def pow(x: Any, y: Any) -> Node:
-    """Return x to the power of y, a number or a node.
+    """Return x to the power of y, `x ** y`; y is a number or a node.
 
     Small whole numbers give products (x**2 is exactly x*x), 0.5 and -0.5 give sqrt and rsqrt. Integers stay integers:
     a node of negative exponents gives the quotient without its fraction (0, but for 1 and -1), as PyTorch.
     Raises DTypeError for a negative number as the exponent of an integer.
+
+    Shape: `(...), (...) -> (...)`, by broadcasting.
     """
     if isinstance(y, int | float | np.integer | np.floating):
         node = as_node(x) if isinstance(y, int | np.integer) else floating(x)

@@ -104,7 +104,13 @@ class WithUpdate(Identity):
 
 @builder("stop_gradient")
 def stop_gradient(x: Any) -> Node:
-    """Return x, as a constant to every derivative."""
+    """Return x, as a constant to every derivative.
+
+    Shape: `(...) -> (...)`.
+    Formula: `x`.
+    Gradient: by x `0`.
+    Source: `jax.lax.stop_gradient`, `torch.Tensor.detach`.
+    """
     return make(StopGradient(), as_node(x))
 
 
@@ -115,6 +121,11 @@ def with_update(x: Any, updates: Mapping[Any, Any]) -> Node:
     updates: {Parameter or State: its new value, of the same shape and dtype}. What is compiled for training collects
     them; any other compilation drops them. Two for one state are chained in the order of
     construction: the second reads what the first wrote.
+
+    Shape: `(...) -> (...)`.
+    Formula: `x`.
+    Gradient: by x `g`; the updates have none.
+    Source: graphc's own.
     """
     node = as_node(x)
     if not isinstance(updates, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -132,6 +143,11 @@ def global_norm(nodes: Any) -> Node:
     """Return the Euclidean norm of nodes, in any nesting of tuples, lists and dicts, as if they were one vector.
 
     Its derivative is 0 where all are 0.
+
+    Shape: ().
+    Formula: `sqrt(sum(nodes * nodes))`, for one node.
+    Gradient: by nodes `g * nodes / out`, and 0 where out is 0.
+    Source: `optax.global_norm`.
     """
     found: list[Any] = leaves(nodes)
     if not found:
@@ -149,6 +165,11 @@ def clip_by_norm(nodes: Any, max_norm: Any) -> Any:
     """Return nodes, in their nesting, all scaled by one number so that their common norm is at most `max_norm`.
 
     As torch.nn.utils.clip_grad_norm_: the number is min(1, max_norm / (norm + 1e-6)).
+
+    Shape: that of each node.
+    Formula: `nodes * minimum(1, max_norm / (sqrt(sum(nodes * nodes)) + 1e-6))`, for one node.
+    Gradient: the chain rule's, through the norm too.
+    Source: `torch.nn.utils.clip_grad_norm_`; Pascanu, Mikolov and Bengio, 2013.
     """
     if isinstance(max_norm, int | float) and not max_norm > 0:
         raise GraphError(f"clip_by_norm: expected max_norm above 0, got {max_norm}")
@@ -159,7 +180,13 @@ def clip_by_norm(nodes: Any, max_norm: Any) -> Any:
 
 
 def training() -> Node:
-    """Return the boolean scalar that is true in a training step and false in an evaluation."""
+    """Return the boolean scalar that is true in a training step and false in an evaluation.
+
+    Shape: ().
+    Formula: true in a training step, false in an evaluation.
+    Gradient: none: a boolean.
+    Source: graphc's own.
+    """
     return _training
 
 

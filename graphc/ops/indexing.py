@@ -47,6 +47,11 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Node:
     """Return elements of an axis at integer indices, whose dimensions take its place.
 
     The axis may be left out for one dimension. Negative indices count from the end; out of range is an IndexError.
+
+    Shape: x's, with the indices' in the place of the axis.
+    Formula: `x[indices]` for axis 0.
+    Gradient: by x, g added up at the elements that were read.
+    Source: `numpy.take`.
     """
     node = as_node(x)
     if axis is None and node.ndim != 1:
@@ -60,6 +65,11 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
     """Return x[..., indices[..., j, ...], ...]: indices have x's dimensions except along the axis, or 1.
 
     Negative indices count from the end; out of range is an IndexError.
+
+    Shape: that of the indices, with x's sizes where theirs are 1.
+    Formula: `stack([row[i] for row, i in zip(x, indices)])` of matrices along the last axis.
+    Gradient: by x, g added up at the elements that were read.
+    Source: `numpy.take_along_axis`.
     """
     return _along(x, indices, axis, Take(0, site="take_along_axis"))
 
@@ -69,6 +79,11 @@ def gather(x: Any, axis: int, index: Any) -> Node:
     """Return x[..., index[..., j, ...], ...], as torch.gather: in other axes index may be shorter than x.
 
     Out of range is an IndexError; so is a negative index.
+
+    Shape: that of index.
+    Formula: `take_along_axis(x, index, axis)` where index has x's other sizes.
+    Gradient: by x, g added up at the elements that were read.
+    Source: `torch.gather`.
     """
     node, op = as_node(x), Take(0, site="gather", wraps=False)
     at = normalize_axis(axis, node.ndim)
@@ -100,6 +115,11 @@ def embedding(weight: Any, indices: Any) -> Node:
     """Return the rows of a table (count, ...) at integer indices of any shape.
 
     Out of range is an IndexError; so is a negative index. The gradient adds to the rows that were read.
+
+    Shape: `(n, d), (...) -> (..., d)`.
+    Formula: `weight[indices]`.
+    Gradient: by weight `scatter_add(ravel(indices), reshape(g, (-1, *weight.shape[1:])), len(weight))`.
+    Source: `torch.nn.functional.embedding`.
     """
     table, op = as_node(weight), Take(0, site="embedding", wraps=False)
     return make(op, table, as_indices(op, indices, table.shape[0]))
@@ -110,6 +130,11 @@ def scatter_add(indices: Any, updates: Any, size: object) -> Node:
     """Return zeros of shape (size, *rest) with updates (J, *rest) added at rows `indices` (J,), in order.
 
     Negative indices count from the end; out of range is an IndexError.
+
+    Shape: `(j), (j, ...) -> (size, ...)`.
+    Formula: out[indices[j]] += updates[j] for j = 0, 1, ..., from zeros.
+    Gradient: by updates `g[indices]`.
+    Source: `jax.ops.segment_sum`; as `torch.Tensor.index_add_`.
     """
     op = ScatterAdd(as_dim(size))
     return make(op, as_indices(op, indices, op.size), as_node(updates))
@@ -120,6 +145,11 @@ def one_hot(indices: Any, num_classes: object, dtype: object = None) -> Node:
     """Return 1 at each index along a new last axis of `num_classes`, 0 elsewhere.
 
     Out of range is an IndexError; so is a negative index, as in PyTorch.
+
+    Shape: `(...) -> (..., num_classes)`.
+    Formula: `indices[..., None] == arange(num_classes)`.
+    Gradient: none: indices are integers.
+    Source: `torch.nn.functional.one_hot`.
     """
     op = OneHot(as_dim(num_classes), wraps=False)
     node = make(op, as_indices(op, indices, op.size))

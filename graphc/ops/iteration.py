@@ -1,4 +1,8 @@
-"""Loops of a known number of steps, as users write them: scan, and map and fori_loop built on it."""
+"""Loops of a known number of steps, as users write them: scan, and map and fori_loop built on it.
+
+Gradient: the chain rule's, through the steps in reverse order.
+Source: `jax.lax.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,9 @@ def scan(
     truncate: cut gradients through the carry every k steps (truncated backpropagation through time, Williams and Peng
     1990), as stop_gradient on the carry that enters steps k, 2k, ... in the order of walking would.
     Raises ShapeError, DTypeError or GraphError where a carry changes, or the arrays differ in length.
+
+    Shape: the carry's, and one step's result behind the length.
+    Formula: for t in range(length): carry, out[t] = step(carry, xs[t]).
     """
     if not callable(step):
         raise GraphError(f"scan: expected a step, a function of a carry and an element, got {step!r}")
@@ -87,7 +94,11 @@ def scan(
 
 @builder("map")
 def map(function: Callable[[Any], Any], xs: Any) -> Any:
-    """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results."""
+    """Apply `function` to each position of the leading axis of `xs`, one after another, and stack the results.
+
+    Shape: one step's result, behind the leading size of xs.
+    Formula: out[t] = function(xs[t]).
+    """
     if not callable(function):
         raise GraphError(f"map: expected a function of one element, got {function!r}")
     return scan(lambda _, x: (None, function(x)), None, xs)[1]
@@ -99,6 +110,9 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Node, Any], Any], init: An
 
     lower, upper: integers, symbols' names or dims, known when the graph is bound; i is an int64 scalar. The body keeps
     the shapes and dtypes of `init`, any nesting of nodes. Differentiable to any order, like `scan`.
+
+    Shape: that of init.
+    Formula: for i in range(lower, upper): carry = body(i, carry).
     """
     if not callable(body):
         raise GraphError(f"fori_loop: expected a body, a function of the index and the carry, got {body!r}")

@@ -2,6 +2,8 @@
 
 Operands of different dtypes are promoted; a negative axis counts from the end. All are linear: the gradient of each part
 is the part of the gradient that stands in its place, summed where elements are repeated.
+
+Source: `numpy.{name}`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -166,7 +168,12 @@ def _listed(arrays: Any, what: str) -> tuple[Node, ...]:
 
 @builder("concat")
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
-    """Join arrays along an axis that they have; for None they are flattened first."""
+    """Join arrays along an axis that they have; for None they are flattened first.
+
+    Shape: the arrays' sizes along the axis added up; the others are equal.
+    Formula: `concat(arrays, axis)`: the parts one after another.
+    Gradient: by each of the arrays, the part of g that stands in its place.
+    """
     nodes = _listed(arrays, "concat")
     if axis is None:
         nodes, axis = tuple(reshape(node, (-1,)) for node in nodes), 0
@@ -177,7 +184,12 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Node:
 
 @builder("stack")
 def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
-    """Join arrays along a new axis."""
+    """Join arrays along a new axis.
+
+    Shape: the arrays', which are equal, with their number at the axis.
+    Formula: out[..., k, ...] = arrays[k], with k at the axis.
+    Gradient: by arrays `unstack(g, axis=axis)`.
+    """
     nodes = _listed(arrays, "stack")
     for node in nodes:
         if node.ndim != nodes[0].ndim:
@@ -191,6 +203,10 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Node, ...]:
     """Cut x along an axis: into so many equal parts, or before each of the given positions, as numpy.split.
 
     The parts of a symbolic size must come out even, which becomes a requirement.
+
+    Shape: parts of n / sections along the axis, or up to each position.
+    Formula: part k is x[positions[k - 1] : positions[k]] along the axis.
+    Gradient: by x `concat(g, axis)`, of the parts' gradients.
     """
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
@@ -209,7 +225,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Node, ...]:
 
 @builder("unstack")
 def unstack(x: Any, axis: int = 0) -> tuple[Node, ...]:
-    """Return the parts of x at each position of an axis, whose size must be known; the axis vanishes."""
+    """Return the parts of x at each position of an axis, whose size must be known; the axis vanishes.
+
+    Shape: x's without the axis, for each part.
+    Formula: part k is x[..., k, ...], with k at the axis.
+    Gradient: by x `stack(g, axis)`, of the parts' gradients.
+    """
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
     count = node.shape[at]
@@ -231,6 +252,10 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     """Move each element by `shift` places along an axis; what leaves at one end enters at the other.
 
     shift, axis: one each, or as many; for None x is rolled flattened. Its gradient is a roll back.
+
+    Shape: `(...) -> (...)`.
+    Formula: `ravel(x)[(arange(x.size) - shift) % x.size].reshape(x.shape)` for axis None.
+    Gradient: by x `roll(g, -shift, axis)`.
     """
     node = as_node(x)
     if axis is None:
@@ -251,7 +276,12 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
 
 @builder("tile")
 def tile(x: Any, reps: Any) -> Node:
-    """Repeat x as a whole: so often along each axis, the last if fewer numbers than axes are given, as numpy.tile."""
+    """Repeat x as a whole: so often along each axis, the last if fewer numbers than axes are given, as numpy.tile.
+
+    Shape: size k is n * reps[k]; missing axes and numbers are 1, in front.
+    Formula: out[i, ...] = x[i % n, ...].
+    Gradient: by x, g summed over the copies.
+    """
     node = as_node(x)
     counts = as_shape(reps)
     rank = max(len(counts), node.ndim)
@@ -262,7 +292,12 @@ def tile(x: Any, reps: Any) -> Node:
 
 @builder("repeat")
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
-    """Repeat each element along an axis (of x flattened, for None): so often, or each as often as an array says."""
+    """Repeat each element along an axis (of x flattened, for None): so often, or each as often as an array says.
+
+    Shape: n times the repeats along the axis, or their sum.
+    Formula: `ravel(x)[arange(x.size * repeats) // repeats]` for axis None and one number.
+    Gradient: by x, g summed over the copies of each element.
+    """
     node = reshape(as_node(x), (-1,)) if axis is None else as_node(x)
     at = normalize_axis(axis or 0, node.ndim)
     if isinstance(repeats, Sequence | np.ndarray) and not isinstance(repeats, str):

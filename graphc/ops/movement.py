@@ -3,6 +3,9 @@
 The result has x's dtype; a negative axis counts from the end. All are linear: the gradient goes back to where each
 element came from, and is summed where elements are repeated. Adjoint pairs: broadcast_to and sum, permute_dims and its
 inverse, reshape and reshape; slice and pad are in `slicing`, concat in `joining`.
+
+Gradient: by x `reshape(g, x.shape)`.
+Source: `numpy.{name}`.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -178,14 +181,23 @@ class PermuteDims(Movement):
 
 @builder("broadcast_to")
 def broadcast_to(x: Any, shape: object) -> Node:
-    """Repeat x to a shape, by NumPy's broadcasting; dims that may differ become a requirement."""
+    """Repeat x to a shape, by NumPy's broadcasting; dims that may differ become a requirement.
+
+    Shape: the one given; x's sizes stand at its end, or are 1 there.
+    Formula: `x + zeros(shape)`.
+    Gradient: by x, g summed over the axes along which x was repeated.
+    """
     node, wanted = as_node(x), as_shape(shape)
     return node if node.shape == wanted else make(BroadcastTo(wanted), node)
 
 
 @builder("reshape")
 def reshape(x: Any, shape: object) -> Node:
-    """Return the same elements in another shape; one dimension may be -1, what the size leaves for it."""
+    """Return the same elements in another shape; one dimension may be -1, what the size leaves for it.
+
+    Shape: the one given, of as many elements as x.
+    Formula: `ravel(x)[arange(x.size).reshape(shape)]`, in row-major order.
+    """
     node = as_node(x)
     given: Any = shape if isinstance(shape, tuple | list) else (shape,)
     open_at = [k for k, size in enumerate(given) if isinstance(size, int) and size == -1]
@@ -202,7 +214,12 @@ def reshape(x: Any, shape: object) -> Node:
 
 @builder("permute_dims")
 def permute_dims(x: Any, axes: int | Sequence[int] | None = None) -> Node:
-    """Reorder the axes: axis k of the result is axis axes[k] of x; without axes, in reverse order."""
+    """Reorder the axes: axis k of the result is axis axes[k] of x; without axes, in reverse order.
+
+    Shape: size k is x.shape[axes[k]].
+    Formula: `transpose(x, axes)`: out[i[axes[0]], i[axes[1]], ...] = x[i].
+    Gradient: by x `transpose(g, argsort(axes))`.
+    """
     node = as_node(x)
     if axes is None:
         axes = tuple(reversed(range(node.ndim)))
@@ -213,7 +230,12 @@ def permute_dims(x: Any, axes: int | Sequence[int] | None = None) -> Node:
 
 @builder("matrix_transpose")
 def matrix_transpose(x: Any) -> Node:
-    """Exchange the last two axes."""
+    """Exchange the last two axes.
+
+    Shape: `(..., n, m) -> (..., m, n)`.
+    Formula: `swapaxes(x, -1, -2)`.
+    Gradient: by x `matrix_transpose(g)`.
+    """
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(f"matrix_transpose: expected 2 or more dimensions, got {node.type}")
@@ -222,7 +244,12 @@ def matrix_transpose(x: Any) -> Node:
 
 @builder("moveaxis")
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Node:
-    """Move axes to other places; the others keep their order."""
+    """Move axes to other places; the others keep their order.
+
+    Shape: x's, with source's sizes at destination.
+    Formula: `moveaxis(x, source, destination)`: out[..., i at destination, ...] = x[..., i at source, ...].
+    Gradient: by x `moveaxis(g, destination, source)`.
+    """
     node = as_node(x)
     sources, destinations = (
         [normalize_axis(axis, node.ndim) for axis in (axes if isinstance(axes, Sequence) else (axes,))]
@@ -239,7 +266,12 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @builder("swapaxes")
 def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
-    """Exchange two axes."""
+    """Exchange two axes.
+
+    Shape: x's, with two sizes exchanged.
+    Formula: `moveaxis(moveaxis(x, axis1, axis2), axis2 - 1, axis1)` for axis1 < axis2.
+    Gradient: by x `swapaxes(g, axis1, axis2)`.
+    """
     node = as_node(x)
     first, second = normalize_axis(axis1, node.ndim), normalize_axis(axis2, node.ndim)
     order = list(range(node.ndim))
@@ -249,7 +281,11 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
 
 @builder("expand_dims")
 def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Node:
-    """Insert axes of size 1 at these positions of the result."""
+    """Insert axes of size 1 at these positions of the result.
+
+    Shape: x's, with 1 at each of these axes.
+    Formula: `reshape(x, out.shape)`.
+    """
     node = as_node(x)
     count = len(axis) if isinstance(axis, Sequence) else 1
     axes = normalize_axes(axis, node.ndim + count)
@@ -259,7 +295,11 @@ def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Node:
 
 @builder("squeeze")
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Node:
-    """Remove axes of size 1 (all of them, if none are named)."""
+    """Remove axes of size 1 (all of them, if none are named).
+
+    Shape: x's, without these axes.
+    Formula: `reshape(x, out.shape)`.
+    """
     node = as_node(x)
     if axis is None:
         axis = tuple(k for k, size in enumerate(node.shape) if size == 1)

@@ -86,6 +86,11 @@ def native(
     It must compile under Numba without allocating, raising or printing; Python's math functions work. With several types
     the result is a tuple of nodes. `vjp(inputs, output, cotangent)` is its derivative, as in `custom_vjp`; without one,
     differentiation raises GraphError. In a batch (`vmap`) it is called for one example after another.
+
+    Shape: that of the types.
+    Formula: function(*out, *inputs).
+    Gradient: what `vjp` returns; without it, none: GraphError.
+    Source: `numba.njit`.
     """
     given = as_types(types, "native")
     return with_rule(lambda *nodes: results(make(Native(function, given), *nodes)), function, vjp, inputs)

@@ -72,7 +72,13 @@ class Item(Op):
 
 @builder("item")
 def item(several: Node, index: int) -> Node:
-    """Return result number `index` of a node with several results."""
+    """Return result number `index` of a node with several results.
+
+    Shape: that of the result.
+    Formula: several[index].
+    Gradient: g for this result, 0 for the others.
+    Source: Python's own indexing of tuples.
+    """
     if not isinstance(several, Node):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise GraphError(f"expected a node with several results, got {several!r}")
     return make(Item(index), several)

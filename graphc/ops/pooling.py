@@ -4,6 +4,8 @@ kernel_size, stride, dilation: a number, or one for each axis of space; the stri
 `conv2d`, at most half of what a window reaches over; it never wins a maximum. There are (size + padding - reach) // stride + 1
 windows along an axis; with `ceil_mode` the division rounds up, unless the last window would start in the padding after x.
 An adaptive pool has output_size windows; window i of n over m elements goes from floor(i * m / n) to ceil((i + 1) * m / n).
+
+Source: `torch.nn.functional.{name}`, channels last.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -60,6 +62,10 @@ def max_pool1d(
     """Return the largest element of each window over sequences (N, L, C): shape (N, L', C).
 
     As `max_pool2d`, along one axis.
+
+    Shape: `(n, l, c) -> (n, l', c)`.
+    Formula: `max(unfold(x, kernel_size, stride=stride or kernel_size, dilation=dilation), -2)`, without padding.
+    Gradient: by x, each window's g to its first largest element.
     """
     return _max_pool("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode)
 
@@ -73,6 +79,10 @@ def max_pool2d(
     Of equals the first in row-major order has the gradient. kernel_size, stride, dilation: a number or a pair; stride is
     kernel_size unless given. padding: as `conv2d`, at most half of what a window reaches over; it never wins. With
     `ceil_mode` H' is rounded up, unless the last window would start in the padding after x.
+
+    Shape: `(n, h, w, c) -> (n, h', w', c)`.
+    Formula: `max(unfold(x, kernel_size, stride=stride or kernel_size, dilation=dilation), (-3, -2))`, without padding.
+    Gradient: by x, each window's g to its first largest element.
     """
     return _max_pool("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode)
 
@@ -89,6 +99,12 @@ def avg_pool1d(
     """Return the mean of each window over sequences (N, L, C): shape (N, L', C).
 
     As `avg_pool2d`, along one axis.
+
+    Shape: `(n, l, c) -> (n, l', c)`.
+    Formula: `mean(unfold(x, kernel_size, stride=stride or kernel_size, padding=padding), -2)`.
+    Gradient: by x `fold(zeros(unfold(x, kernel_size, stride=stride or kernel_size, padding=padding).shape) +
+    expand_dims(g, -2) / kernel_size, x.shape[1:-1], stride=stride or kernel_size, padding=padding)`, each window's g
+    shared evenly.
     """
     return _avg_pool("avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
@@ -107,13 +123,24 @@ def avg_pool2d(
 
     The zeros of the padding count as elements, or, if `count_include_pad` is false, do not; what a window of `ceil_mode` has
     beyond them never does. divisor_override: divide each sum by this instead. The other arguments as `max_pool2d`.
+
+    Shape: `(n, h, w, c) -> (n, h', w', c)`.
+    Formula: `mean(unfold(x, kernel_size, stride=stride or kernel_size, padding=padding), (-3, -2))`.
+    Gradient: by x `fold(zeros(unfold(x, kernel_size, stride=stride or kernel_size, padding=padding).shape) +
+    expand_dims(g, (-3, -2)) / kernel_size**2, x.shape[1:-1], stride=stride or kernel_size, padding=padding)`, each
+    window's g shared evenly.
     """
     return _avg_pool("avg_pool2d", 2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @builder("adaptive_avg_pool1d")
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Node:
-    """Return the means of output_size windows over sequences (N, L, C): shape (N, output_size, C)."""
+    """Return the means of output_size windows over sequences (N, L, C): shape (N, output_size, C).
+
+    Shape: `(n, l, c) -> (n, l', c)`.
+    Formula: out[:, i] = x[:, floor(i * m / n) : ceil((i + 1) * m / n)].mean(1), along each axis of space.
+    Gradient: by x, each window's g shared evenly.
+    """
     return _adaptive_mean("adaptive_avg_pool1d", 1, x, output_size)
 
 
@@ -123,13 +150,22 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Node:
 
     output_size: a number or a pair, of which None keeps the size of x. Window i of n over H rows goes from
     floor(i * H / n) to ceil((i + 1) * H / n); with an output_size of 1 the mean is over the whole image.
+
+    Shape: `(n, h, w, c) -> (n, h', w', c)`.
+    Formula: out[:, i] = x[:, floor(i * m / n) : ceil((i + 1) * m / n)].mean(1), along each axis of space.
+    Gradient: by x, each window's g shared evenly.
     """
     return _adaptive_mean("adaptive_avg_pool2d", 2, x, output_size)
 
 
 @builder("adaptive_max_pool1d")
 def adaptive_max_pool1d(x: Any, output_size: Any) -> Node:
-    """Return the largest elements of output_size windows over sequences (N, L, C): shape (N, output_size, C)."""
+    """Return the largest elements of output_size windows over sequences (N, L, C): shape (N, output_size, C).
+
+    Shape: `(n, l, c) -> (n, l', c)`.
+    Formula: out[:, i] = x[:, floor(i * m / n) : ceil((i + 1) * m / n)].max(1), along each axis of space.
+    Gradient: by x, each window's g to its first largest element.
+    """
     return _adaptive_max("adaptive_max_pool1d", 1, x, output_size)
 
 
@@ -138,6 +174,10 @@ def adaptive_max_pool2d(x: Any, output_size: Any) -> Node:
     """Return the largest elements of output_size windows over images (N, H, W, C): shape (N, *output_size, C).
 
     The windows are those of `adaptive_avg_pool2d`; of equals the first has the gradient.
+
+    Shape: `(n, h, w, c) -> (n, h', w', c)`.
+    Formula: out[:, i] = x[:, floor(i * m / n) : ceil((i + 1) * m / n)].max(1), along each axis of space.
+    Gradient: by x, each window's g to its first largest element.
     """
     return _adaptive_max("adaptive_max_pool2d", 2, x, output_size)
 

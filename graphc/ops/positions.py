@@ -1,4 +1,7 @@
-"""Arrays made of index expressions: positions, sizes, ranges."""
+"""Arrays made of index expressions: positions, sizes, ranges.
+
+Source: `numpy.{name}`.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -82,7 +85,13 @@ def _atom(atom: Atom, axes: Mapping[Axis, Any]) -> Any:
 
 @builder("size")
 def size(dim: object, dtype: object = None) -> Node:
-    """Return a dimension's size as a number (int64 unless said otherwise)."""
+    """Return a dimension's size as a number (int64 unless said otherwise).
+
+    Shape: ().
+    Formula: the number that dim stands for.
+    Gradient: none: an integer that no derivative passes.
+    Source: `torch.Tensor.size`.
+    """
     node = make(Positions((), as_dim(dim)))
     return node if dtype is None else cast(node, as_dtype(dtype))
 
@@ -92,6 +101,10 @@ def arange(start: object, stop: object = None, step: int | float = 1, dtype: obj
     """Return start, start + step, ... below stop (from 0, with one argument).
 
     dtype: int64; with Python floats, whose values are computed in float64 and then rounded, the default floating one.
+
+    Shape: (max(ceil((stop - start) / step), 0),).
+    Formula: `start + step * indices(out.shape)[0]`.
+    Gradient: none: a constant.
     """
     if step == 0:
         raise ShapeError("arange: expected a step other than 0")
@@ -122,6 +135,10 @@ def linspace(start: Any, stop: Any, num: object, endpoint: bool = True, dtype: o
 
     start, stop: numbers, or nodes without dimensions. dtype: the default floating one unless given. Values are computed
     in float64 and then rounded: for integers down, as in NumPy.
+
+    Shape: (num,).
+    Formula: `start + (stop - start) * arange(num) / (num - 1)`, or / num without the endpoint.
+    Gradient: by start `sum(g * (1 - arange(num) / (num - 1)))`, by stop `sum(g * arange(num) / (num - 1))`.
     """
     first, last = (cast(as_node(value, float64), float64) for value in (start, stop))
     if first.ndim or last.ndim:
@@ -146,7 +163,12 @@ def _magnitude(step: int) -> int:
 
 @builder("eye")
 def eye(n_rows: object, n_cols: object = None, k: int = 0, dtype: object = None) -> Node:
-    """Return ones on diagonal k, counted upwards from the main one, and zeros elsewhere."""
+    """Return ones on diagonal k, counted upwards from the main one, and zeros elsewhere.
+
+    Shape: (n_rows, n_cols).
+    Formula: `arange(n_cols) == arange(n_rows)[:, None] + k`.
+    Gradient: none: a constant.
+    """
     height = as_dim(n_rows)
     width = height if n_cols is None else as_dim(n_cols)
     return cast(_compare("equal", height, width, k), as_optional_dtype(dtype))
@@ -154,7 +176,12 @@ def eye(n_rows: object, n_cols: object = None, k: int = 0, dtype: object = None)
 
 @builder("diagonal")
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
-    """Return the diagonal of two axes as a new last axis: x[i, i + offset], as numpy.diagonal."""
+    """Return the diagonal of two axes as a new last axis: x[i, i + offset], as numpy.diagonal.
+
+    Shape: x's other axes, then one of min(rows - max(-offset, 0), columns - max(offset, 0)).
+    Formula: `x[tuple(indices((len(out),))) * 2]` of a matrix with offset 0.
+    Gradient: by x, g on that diagonal and 0 elsewhere.
+    """
     node = as_node(x)
     if node.ndim < 2:
         raise ShapeError(f"diagonal: expected 2 or more dimensions, got {node.type}")
@@ -175,13 +202,23 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
 
 @builder("tril")
 def tril(x: Any, k: int = 0) -> Node:
-    """Return x with zeros above diagonal k of its last two axes."""
+    """Return x with zeros above diagonal k of its last two axes.
+
+    Shape: `(..., n, m) -> (..., n, m)`.
+    Formula: `where(arange(x.shape[-1]) <= arange(x.shape[-2])[:, None] + k, x, 0)`.
+    Gradient: by x `tril(g, k)`.
+    """
     return _masked("less_equal", x, k)
 
 
 @builder("triu")
 def triu(x: Any, k: int = 0) -> Node:
-    """Return x with zeros below diagonal k of its last two axes."""
+    """Return x with zeros below diagonal k of its last two axes.
+
+    Shape: `(..., n, m) -> (..., n, m)`.
+    Formula: `where(arange(x.shape[-1]) >= arange(x.shape[-2])[:, None] + k, x, 0)`.
+    Gradient: by x `triu(g, k)`.
+    """
     return _masked("greater_equal", x, k)
 
 

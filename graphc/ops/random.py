@@ -6,6 +6,11 @@ key = (seed, site)). Salmon, Moraes, Dror and Shaw, Parallel random numbers: as 
 A site is a call of a builder that draws, so a graph that is built twice draws different numbers. `vmap` over a function
 that draws gives all examples the same numbers, for its shape says how many there are; put the batch into the shape where
 they shall differ. Inside scan and map each step draws anew.
+
+To derivatives a draw is a constant: gradients flow into the parameters that scale and shift it, and there are none by
+parameters that only choose among integers or booleans.
+
+Shape: the one given.
 """
 
 from __future__ import annotations
@@ -148,6 +153,11 @@ def uniform(shape: object, low: Any = 0.0, high: Any = 1.0, dtype: object = None
 
     low, high: numbers, or nodes that broadcast to the shape; derivatives flow into them. What rounding would make `high`
     is `low`; a range that is not finite gives NaN, or GraphError where both are numbers.
+
+    Formula: low + (high - low) * u, u = word / 2^24 or 2^32.
+    Gradient: by low `sum(g * (high - out) / (high - low))`, by high `sum(g * (out - low) / (high - low))`; the draw
+    itself is a constant.
+    Source: `numpy.random.uniform`; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
     """
     wanted = floating_dtype(dtype)
     unit = fraction(shape, wanted)
@@ -167,6 +177,11 @@ def normal(shape: object, mean: Any = 0.0, std: Any = 1.0, dtype: object = None)
     """Return normally distributed numbers, by the quantile function of a uniform draw: within 5.4 (float32) or 6.3 std.
 
     mean, std: numbers, or nodes that broadcast to the shape; derivatives flow into them.
+
+    Formula: mean + std * q(u), q the quantile function of the standard normal distribution, u uniform in (0, 1).
+    Gradient: by mean `sum(g)`, by std `sum(g * (out - mean) / std)`; the draw itself is a constant.
+    Source: `torch.normal`; Wichura, Algorithm AS 241: the percentage points of the normal distribution, 1988; Salmon,
+    Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
     """
     if _are_numbers(std) and not 0 <= std < math.inf:
         raise GraphError(f"normal: expected a standard deviation of 0 or more, got {std}")
@@ -176,7 +191,12 @@ def normal(shape: object, mean: Any = 0.0, std: Any = 1.0, dtype: object = None)
 
 @builder("bernoulli")
 def bernoulli(probability: Any, shape: object = None) -> Node:
-    """Return booleans that are true with this probability, to 2**-24; of the probability's shape unless one is given."""
+    """Return booleans that are true with this probability, to 2**-24; of the probability's shape unless one is given.
+
+    Formula: u < probability, u uniform in [0, 1).
+    Gradient: none: a boolean.
+    Source: `torch.bernoulli`; Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
+    """
     if _are_numbers(probability) and not 0 <= probability <= 1:
         raise GraphError(f"bernoulli: expected a probability from 0 to 1, got {probability}")
     chance = floating(probability)

@@ -8,6 +8,9 @@ The gradient of a sum or a mean is spread over what was added; that of a product
 follows from their definitions.
 
 Ties: max and min share the gradient evenly, as torch.amax; argmax takes the first of equals, and NaN counts as largest.
+
+Shape: x's without the axes; with `keepdims`, 1 in their place.
+Source: `numpy.{name}`.
 """
 
 from __future__ import annotations
@@ -216,7 +219,11 @@ def _accumulating(x: Any, dtype: object) -> Node:
 
 @builder("sum")
 def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: object = None) -> Node:
-    """Sum over axes (all, if none are given); booleans and integers are summed as int64 unless a dtype is given."""
+    """Sum over axes (all, if none are given); booleans and integers are summed as int64 unless a dtype is given.
+
+    Formula: x[0] + x[1] + ..., of several axes one after another.
+    Gradient: by x `g`, spread over what was added.
+    """
     return _reduce(Sum, _accumulating(x, dtype), axis, keepdims)
 
 
@@ -225,13 +232,20 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: object = None)
     """Multiply over axes (all, if none are given); booleans and integers as int64 unless a dtype is given.
 
     The derivatives hold where elements are 0 too.
+
+    Formula: `exp(sum(log(abs(x)), axis)) * prod(sign(x), axis)`.
+    Gradient: by x `g * out / x`, without a division.
     """
     return _reduce(Prod, _accumulating(x, dtype), axis, keepdims)
 
 
 @builder("mean")
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Average over axes; of no elements, NaN."""
+    """Average over axes; of no elements, NaN.
+
+    Formula: `sum(x, axis) / (x.size / out.size)`.
+    Gradient: by x `g / (x.size / out.size)`.
+    """
     node = floating(x)
     count = dims.product(node.shape[k] for k in normalize_axes(axis, node.ndim))
     total = _reduce(Sum, node, axis, keepdims)
@@ -243,6 +257,9 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.
     """Return the variance over axes: the sum of squared distances from the mean, over the count minus `correction`.
 
     NaN where the count is 0; where the correction uses it up, a division by 0, as in NumPy.
+
+    Formula: `sum((x - mean(x, axis, keepdims=True)) ** 2, axis) / (x.size / out.size - correction)`.
+    Gradient: by x `2 * g * (x - mean(x, axis, keepdims=True)) / (x.size / out.size - correction)`.
     """
     node = floating(x)
     count = dims.product(node.shape[k] for k in normalize_axes(axis, node.ndim))
@@ -253,7 +270,11 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.
 
 @builder("std")
 def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.0) -> Node:
-    """Return the standard deviation over axes (see `var`); where nothing varies, its gradient is 0."""
+    """Return the standard deviation over axes (see `var`); where nothing varies, its gradient is 0.
+
+    Formula: `sqrt(sum((x - mean(x, axis, keepdims=True)) ** 2, axis) / (x.size / out.size - correction))`.
+    Gradient: by x `g * (x - mean(x, axis, keepdims=True)) / (out * (x.size / out.size - correction))`.
+    """
     spread = var(x, axis, keepdims, correction)
     # The infinite slope of sqrt at 0 would make NaN of the zeros beside it: PyTorch's slope there is 0.
     flat = spread == 0
@@ -262,33 +283,55 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0.
 
 @builder("max")
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return the largest element over axes, NaN if one is; equals share the gradient evenly."""
+    """Return the largest element over axes, NaN if one is; equals share the gradient evenly.
+
+    Formula: `-min(-x, axis)`.
+    Gradient: by x `g * (x == out) / sum(x == out, axis, keepdims=True)`.
+    Source: `numpy.max`; ties as `torch.amax`.
+    """
     node = as_node(x)
     return _reduce(Any_ if node.dtype is bool_ else Max, node, axis, keepdims)
 
 
 @builder("min")
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return the smallest element over axes, NaN if one is; equals share the gradient evenly."""
+    """Return the smallest element over axes, NaN if one is; equals share the gradient evenly.
+
+    Formula: `-max(-x, axis)`.
+    Gradient: by x `g * (x == out) / sum(x == out, axis, keepdims=True)`.
+    Source: `numpy.min`; ties as `torch.amin`.
+    """
     node = as_node(x)
     return _reduce(All if node.dtype is bool_ else Min, node, axis, keepdims)
 
 
 @builder("all")
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return whether all elements over axes are true."""
+    """Return whether all elements over axes are true.
+
+    Formula: `min(x != 0, axis)`.
+    Gradient: none: a boolean.
+    """
     return _reduce(All, cast(as_node(x), bool_), axis, keepdims)
 
 
 @builder("any")
 def any_(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return whether any element over axes is true."""
+    """Return whether any element over axes is true.
+
+    Formula: `max(x != 0, axis)`.
+    Gradient: none: a boolean.
+    """
     return _reduce(Any_, cast(as_node(x), bool_), axis, keepdims)
 
 
 @builder("argmax")
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
-    """Return the position of the largest element along an axis (in all of x, flattened, for None), as int64."""
+    """Return the position of the largest element along an axis (in all of x, flattened, for None), as int64.
+
+    Formula: `argmin(-x, axis)`: the first i with x[i] = max(x).
+    Gradient: none: a position.
+    """
     node = as_node(x)
     node = cast(node, uint8) if node.dtype is bool_ else node
     if axis is None:
@@ -299,7 +342,11 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
 
 @builder("argmin")
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Node:
-    """Return the position of the smallest element along an axis (in all of x, flattened, for None), as int64."""
+    """Return the position of the smallest element along an axis (in all of x, flattened, for None), as int64.
+
+    Formula: `argmax(-x, axis)`: the first i with x[i] = min(x).
+    Gradient: none: a position.
+    """
     node = as_node(x)
     # The negative of an unsigned or extreme integer would wrap around.
     return argmax(-node if node.dtype.is_float else -1 - cast(node, int64), axis, keepdims)
@@ -312,7 +359,12 @@ def _shift(node: Node, axis: Any) -> Node:
 
 @builder("logsumexp")
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
-    """Return log(sum(exp(x))) over axes, without overflow; of -infinity alone it is -infinity."""
+    """Return log(sum(exp(x))) over axes, without overflow; of -infinity alone it is -infinity.
+
+    Formula: `log(sum(exp(x), axis))`.
+    Gradient: by x `g * exp(x - out)`.
+    Source: `scipy.special.logsumexp`.
+    """
     node = floating(x)
     largest = _shift(node, axis)
     shift = where(isfinite(largest), largest, 0)
@@ -323,7 +375,13 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 
 @builder("softmax")
 def softmax(x: Any, axis: Any = -1) -> Node:
-    """Return exp(x) / sum(exp(x)) over axes, without overflow; NaN where all are -infinity or one is +infinity."""
+    """Return exp(x) / sum(exp(x)) over axes, without overflow; NaN where all are -infinity or one is +infinity.
+
+    Shape: `(...) -> (...)`.
+    Formula: `exp(x) / sum(exp(x), axis, keepdims=True)`.
+    Gradient: by x `out * (g - sum(g * out, axis, keepdims=True))`.
+    Source: `scipy.special.softmax`; Bridle, 1990.
+    """
     node = floating(x)
     weights = exp(node - _shift(node, axis))
     return weights / sum(weights, axis, keepdims=True)
@@ -331,7 +389,13 @@ def softmax(x: Any, axis: Any = -1) -> Node:
 
 @builder("log_softmax")
 def log_softmax(x: Any, axis: Any = -1) -> Node:
-    """Return log(softmax(x)) over axes, without overflow; NaN where softmax is."""
+    """Return log(softmax(x)) over axes, without overflow; NaN where softmax is.
+
+    Shape: `(...) -> (...)`.
+    Formula: `x - log(sum(exp(x), axis, keepdims=True))`.
+    Gradient: by x `g - exp(out) * sum(g, axis, keepdims=True)`.
+    Source: `scipy.special.log_softmax`.
+    """
     node = floating(x)
     shifted = node - _shift(node, axis)
     return shifted - log(sum(exp(shifted), axis, keepdims=True))

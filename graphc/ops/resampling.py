@@ -32,6 +32,12 @@ def interpolate(
     mode: "nearest" takes element floor(i * H / H'), "linear" (of sequences) and "bilinear" (of images) weight the two
     nearest along each axis. Elements are squares whose centres are scaled or, with `align_corners`, points of which the
     first and the last stay where they are.
+
+    Shape: (n, *size, c), or floor of the sizes times scale_factor.
+    Formula: "nearest": out[:, i] = x[:, floor(i * n / size)]; linear: (1 - t) * x[:, k] + t * x[:, k + 1], where k + t
+    is (i + 1/2) * n / size - 1/2, or i * (n - 1) / (size - 1) with align_corners.
+    Gradient: by x, each element's g to those that it was made of, times their weights.
+    Source: `torch.nn.functional.interpolate`, channels last.
     """
     rank = max(as_node(x).ndim - 2, 1)
     node = image(x, rank, "interpolate")

@@ -1,4 +1,7 @@
-"""Slices, and their adjoint: padding around an array and between its elements."""
+"""Slices, and their adjoint: padding around an array and between its elements.
+
+Source: `numpy.{name}`.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -164,6 +167,11 @@ def pad(
     mode: "constant" puts the number `constant_values` there; "reflect" what lies as far inside of the edge, which is not
     repeated; "replicate" the edge; "circular" what stands at the other end.
     interior: how many times that number goes between neighbours along each axis, in mode "constant".
+
+    Shape: size k is before + n + after, and interior * (n - 1) more with `interior`.
+    Formula: `pad(x, pad_width, mode, constant_values=constant_values)`: out[before + i * (1 + interior)] = x[i].
+    Gradient: by x, the part of g where its elements stand; in the other modes, g added up over an element's copies.
+    Source: `numpy.pad`; modes as `torch.nn.functional.pad`; interior as `jax.lax.pad`.
     """
     node = as_node(x)
     pairs: list[Any]
@@ -242,7 +250,12 @@ def _extended(x: Node, axis: int, before: Dim, after: Dim, mode: str) -> Node:
 
 @builder("flip")
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Node:
-    """Reverse the order along axes (all, if none are given)."""
+    """Reverse the order along axes (all, if none are given).
+
+    Shape: `(...) -> (...)`.
+    Formula: `x[::-1]` for axis 0.
+    Gradient: by x `flip(g, axis)`.
+    """
     node = as_node(x)
     axes = normalize_axes(axis, node.ndim)
     start = tuple(size - 1 if k in axes else 0 for k, size in enumerate(node.shape))

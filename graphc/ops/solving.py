@@ -1,4 +1,7 @@
-"""Systems of linear equations: any, and triangular ones."""
+"""Systems of linear equations: any, and triangular ones.
+
+Shape: `(..., n, n), (..., n, k) -> (..., n, k)`.
+"""
 
 # NumPy's stubs leave shapes and dtypes open.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -127,8 +130,12 @@ def _equations(a: Any, b: Any, what: str) -> tuple[Node, Node]:
 def solve(a: Any, b: Any) -> Node:
     """Return x with a @ x = b: a (..., n, n), b (..., n, k), or b (n,) for one right side.
 
-    NaN where a is singular or not finite; b may hold anything. Batches broadcast. Giles, An extended collection of
-    matrix derivative results, 2008, section 2.3.1.
+    NaN where a is singular or not finite; b may hold anything. Batches broadcast.
+
+    Formula: `inv(a) @ b`: a @ out = b.
+    Gradient: by a `-inv(a).mT @ g @ out.mT`, by b `inv(a).mT @ g`.
+    Source: `numpy.linalg.solve`, LAPACK gesv; Giles, An extended collection of matrix derivative results for forward
+    and reverse mode, 2008, 2.3.1.
     """
     right = floating(b)
     if right.ndim == 1:
@@ -142,6 +149,12 @@ def triangular_solve(a: Any, b: Any, *, upper: bool, unitriangular: bool = False
 
     With `unitriangular` the diagonal counts as ones. NaN where a number on the diagonal is 0, or one that is read is not
     finite. Batches broadcast.
+
+    Formula: `inv(triu(a) if upper else tril(a)) @ b`: t @ out = b, of the triangle t.
+    Gradient: by a `(triu if upper else tril)(-inv(t).mT @ g @ out.mT)`, by b `inv(t).mT @ g`, with `t = triu(a) if
+    upper else tril(a)`.
+    Source: `torch.linalg.solve_triangular`, LAPACK trtrs; Giles, An extended collection of matrix derivative results
+    for forward and reverse mode, 2008, 2.3.1.
     """
     return factored(TriangularSolve(upper, unitriangular), *_equations(a, b, "triangular_solve"))
 
@@ -151,6 +164,12 @@ def inv(a: Any) -> Node:
     """Return the inverse; NaN where there is none. `solve` is faster and more accurate than a product with it.
 
     NaN, too, where a is not finite.
+
+    Shape: `(..., n, n) -> (..., n, n)`.
+    Formula: `solve(a, eye(len(a)))`: a @ out = 1.
+    Gradient: by a `-out.mT @ g @ out.mT`.
+    Source: `numpy.linalg.inv`, LAPACK getrf; Giles, An extended collection of matrix derivative results for forward
+    and reverse mode, 2008, 2.2.3.
     """
     node = square_matrix(a, "inv")
     return solve(node, eye(node.shape[-1], dtype=node.dtype))

@@ -1,4 +1,8 @@
-"""Sorting and searching, by functions over whole arrays; what they give are positions, so gradients go by indexing."""
+"""Sorting and searching, by functions over whole arrays; what they give are positions, so gradients go by indexing.
+
+Shape: `(...) -> (...)`.
+Source: `numpy.{name}`.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +93,11 @@ class ArgSort(Op):
 
 @builder("argsort")
 def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:
-    """Return the positions that sort x along an axis, as int64: equals keep their order, NaN comes last."""
+    """Return the positions that sort x along an axis, as int64: equals keep their order, NaN comes last.
+
+    Formula: the order with x[out[0]] <= x[out[1]] <= ... along the axis.
+    Gradient: none: positions.
+    """
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
     node = cast(node, uint8) if node.dtype is bool_ else node
@@ -102,7 +110,11 @@ def argsort(x: Any, axis: int = -1, descending: bool = False) -> Node:
 
 @builder("sort")
 def sort(x: Any, axis: int = -1, descending: bool = False) -> Node:
-    """Return x sorted along an axis: NaN last. Its gradient goes where the elements came from."""
+    """Return x sorted along an axis: NaN last. Its gradient goes where the elements came from.
+
+    Formula: `take_along_axis(x, argsort(x, axis), axis)`.
+    Gradient: by x `take_along_axis(g, argsort(argsort(x, axis), axis), axis)`.
+    """
     return take_along_axis(x, argsort(x, axis, descending), axis)
 
 
@@ -111,6 +123,11 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Node, No
     """Return the k largest (or smallest) elements along an axis, in order, and their positions, as int64.
 
     Of equals the first comes first; NaN comes last. The gradient goes where the elements came from.
+
+    Shape: x's with k along the axis, for both results.
+    Formula: the first k of x and its positions, sorted down (up, if not `largest`).
+    Gradient: by x, the values' g where they came from; positions have none.
+    Source: `torch.topk`.
     """
     node = as_node(x)
     at = normalize_axis(axis, node.ndim)
@@ -129,6 +146,10 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """Return the median over axes (all, if none are given), as numpy.median: of an even count, the mean of the middle two.
 
     NaN where an element is NaN, or where there is none. The gradient goes to the middle elements.
+
+    Shape: x's without the axes; with `keepdims`, 1 in their place.
+    Formula: `sort(ravel(x))[(x.size - 1) // 2 : x.size // 2 + 1].mean()` for axis None.
+    Gradient: by x, g to the middle element, or half of it to each of the middle two.
     """
     node = floating(x)
     axes = normalize_axes(axis, node.ndim)
@@ -202,6 +223,10 @@ def searchsorted(sorted: Any, values: Any, side: str = "left") -> Node:
     """Return where values belong in a sorted vector to keep it sorted, as int64: before equals, or after ("right").
 
     NaN counts as largest, as in numpy.searchsorted.
+
+    Shape: `(n), (...) -> (...)`.
+    Formula: `sum(sorted < values[..., None], -1)`; with side "right", <=.
+    Gradient: none: positions.
     """
     ordered, wanted = promoted(sorted, values)
     if ordered.ndim != 1:

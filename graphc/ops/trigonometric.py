@@ -2,6 +2,9 @@
 
 Outside the domain of an inverse the result is NaN, as in NumPy. At its ends the derivative is infinite, with the sign
 of the slope beside it. atan2(0, 0) has the gradient 0, as in PyTorch.
+
+Shape: `(...) -> (...)`.
+Source: `numpy.{name}`.
 """
 
 from __future__ import annotations
@@ -173,78 +176,81 @@ class Atanh(Elementwise):
 
 @builder("sin")
 def sin(x: Any) -> Node:
-    """Return the sine."""
+    """Return the sine, `sin(x)`."""
     return make(Sin(), floating(x))
 
 
 @builder("cos")
 def cos(x: Any) -> Node:
-    """Return the cosine."""
+    """Return the cosine, `cos(x)`."""
     return make(Cos(), floating(x))
 
 
 @builder("tan")
 def tan(x: Any) -> Node:
-    """Return the tangent."""
+    """Return the tangent, `sin(x) / cos(x)`."""
     return make(Tan(), floating(x))
 
 
 @builder("asin")
 def asin(x: Any) -> Node:
-    """Return the angle from -pi/2 to pi/2 whose sine is x; NaN outside -1 to 1."""
+    """Return the angle from -pi/2 to pi/2 whose sine is x, `atan(x / sqrt(1 - x * x))`; NaN outside -1 to 1."""
     return make(Asin(), floating(x))
 
 
 @builder("acos")
 def acos(x: Any) -> Node:
-    """Return the angle from 0 to pi whose cosine is x; NaN outside -1 to 1."""
+    """Return the angle from 0 to pi whose cosine is x, `pi / 2 - asin(x)`; NaN outside -1 to 1."""
     return make(Acos(), floating(x))
 
 
 @builder("atan")
 def atan(x: Any) -> Node:
-    """Return the angle from -pi/2 to pi/2 whose tangent is x."""
+    """Return the angle from -pi/2 to pi/2 whose tangent is x, `asin(x / sqrt(1 + x * x))`."""
     return make(Atan(), floating(x))
 
 
 @builder("atan2")
 def atan2(y: Any, x: Any) -> Node:
-    """Return the angle from -pi to pi between the first axis and the point (x, y)."""
+    """Return the angle from -pi to pi between the first axis and the point (x, y): where x > 0, `atan(y / x)`.
+
+    Shape: `(...), (...) -> (...)`, by broadcasting.
+    """
     up, along = promoted(y, x)
     return make(Atan2(), *broadcasted(floating(up), floating(along)))
 
 
 @builder("sinh")
 def sinh(x: Any) -> Node:
-    """Return the hyperbolic sine."""
+    """Return the hyperbolic sine, `(exp(x) - exp(-x)) / 2`."""
     return make(Sinh(), floating(x))
 
 
 @builder("cosh")
 def cosh(x: Any) -> Node:
-    """Return the hyperbolic cosine."""
+    """Return the hyperbolic cosine, `(exp(x) + exp(-x)) / 2`."""
     return make(Cosh(), floating(x))
 
 
 @builder("tanh")
 def tanh(x: Any) -> Node:
-    """Return the hyperbolic tangent."""
+    """Return the hyperbolic tangent, `(exp(x) - exp(-x)) / (exp(x) + exp(-x))`."""
     return make(Tanh(), floating(x))
 
 
 @builder("asinh")
 def asinh(x: Any) -> Node:
-    """Return the inverse of the hyperbolic sine."""
+    """Return the inverse of the hyperbolic sine, `log(x + sqrt(x * x + 1))`."""
     return make(Asinh(), floating(x))
 
 
 @builder("acosh")
 def acosh(x: Any) -> Node:
-    """Return the inverse of the hyperbolic cosine; NaN below 1."""
+    """Return the inverse of the hyperbolic cosine, `log(x + sqrt(x * x - 1))`; NaN below 1."""
     return make(Acosh(), floating(x))
 
 
 @builder("atanh")
 def atanh(x: Any) -> Node:
-    """Return the inverse of the hyperbolic tangent; NaN outside -1 to 1."""
+    """Return the inverse of the hyperbolic tangent, `log((1 + x) / (1 - x)) / 2`; NaN outside -1 to 1."""
     return make(Atanh(), floating(x))

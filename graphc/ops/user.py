@@ -89,6 +89,11 @@ def elementwise(
     dtype: of the result; that of the promoted operands, unless given. derivative: `derivative(*nodes)` returns the partial
     derivative by each operand as a tuple of nodes (or one node for a single operand), None for zero; without it,
     differentiation raises GraphError.
+
+    Shape: the operands', by broadcasting.
+    Formula: out[i] = function(*(x[i] for x in inputs)).
+    Gradient: g times what `derivative` returns; without it, none: GraphError.
+    Source: `numpy.frompyfunc`.
     """
     plain = getattr(function, "py_func", function)
     if not inspect.isfunction(plain):

@@ -132,6 +132,12 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
     max_steps: stop after so many steps though the condition still holds. Gradients need it: they keep the carries of all
     steps, so without it only forward derivatives (`jvp`) exist, and a gradient raises GraphError.
     Raises ShapeError, DTypeError or GraphError where a carry changes, or the condition is no boolean scalar.
+
+    Shape: that of init.
+    Formula: while cond(carry): carry = body(carry).
+    Gradient: the chain rule's, through the steps in reverse order, if `max_steps` is given; else none, for their
+    number is not known.
+    Source: `jax.lax.while_loop`.
     """
     if not callable(cond) or not callable(body):
         raise GraphError(

@@ -2,6 +2,8 @@
 
 Along one axis, element k of window i is element (i * step + offset) // divisor + k * dilation of the operand; elements
 outside of it are 0. Steps need not be whole: windows of one element whose step is 1 / 2 repeat each element twice.
+
+Source: `torch.nn.functional.{name}`, channels last, the axes of a window kept apart.
 """
 
 # NumPy's stubs leave shapes and dtypes open.
@@ -227,6 +229,10 @@ def unfold(x: Any, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilat
 
     kernel_size, stride, dilation: a number, or one for each axis of space. padding: as `conv2d`; what is beyond x is 0.
     A convolution is a matrix product of these windows, reshaped to (N * H' * W', KH * KW * C), with its kernel.
+
+    Shape: `(n, h, w, c) -> (n, h', w', kh, kw, c)`, of images.
+    Formula: out[:, i, j] = x[:, i * stride : ..., j * stride : ...], steps of `dilation`, kernel_size of them.
+    Gradient: by x `fold(g, x.shape[1:-1], stride=stride, padding=padding, dilation=dilation)`.
     """
     rank = max(as_node(x).ndim - 2, 1)
     node = image(x, rank, "unfold")
@@ -239,6 +245,10 @@ def fold(x: Any, output_size: Any, *, stride: Any = 1, padding: Any = 0, dilatio
     """Return images (N, H, W, C) of which windows (N, H', W', KH, KW, C) are added up: the adjoint of `unfold`.
 
     output_size: H and W; the other arguments as `unfold`, whose places they must give.
+
+    Shape: `(n, h', w', kh, kw, c) -> (n, h, w, c)`, of images.
+    Formula: the sum of all windows, each at its place.
+    Gradient: by x `unfold(g, x.shape[3:5], stride=stride, padding=padding, dilation=dilation)`, of images.
     """
     node = as_node(x)
     rank = (node.ndim - 2) // 2

@@ -15,9 +15,9 @@ LONGEST = 90
 
 
 def gradient(function):
-    """Return what the gradient by each operand of an elementwise function is, as a sentence; "" where there is none.
+    """Return what the gradient by each operand of an elementwise function is, in words with g; "" if it is too long.
 
-    The sentence speaks of g, the gradient by the function's result.
+    g is the gradient by the function's result.
     """
     operands = [
         _operand(one)
@@ -26,16 +26,16 @@ def gradient(function):
     ]
     try:
         result = function(*operands)
-    except (graphc.DTypeError, graphc.OptionError):  # of booleans or integers alone, or of a dtype
-        return ""
-    if not isinstance(result, graphc.Node) or not result.dtype.is_float:
-        return ""
+    except graphc.DTypeError:
+        return "none: it takes no floats."
+    if not result.dtype.is_float:
+        return "none: the result is true or false."
     wrt = [operand for operand in operands if operand.dtype.is_float]
     found = graphc.grad(result, wrt, cotangent=graphc.input("g", (), "float64"), disconnected="zeros")
     formulas = [formula(one) for one in found]
     if max(map(len, formulas)) > LONGEST:
         return ""
-    return f"Gradient {', '.join(f'by {x.name} `{text}`' for x, text in zip(wrt, formulas, strict=True))}."
+    return f"{', '.join(f'by {x.name} `{text}`' for x, text in zip(wrt, formulas, strict=True))}."
 
 
 def _operand(parameter):

@@ -3,11 +3,12 @@
 import importlib
 import inspect
 import re
+from functools import cache
 
 import graphc
 from graphc import data, linalg, nn, optim
 from graphc.nn import init
-from tests.docs.gradients import gradient
+from tests.docs.facts import NO_OPS, OPS, facts, split
 
 # Each page: its title, and its sections, each with the modules whose public names it shows.
 PAGES = {
@@ -111,8 +112,13 @@ PAGES = {
         },
     ),
 }
-# Functions whose gradients are written out, from their rules.
-ELEMENTS = {module for group in PAGES["elements"][1].values() for module in group}
+# What the facts of ops are written in, above every page that has some.
+NOTATION = (
+    "Of each op: the shapes of operands and result (`...` broadcasts), its formula, the gradient by its operands, and where "
+    "it comes from. g is the gradient by the result, and `out` the result; where axes were reduced, both have size 1 there. "
+    "What an operand got by broadcasting is summed in its gradient. Code is NumPy's, or graphc's where NumPy has no such name, "
+    "and tests run it: formulas against the ops, gradients against finite differences.\n"
+)
 # Classes that functions make: nobody calls them.
 MADE = {graphc.Node, graphc.Input, graphc.Parameter, graphc.State, graphc.Executable, graphc.DType, graphc.FlatFunction}
 # Modules about how something is made, which says nothing to its user.
@@ -135,6 +141,12 @@ def public():
     return found
 
 
+@cache
+def ops():
+    """Return {qualified name: function or class} of what stands for an op: all that makes nodes of nodes."""
+    return {name: value for name, value in public().items() if value.__module__.startswith(OPS) and name not in NO_OPS}
+
+
 def page(name):
     """Write one page as Markdown."""
     title, sections = PAGES[name]
@@ -143,8 +155,9 @@ def page(name):
         f"# {title}\n",
         "Made from the docstrings; [conventions](conventions.md) has promotion, casting and ties.\n",
     ]
-    if name == "elements":
-        text.append("Gradients are printed from the rules themselves; g is the gradient by the result.\n")
+    shown = {module for group in sections.values() for module in group}
+    if any(key in ops() for key, value in names.items() if value.__module__ in shown):
+        text.append(NOTATION)
     for section, modules in sections.items():
         text.append(f"## {section}\n")
         text += [prose(importlib.import_module(one).__doc__) + "\n" for one in modules if one not in INTERNAL]
@@ -157,8 +170,8 @@ def entry(name, value):
     """Write one function, or one class with its public methods."""
     form = "" if value in MADE or value.__init__ is object.__init__ else str(signature(value))
     text = f"### `{name}{form}`\n\n{prose(inspect.getdoc(value), parameters(value))}\n"
-    if value.__module__ in ELEMENTS and (formulas := gradient(value)):
-        text += f"\n{formulas}\n"
+    if name in ops():
+        text += "\n" + "".join(f"- {label}: {escaped(said)}\n" for label, said in facts(value).items())
     if inspect.isclass(value):
         own = [line for key, member in vars(value).items() if not key.startswith("_") and (line := method(key, member))]
         text += "\n" + "\n".join(own) + "\n" if own else ""
@@ -167,6 +180,8 @@ def entry(name, value):
 
 def method(name, member):
     """Write a method or a property as one line: how it is used, and the first paragraph of what it says."""
+    if isinstance(member, staticmethod):  # the function that a loss keeps the options of
+        return ""
     function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
     if not inspect.isfunction(function) or not inspect.getdoc(function):
         return ""
@@ -189,7 +204,7 @@ def parameters(value):
 def prose(docstring, names=frozenset()):
     """Turn a docstring into Markdown: paragraphs, indented blocks, and a list of what it says of arguments."""
     blocks = []
-    for block in inspect.cleandoc(docstring).split("\n\n"):
+    for block in split(docstring)[0].split("\n\n"):
         lines = block.splitlines()
         if all(line.startswith("    ") for line in lines):
             blocks.append(f"```text\n{inspect.cleandoc(block)}\n```")
