@@ -286,6 +286,9 @@ def _write_products(
         for t in range(rows):
             block.add(f"prefetch({left.address(rows + t, 0, 0)})")
     both = kernel.lane in dims.axes(kernel.left.index[0])
+    if left.row == 1 and not both and kernel.strip is None and _is_apart(kernel):
+        # The rows of the next blocks lie on the next line, which another thread may have written last.
+        block.add(f"prefetch({left.base} + {left.size * LINE})")
     # An element of the left operand may serve several rows: the windows of a convolution overlap.
     users: dict[Dim, list[tuple[int, int]]] = {}
     for t in range(rows):
@@ -299,6 +302,12 @@ def _write_products(
                 block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
             for row, position in ((t, u), *others):
                 block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+
+
+def _is_apart(kernel: Tile) -> bool:
+    """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
+    steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
+    return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
 
 
 @record

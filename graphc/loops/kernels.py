@@ -305,8 +305,12 @@ Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments | Beside
 
 def usual_size(axes: Iterable[Axis]) -> int:
     """Return how many positions axes have, as sizes are weighed."""
-    size = dims.product(a.extent for a in axes)
-    return dims.evaluate(size, dict.fromkeys(dims.symbols(size), USUAL))
+    return usual(dims.product(a.extent for a in axes))
+
+
+def usual(dim: Dim) -> int:
+    """Return what a dim counts as where sizes are weighed."""
+    return dims.evaluate(dim, dict.fromkeys(dims.symbols(dim), USUAL))
 
 
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:

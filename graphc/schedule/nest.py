@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
 from graphc.loops.expr import Load, Rewriter, load
-from graphc.loops.kernels import FAR, OWNED, USUAL, Store, Tile, flat_offset, index_dims_of, walk_as_one
+from graphc.loops.kernels import FAR, OWNED, USUAL, Store, Tile, flat_offset, index_dims_of, usual, walk_as_one
 from graphc.records import record, replace
+from graphc.schedule.rounds import has_place
 from graphc.simd.levels import Level
 
-# The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay; how many are many.
-DEEP, MANY_ROWS, LONG = 64, 16, 512
+# The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay, and where rounds
+# have a place in the cache; how many are many.
+DEEP, MANY_ROWS, NEAR_ROWS, LONG = 64, 16, 1024, 512
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.
@@ -118,10 +120,10 @@ def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Itera
     nest = _without_single(replace(nest, number=order))
     first = _best(nest, level) if _slope(nest.right.index[0], nest.kept[-1]) == 1 else None
     ways: list[tuple[Nest, Copied | None]] = [(nest, None)] if first is not None else []
-    if first is None or _is_scattered(first.nest, size_of):
+    if first is None or _is_scattered(first.nest, size_of, NEAR_ROWS if _is_near(first) else MANY_ROWS):
         ways.insert(0, _in_panels(nest))
         first = _best(ways[0][0], level)
-    wants_strips = _is_strided(first.nest, first.row, size_of)
+    wants_strips = _is_strided(first, size_of)
     yield _tiling(first, ways[0][1], strips=wants_strips)
     if ways[0][1] is None and _is_read_once(nest.right, size_of):
         ways.append(_in_panels(nest))
@@ -129,7 +131,7 @@ def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Itera
     others: list[tuple[float, int, Choice, bool]] = []
     for way, (packed, _) in enumerate(ways):
         for choice in _choices(packed, level):
-            usual = _is_strided(choice.nest, choice.row, size_of)
+            usual = _is_strided(choice, size_of)
             others.append((choice.cost * AGAINST**way, way, choice, usual))
             if usual or _may_have_strips(choice, size_of):
                 others.append((choice.cost * AGAINST ** (way + 1), way, choice, not usual))
@@ -311,11 +313,17 @@ def _different(rows: int, count: int, by: Dim, reach: Dim) -> int:
     return len({t * by + u * reach for t in range(rows) for u in range(count)})
 
 
-def _is_strided(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool:
+def _is_near(choice: Choice) -> bool:
+    """Whether the sum is made in rounds that read little enough to do so without copies."""
+    return choice.nest.owned is None and has_place(_tiling(choice, None, strips=False).kernel())
+
+
+def _is_strided(choice: Choice, size_of: Callable[[int], Dim]) -> bool:
     """Whether the scalar operand is copied into strips."""
-    lane, left = nest.kept[-1], nest.left.index[0]
+    lane, left = choice.nest.kept[-1], choice.nest.left.index[0]
     is_wide = not isinstance(lane.extent, int) or lane.extent >= WIDE
-    return is_wide and lane not in dims.axes(left) and _is_transposed(nest, row, size_of)
+    is_apart = is_wide and lane not in dims.axes(left) and _is_transposed(choice.nest, choice.row, size_of)
+    return is_apart and not _is_near(choice)
 
 
 def _may_have_strips(choice: Choice, size_of: Callable[[int], Dim]) -> bool:
@@ -402,8 +410,8 @@ def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool
     return far and _slope(left, row) == 1 and _is_read_once(nest.left, size_of)
 
 
-def _is_scattered(nest: Nest, size_of: Callable[[int], Dim]) -> bool:
-    """Whether the rows of the vector operand lie so far apart, and are read so often, that a copy pays.
+def _is_scattered(nest: Nest, size_of: Callable[[int], Dim], many: int) -> bool:
+    """Whether the rows of the vector operand lie so far apart, and so many rows of the result read them, that a copy pays.
 
     Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
     copy reads each element once; the contraction reads it once for every block of rows.
@@ -417,7 +425,7 @@ def _is_scattered(nest: Nest, size_of: Callable[[int], Dim]) -> bool:
     is_far = bool(strides) and all(isinstance(stride, int) and abs(stride) >= far for stride in strides)
     is_deep = not isinstance(depth, int) or depth >= DEEP
     readers = dims.product(a.extent for a in nest.kept if a not in dims.axes(right))
-    is_often = not isinstance(readers, int) or readers >= MANY_ROWS
+    is_often = not isinstance(readers, int) or readers >= many
     return is_far and is_deep and is_often and _is_read_once(nest.right, size_of)
 
 
@@ -439,7 +447,7 @@ def _slope(offset: Dim, axis: Axis) -> Dim:
 
 
 def _magnitude(dim: Dim) -> int:
-    return abs(dims.evaluate(dim, dict.fromkeys(dims.symbols(dim), USUAL)))
+    return abs(usual(dim))
 
 
 def _factor(dim: Dim) -> int:

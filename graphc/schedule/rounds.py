@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from graphc import dims
 from graphc.dims import Axis, Dim
-from graphc.loops.kernels import Rounds, Tile, usual_size
+from graphc.loops.kernels import Rounds, Tile, usual, usual_size
 
 # Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, and those of one round.
 LARGE, ROUND = 1 << 20, 1 << 19
+# Bytes of memory, what is not read included, for which the second-level cache has room.
+SPAN = 1 << 20
 # Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
 LONG, MANY, STAYS = 128, 8, 1 << 20
 # Rows of an operand that are copied into panels together, where they are transposed; elements of a line of the cache.
@@ -44,6 +46,20 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     stored = 2 * count * result if result > STAYS else 0
     again = (-(-usual_size([kernel.lane]) // max(width, 1)) - 1) * row * length
     return Rounds(axis, steps, within=again < stored)
+
+
+def has_place(kernel: Tile) -> bool:
+    """Whether a sum is made in rounds, and what a round reads, wherever it lies, has a place in the second-level cache.
+
+    Rows that lie a power of two apart share few sets of a cache; if all that lies between them would fit, so do they.
+    """
+    rounds = rounds_of(kernel, strips=False)
+    if rounds is None:
+        return False
+    extents = {axis: rounds.steps if axis == rounds.axis else usual_size([axis]) for axis in kernel.reduced}
+    slopes = ({axis: dims.linear(one.index[0], axis)[0] for axis in extents} for one in (kernel.left, kernel.right))
+    spans = [sum(extents[axis] * abs(usual(slope or 0)) for axis, slope in by.items()) for by in slopes]
+    return max(spans) * kernel.left.dtype.itemsize <= SPAN
 
 
 def _is_near(offset: Dim, axis: Axis) -> bool:

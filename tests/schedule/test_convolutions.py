@@ -173,3 +173,18 @@ def test_lines_from_far_are_asked_for(monkeypatch, layer):
 
     plan = check(case(layer), HOST, kernels_of, (0, 3))
     assert any("prefetch(at" in text and "prefetch(line" in text for text in plan.kernels.values())
+
+
+@pytest.mark.parametrize("times", [60, 131])
+def test_long_sums_copy_nothing(times):
+    """What a round reads has a place in the cache where it lies: of 0, 1 and 3 batches, the last round a shorter one."""
+    x, g = graphc.input("x", ("n", times, 300)), graphc.input("g", ("n", times, 70))
+    graph = Graph((x, g), (graphc.einsum("nti,ntj->ji", x, g), graphc.einsum("nti,ntj->ij", x, g)))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 3))
+    assert all(f"for first in range(0, max({times} * n, 1), " in text for text in plan.kernels.values())
+    assert {buffer.kind for buffer in plan.buffers} == {"input", "output"}
+    check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (0, 3))
