@@ -12,9 +12,10 @@ from graphc.loops.kernels import Rounds
 def span_of(axis: Axis, rounds: Rounds | None, step: int, writer: Writer, block: Block) -> tuple[str, str, str]:
     """Return where a loop over a summed axis begins, where whole steps end, and where it ends; the bounds may be one name."""
     extent = writer.dim(axis.extent, block)
-    is_round = rounds is not None and axis == rounds.axis
+    steps = rounds.steps if rounds is not None and axis == rounds.axis else None
+    is_round = steps is not None
     start, stop = ("first", "last") if is_round else ("0", extent)
-    is_even = dims.remainder(axis.extent, step) == 0 and (not is_round or rounds.steps % step == 0)
+    is_even = dims.remainder(axis.extent, step) == 0 and (steps is None or steps % step == 0)
     if is_even or step == 1:
         return start, stop, stop
     if isinstance(axis.extent, int) and not is_round:

@@ -24,6 +24,7 @@ from graphc.passes.unite_carries import unite_carries
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
 from graphc.passes.whole import reduce_by_rows
+from graphc.passes.widen import widen
 
 __all__ = [
     "PASSES",
@@ -47,6 +48,7 @@ __all__ = [
     "run_passes",
     "simplify",
     "unite_carries",
+    "widen",
 ]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
@@ -75,6 +77,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     absorb,
     gather,
     halo,
+    widen,
     reduce_by_rows,
     cse,
 )

@@ -22,6 +22,7 @@ from tests.interpreter import Interpreter, compiled, unjitted
 # height, width, channels, filters, kernel, stride, padding, dilation
 LAYERS = [
     (4, 19, 3, 16, 3, 1, 1, 1), (7, 5, 4, 17, 3, 2, 1, 1), (9, 7, 2, 3, 2, 3, 0, 2), (4, 4, 20, 7, 1, 1, 0, 1),
+    (3, 8, 1, 6, 5, 1, 2, 1), (5, 12, 3, 4, 3, 2, 1, 1),
 ]  # fmt: skip
 HOST, *OTHERS = supported_levels()
 AT_LEVELS = [(HOST, layer) for layer in LAYERS] + [(level, layer) for level in OTHERS for layer in LAYERS[:2]]
