@@ -447,13 +447,15 @@ def _write_segments(kernel: Segments, writer: Writer, block: Block) -> None:
 
 
 def _lanes(kernel: Kernel) -> int:
-    """Eight lanes where all data are eight bytes wide, else sixteen: one AVX-512 register, or several smaller ones."""
+    """Eight lanes where all data, or what a tile sums, are eight bytes wide, else sixteen: one AVX-512 register, or several."""
     match kernel:
         case Beside():
             raise AssertionError("each part has lanes of its own")
         case Segments():
             return _lanes(kernel.map)
-        case Map() | Rows() | Tile():
+        case Tile():
+            return kernel.lanes
+        case Map() | Rows():
             found = [e for e in walk(*expressions(kernel)) if isinstance(e, Load | Reduce)]
             sizes = {e.dtype.itemsize for e in found} | {s.value.dtype.itemsize for s in kernel.stores}
             return 8 if sizes and min(sizes) == 8 else 16

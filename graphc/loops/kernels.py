@@ -206,6 +206,11 @@ class Tile:
     rounds: Rounds | None = None
 
     @property
+    def lanes(self) -> int:
+        """Lanes of its vectors, whatever else is read with the sums: panels are as wide."""
+        return lanes_of(self.left.dtype)
+
+    @property
     def is_bare(self) -> bool:
         """Whether nothing but the sums is stored, in one place."""
         (value, *others) = (s.value for s in self.stores)
@@ -301,6 +306,11 @@ class Beside:
 
 
 Kernel: TypeAlias = Map | Rows | Tile | Scatter | Call | Segments | Beside
+
+
+def lanes_of(dtype: DType) -> int:
+    """Return how many elements a vector has: one AVX-512 register of four or eight bytes each."""
+    return 8 if dtype.itemsize == 8 else 16
 
 
 def usual_size(axes: Iterable[Axis]) -> int:

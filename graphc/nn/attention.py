@@ -94,7 +94,7 @@ def scaled_dot_product_attention(
     probability = number(dropout_p, "scaled_dot_product_attention's dropout_p", 0.0, 1.0)
     phase = training_phase() if training is None else training
     rules = Rules(is_causal, probability, phase, next_site() if probability else 0)
-    if isinstance(sources, int) and sources <= BLOCK:
+    if isinstance(sources, int) and 0 < sources <= BLOCK:
         return matmul(_dropped(rules, _weights(rules, q, k, mask, factor)), v)
     if mask is None and not (isinstance(sources, int) and sources % BLOCK == 0):
         mask = ones((1, sources), "bool")  # The last block has keys that do not exist, which False stands for.
@@ -116,8 +116,12 @@ def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool
 def _weights(rules: Rules, q: Node, k: Node, mask: Node | None, scale: Any) -> Node:
     # It is the scores that are scaled, in registers: queries and keys are then read where a projection left them.
     scores = _masked(rules, matmul(q, swapaxes(k, -1, -2)) * scale, mask, 0)
-    weights = custom_vjp(softmax, _of_scores)(scores)
-    return weights if mask is None else where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, weights)
+    return custom_vjp(softmax if mask is None else _softmax, _of_scores)(scores)
+
+
+def _softmax(scores: Node) -> Node:
+    """Return the softmax, zeros where all scores are -inf: its derivative, made of these, is 0 there, too."""
+    return where(max_(scores, -1, keepdims=True) == -np.inf, 0.0, softmax(scores))
 
 
 def _of_scores(inputs: tuple[Node, ...], weights: Node, cotangent: Node) -> Node:

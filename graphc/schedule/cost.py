@@ -46,8 +46,7 @@ def pieces_of(kernel: Kernel) -> Dim:
             pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
             if not kernel.by_lanes:
                 return pieces
-            lanes = 64 // kernel.left.dtype.itemsize
-            return pieces * dims.floordiv(lane.extent + lanes - 1, lanes)
+            return pieces * dims.floordiv(lane.extent + kernel.lanes - 1, kernel.lanes)
         case Scatter():
             return kernel.size
         case Segments():

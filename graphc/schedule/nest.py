@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
 from graphc.loops.expr import Load, Rewriter, load
-from graphc.loops.kernels import FAR, OWNED, USUAL, Store, Tile, flat_offset, index_dims_of, usual, walk_as_one
+from graphc.loops.kernels import (
+    FAR,
+    OWNED,
+    USUAL,
+    Store,
+    Tile,
+    flat_offset,
+    index_dims_of,
+    lanes_of,
+    usual,
+    walk_as_one,
+)
 from graphc.records import record, replace
 from graphc.schedule.rounds import has_place
 from graphc.simd.levels import Level
@@ -302,7 +313,7 @@ def _tiles(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None, gain: fl
         ) -> int:
             return _different(rows, count, by, reach) if shared else rows * count
 
-        steps = Steps(level, 64 // nest.left.dtype.itemsize, lane in dims.axes(left), count, reads, depth)
+        steps = Steps(level, lanes_of(nest.left.dtype), lane in dims.axes(left), count, reads, depth)
         for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
             yield Choice(nest, round(cost, 3) / gain, _magnitude(stride), row, shape, unrolled)
 

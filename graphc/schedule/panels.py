@@ -41,7 +41,7 @@ class Panels:
 
     def of(self, kernel: Tile, roles: Roles, node: Node) -> Tile:
         """Return the kernel reading the copies that its roles want, in rounds where its sum is long."""
-        width = roles.shape[1] * (64 // node.dtype.itemsize)
+        width = roles.shape[1] * kernel.lanes
         if self.is_shared:
             kernel = replace(kernel, rounds=rounds_of(kernel, strips=roles.strips is not None))
         if roles.strips is not None:

@@ -29,7 +29,7 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     if not all(axis in dims.axes(at) for at in (left, right)) or kernel.stores[0].value.dtype is not kernel.left.dtype:
         return None  # nothing to share, or no place for the sums so far
     length, inner = usual_size([axis]), usual_size(others)
-    width = min(kernel.shape[1] * (64 // size), usual_size([kernel.lane]))
+    width = min(kernel.shape[1] * kernel.lanes, usual_size([kernel.lane]))
     # Bytes at one position of the axis: what a block of lanes reads of the vector operand and of the scalar one, and both.
     column = size * inner * width
     row = size * usual_size([a for a in dims.axes(left) if a not in (axis, kernel.lane)])

@@ -68,3 +68,34 @@ def test_a_thread_that_works_alone_has_the_only_panel():
 
     assert nbytes(1, 4) == nbytes(10_000, 1) == 4 * 32 * 16
     assert nbytes(10_000, 4) == 4 * nbytes(10_000, 1)
+
+
+@pytest.mark.parametrize("level", supported_levels())
+@pytest.mark.parametrize(("dtype", "other"), [("float64", "bool"), ("float64", "float32"), ("float32", "float64")])
+def test_sums_beside_data_of_another_width(level, dtype, other):
+    """What follows the sums reads, or stores, elements of another width: panels are as wide as the vectors all the same."""
+    shapes = {"a": ("m", "n"), "across": (147, "n"), "far": ("n", 530)}
+    a, across, far = (graphc.input(name, shape, dtype) for name, shape in shapes.items())
+    flags, more = graphc.input("flags", ("m", 147), other), graphc.input("more", (530,), other)
+    if other == "bool":
+        outputs = graphc.where(flags, a @ across.T, -1.0), graphc.where(more, a @ far, -1.0)
+    else:
+        outputs = graphc.astype(a @ across.T, other) + flags, graphc.astype(a @ far, other) * more
+    plan = plan_of(run_passes(Graph((a, across, far, flags, more), outputs)), LEVELS[level])
+    assert len(plan.steps) == 2
+    ways = [compiled(Loader(build.objects(plan.kernels, LEVELS[level], dict)))]
+    for m, n in SIZES:
+        generator = np.random.default_rng(m * 100 + n)
+        arrays = [generator.normal(size=size).astype(dtype) for size in ((m, n), (147, n), (n, 530))]
+        arrays += [(generator.normal(size=size) > 0).astype(other) for size in ((m, 147), (530,))]
+        one, two, three, keep, keep_more = (array.astype("f8") for array in arrays)
+        wanted = one @ two.T, one @ three
+        if other == "bool":
+            wanted = np.where(keep, wanted[0], -1), np.where(keep_more, wanted[1], -1)
+        else:
+            wanted = wanted[0] + keep, wanted[1] * keep_more
+        more_ways = [unjitted(plan, {})] if (m, n) == SIZES[3] and level == "x86-64-v4" else []
+        for kernel_of in ways + more_ways:
+            got = Interpreter(plan, arrays, [], {"m": m, "n": n}, kernel_of, threads=3).result("output")
+            for result, expected in zip(got, wanted, strict=True):
+                np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)

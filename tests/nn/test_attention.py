@@ -39,6 +39,7 @@ MASKS = {
     "a row and a first block of nothing": lambda t, s: (np.arange(t) != 1)[:, None] & (np.arange(s) > 4),
     "one for each source": lambda t, s: np.arange(s) != 2,
     "floats": lambda t, s: np.sin(np.arange(2 * t * s)).reshape(2, t, s),
+    "floats that leave a row nothing": lambda t, s: np.where(np.arange(t) == 1, -np.inf, 0.3)[:, None] + np.zeros(s),
     "floats for each head": lambda t, s: np.where(np.arange(s) == 1, np.array([0.5, -np.inf])[:, None, None], 0.0),
 }
 
@@ -124,11 +125,44 @@ def test_memory_is_linear_in_the_length_forward_and_backward():
     assert arena[1024] == pytest.approx(2 * arena[512], rel=0.02)
     assert arena[2048] == pytest.approx(2 * arena[1024], rel=0.02)
     assert arena[1024] < 2 * 1024 * 1024 * 4  # not even one float for each pair
-    q, k, v = (one.astype("f") for one in arrays(300, 300, features=16, out=16))
-    loss = graphc.square(attend(*nodes, is_causal=True)).sum()
-    expected = graphc.evaluate(graphc.grad(loss, nodes), dict(zip(nodes, (q, k, v), strict=True)))
-    for got, reference in zip(step(q, k, v), expected, strict=True):
-        np.testing.assert_allclose(got, reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_for_any_length(dtype):
+    """More blocks than one, compiled once: lengths of 0, 1, around a block's and beyond, with all that may be masked."""
+    nodes = [graphc.input(name, (2, length, 3), dtype) for name, length in zip("qkv", ("t", "s", "s"), strict=True)]
+    mask, weights = graphc.input("mask", ("t", "s"), "bool"), graphc.input("weights", (2, "t", 3), dtype)
+    for causal in (False, True):
+        result = attend(*nodes, attn_mask=mask, is_causal=causal)
+        step = graphc.compile(
+            [*nodes, mask, weights], [result, *graphc.grad((result * weights).sum(), nodes)], threads=2
+        )
+        for targets, sources in ((3, 0), (0, 3), (1, 1), (1, 129), (130, 127), (5, 257)):
+            q, k, v = (one.astype(dtype) for one in arrays(targets, sources, out=3))
+            keep, along = RNG.uniform(size=(targets, sources)) < 0.7, RNG.normal(size=(2, targets, 3)).astype(dtype)
+            keep[targets // 2 :][:1] = False
+            got, *slopes = step(q, k, v, keep, along)
+            exact = [one.astype("float64") for one in (q, k, v)]
+            wanted = define(*exact, keep, causal) if sources else np.zeros((2, targets, 3))
+            tolerance = 1e-5 if dtype == "float32" else 1e-12
+            np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+            for place, slope in enumerate(slopes if sources else ()):
+                direction, ends = RNG.normal(size=slope.shape), []
+                for sign in (1, -1):
+                    moved = [one + sign * 1e-6 * direction if n == place else one for n, one in enumerate(exact)]
+                    ends.append((define(*moved, keep, causal) * along).sum())
+                np.testing.assert_allclose(
+                    (slope * direction).sum(), (ends[0] - ends[1]) / 2e-6, rtol=100 * tolerance, atol=2e-4
+                )
+
+
+def test_no_sources_give_zeros():
+    q, k, v = (graphc.input(*one, "float64") for one in zip("qkv", ((2, 3, 4), (2, 0, 4), (2, 0, 5)), strict=True))
+    result = attend(q, k, v)
+    slopes = graphc.grad(result.sum(), [q, k, v])
+    got = graphc.compile([q, k, v], [result, *slopes])(np.ones(q.shape), np.ones(k.shape), np.ones(v.shape))
+    assert [one.shape for one in got] == [(2, 3, 5), (2, 3, 4), (2, 0, 4), (2, 0, 5)]
+    assert not any(one.any() for one in got)
 
 
 def test_what_does_not_fit():
