@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from graphc import forms
 from graphc.emit import build, cache
 from graphc.errors import GraphError
+from graphc.forms import Bench
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
@@ -17,12 +18,15 @@ from graphc.graph.text import text
 from graphc.graph.verify import verify
 from graphc.ops import random
 from graphc.origin import refuse_attribute
-from graphc.parsing import parse
 from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
-from graphc.schedule.plan import Address, Branch, Buffer, Form, KernelCall, Leave, Plan, Repeat, Step
-from graphc.simd.levels import Level, host_level
+from graphc.runtime.threads import thread_count
+from graphc.schedule.plan import Form, Plan
+from graphc.simd.levels import Level, host_level, processor, supported_levels
+
+if TYPE_CHECKING:
+    from graphc.schedule.trial import Choose
 
 
 class Executable(runtime.Executable):
@@ -95,6 +99,7 @@ def compile(
     training: bool | None = None,
     threads: int | None = None,
     specialize: Mapping[str, int] | None = None,
+    tune: bool = False,
 ) -> Executable:
     """Compile a graph to native code.
 
@@ -103,10 +108,13 @@ def compile(
     `training` says what `graphc.training()` stands for: true if there are updates, unless said otherwise. `threads`: at
     most this many; the cores that this process may use, unless said otherwise. `specialize`, as in {"batch": 128}, adds a
     form of the code for these numbers in the place of symbols; it runs where a call has them, the general one elsewhere.
+    `tune`: measure the best few tilings of each contraction once, a second or two each, instead of trusting the cost model,
+    and remember the fastest in the cache, for this CPU and number of threads. Symbols then need a size to measure at, from
+    `specialize`. Results have the same bits with and without.
 
     Raises GraphError if an output depends on an input that is not listed, two inputs have one name, an update is of no
-    parameter or state, `specialize` names no symbol of the inputs, or a derivative depends on the phase and neither
-    `updates` nor `training` is given.
+    parameter or state, `specialize` names no symbol of the inputs, `tune` is given where it leaves one without a size, or a
+    derivative depends on the phase and neither `updates` nor `training` is given.
     """
     _check_arguments(inputs, updates)
     flat: list[Node] = []
@@ -116,9 +124,10 @@ def compile(
     level = host_level()
     phase = True if training is None and updates else training
     special = forms.checked(graph, specialize or {})
+    bench = _bench(graph, level, threads, special) if tune else None
     chosen = [sizes for sizes in (special, forms.sizes_of_one(graph)) if sizes]
-    more = [form for sizes in chosen for form in _forms(forms.specialized(graph, sizes), sizes, level, phase)]
-    *more, last = [*more, *_forms(graph, {}, level, phase)]
+    more = [form for sizes in chosen for form in _forms(forms.specialized(graph, sizes), sizes, level, phase, bench)]
+    *more, last = [*more, *_forms(graph, {}, level, phase, bench)]
     executable = Executable(
         last.plan,
         [leaf.value for leaf in graph.stored],
@@ -133,22 +142,42 @@ def compile(
     return executable
 
 
-def _forms(graph: Graph, sizes: Mapping[str, int], level: Level, training: bool | None) -> Iterator[Form]:
+def _bench(graph: Graph, level: Level, threads: int | None, sizes: Mapping[str, int]) -> Bench:
+    """Return where tilings are measured, at these sizes of the graph's symbols."""
+    if level.name not in supported_levels():
+        raise GraphError(f"tune: this machine cannot run code for {level.name}, so there is nothing to measure")
+    if missing := sorted(set(forms.symbols_of(graph)) - sizes.keys()):
+        example = ", ".join(f'"{name}": 128' for name in (*sizes, *missing))
+        raise GraphError(f"tune: at which size of {missing[0]!r}? say it by specialize={{{example}}}")
+    return Bench(processor(), thread_count(threads), tuple(sorted(sizes.items())))
+
+
+def _forms(
+    graph: Graph, sizes: Mapping[str, int], level: Level, training: bool | None, bench: Bench | None
+) -> Iterator[Form]:
     """Yield the forms of a graph for some sizes: first the one for many states, if their number is not known, then the usual."""
     if needs := forms.many_states(graph):
+        # Made in a call that has so many, if ever, and of sizes that nothing tells before: so it is not measured.
         yield Form(sizes, partial(_planned, graph, level, training, large=True), *needs)
-    yield Form(sizes, partial(_planned, graph, level, training))
+    yield Form(sizes, partial(_planned, graph, level, training, bench=bench))
 
 
-def _planned(graph: Graph, level: Level, training: bool | None, large: bool = False) -> Plan:
+def _planned(
+    graph: Graph, level: Level, training: bool | None, large: bool = False, bench: Bench | None = None
+) -> Plan:
     """Return the plan of a graph, from the cache if it was made before."""
     # What a graph means stands in its text, and the passes keep it: so a plan that is found needs no pass.
     needs = [(str(r), r.reason, r.origin) for r in graph.requirements or ()]
-    key = cache.key_of(level.name, "plan", repr((training, large, needs)), text(graph, comments=True))
+    key = cache.key_of(level.name, "plan", repr((training, large, needs, bench)), text(graph, comments=True))
     found = None if _verifying() else cache.read("plan", key)
     if found is not None:
         return Plan.from_json(found.decode(), key)
-    plan = plan_of(passed(graph, training, large), level, graph.stored)
+    choose = None
+    if bench is not None:
+        from graphc.tuning import Tuner
+
+        choose = Tuner(level, bench)
+    plan = plan_of(passed(graph, training, large), level, graph.stored, choose)
     cache.write("plan", key, plan.to_json().encode())
     return replace(plan, key=key)
 
@@ -163,44 +192,16 @@ def passed(graph: Graph, training: bool | None, large: bool = False) -> Graph:
     return run_passes(graph, bool(training), large, check=verify if _verifying() else None)
 
 
-def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) -> Plan:
+def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None, choose: Choose | None = None) -> Plan:
     """Return the plan of a graph that went through the passes: scheduled, its kernels with source and names.
 
-    Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given.
+    Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given. `choose` picks the tilings of
+    contractions among the candidates; the cost model, unless given.
     """
-    from graphc.emit.source import Emitter
+    from graphc.planning import written
     from graphc.schedule.scheduling import schedule
 
-    draft = schedule(graph, level, stored)
-    write = Emitter(lambda n: _remark(draft.buffers[n]))
-    made = [write(k.kernel, k.comments) for k in draft.kernels]
-
-    def finished(step: Step) -> Step:
-        match step:
-            case KernelCall():
-                source = made[int(step.kernel)]
-                words = tuple(Address(w) if isinstance(w, int) else parse(w) for w in source.words)
-                return replace(step, kernel=source.name, words=words)
-            case Repeat():
-                return replace(step, steps=tuple(finished(s) for s in step.steps))
-            case Leave():
-                return step
-            case Branch():
-                return replace(
-                    step,
-                    then=tuple(finished(s) for s in step.then),
-                    otherwise=tuple(finished(s) for s in step.otherwise),
-                )
-
-    kernels = {source.name: source.text for source in reversed(made)}
-    return Plan(
-        tuple(draft.buffers),
-        tuple(finished(step) for step in draft.steps),
-        dict(reversed(kernels.items())),
-        tuple(draft.constants),
-        draft.requirements,
-        tuple(draft.sites),
-    )
+    return written(schedule(graph, level, stored, choose))
 
 
 def _verifying() -> bool:
@@ -211,10 +212,6 @@ def _natives(graph: Graph) -> dict[str, Callable[..., Any]]:
     from graphc.schedule.natives import natives
 
     return natives(graph)
-
-
-def _remark(buffer: Buffer) -> str:
-    return f"{buffer.name}: {buffer.dtype}[{', '.join(str(d) for d in buffer.shape)}]"
 
 
 def _flatten(outputs: Any, flat: list[Node]) -> Structure:

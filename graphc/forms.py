@@ -12,16 +12,26 @@ from graphc.graph.graph import Graph
 from graphc.ops.contraction import Contract
 from graphc.ops.families import LARGE, open_families, roots
 from graphc.ops.nested import resize_graph
+from graphc.records import record
 
 # Scalar operations that the contractions of one sample take, from which on a form for it pays: 2 us, at eight a nanosecond.
 SINGLE_WORK = 16_000
+
+
+@record
+class Bench:
+    """Where tilings are measured: on which processor and so many threads, at these sizes of symbols."""
+
+    processor: str
+    threads: int
+    sizes: tuple[tuple[str, int], ...]
 
 
 def checked(graph: Graph, sizes: Any) -> dict[str, int]:
     """Return what `specialize` gives, {name of a symbol: number}; GraphError if there is no such symbol or number."""
     if not isinstance(sizes, Mapping):
         raise GraphError(f"specialize: expected {{name of a dimension: number}}, got {sizes!r}")
-    known = _symbols(graph)
+    known = symbols_of(graph)
     given: dict[str, int] = {}
     for key, size in sizes.items():  # pyright: ignore[reportUnknownVariableType]
         name = str(key)  # pyright: ignore[reportUnknownArgumentType]
@@ -56,7 +66,7 @@ def sizes_of_one(graph: Graph) -> dict[str, int] | None:
     Predicting for one sample is common, and its products are of a vector with a matrix: a tile of several rows, or a copy of the
     matrix that serves many, would cost more than the product itself.
     """
-    known = _symbols(graph)
+    known = symbols_of(graph)
     if graph.updates or len(known) != 1:
         return None
     sizes = dict.fromkeys(known, 1)
@@ -82,5 +92,6 @@ def many_states(graph: Graph) -> tuple[tuple[Requirement, ...], dict[str, Dim]] 
     return (need,), roots([family.length for family in found])
 
 
-def _symbols(graph: Graph) -> list[str]:
+def symbols_of(graph: Graph) -> list[str]:
+    """Return the names of the symbols in the shapes of the inputs."""
     return sorted({name for node in graph.inputs for dim in node.shape for name in dims.symbols(dim)})

@@ -37,7 +37,9 @@ ALLOWED = {
     "emit": BASE | {"loops", "simd"},
     "runtime": BASE | {"loops", "emit"},
     "forms": SPINE | {"ops"},
-    "compiler": COMPILER | {"forms"},
+    "planning": SPINE | {"schedule", "emit"},
+    "tuning": SPINE | {"forms", "planning", "schedule", "simd", "emit", "runtime"},
+    "compiler": COMPILER | {"forms", "planning", "tuning"},
 }
 # Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}
@@ -51,7 +53,8 @@ ALLOWED["cli"] = ALLOWED["__main__"] = ABOVE | {"train", "inspect", "interop", "
 # What only a cold start needs is imported when it is needed; the direction is that of all imports.
 DEFERRED = {
     ("compiler", "graphc.passes"),
-    ("compiler", "graphc.emit.source"),
+    ("compiler", "graphc.planning"),
+    ("compiler", "graphc.tuning"),
     ("compiler", "graphc.schedule.scheduling"),
     ("compiler", "graphc.schedule.natives"),
     ("emit", "graphc.emit.parallel"),

@@ -1,4 +1,4 @@
-"""The disk cache: object code, plans and their memory under the names of what they were made from.
+"""The disk cache: object code, plans, their memory and measured tilings under the names of what they were made from.
 
 An entry is `KIND/KEY`; its file is a mark, the SHA-256 of the payload, and the payload. Nothing is loaded that does
 not verify, or that another user owns or may write to; whatever goes wrong counts as a miss, and is told once.
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from graphc.errors import GraphcWarning
 
-KINDS = ("object", "plan", "source", "memory")
+KINDS = ("object", "plan", "source", "memory", "tiling")
 _MARK = b"graphc\x00\x01"
 _DIGEST = hashlib.sha256().digest_size
 _LIMIT = 1 << 30

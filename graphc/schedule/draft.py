@@ -6,7 +6,7 @@ import itertools
 import linecache
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.units import Unit, buffers_of, finished, reads_in_place
 from graphc.simd.levels import Level
 
+if TYPE_CHECKING:
+    from graphc.schedule.trial import Choose
+
 
 @dataclass
 class KernelDraft:
@@ -38,7 +41,10 @@ class KernelDraft:
 
 @dataclass
 class Draft:
-    """What the regions of one graph write into. A call's `kernel` is the position in `kernels`, as text, until it has a name."""
+    """What the regions of one graph write into. A call's `kernel` is the position in `kernels`, as text, until it has a name.
+
+    `choose` says which candidate a contraction's tiling is; the first one unless given.
+    """
 
     level: Level
     leaves: dict[Node, int]
@@ -48,6 +54,7 @@ class Draft:
     sites: list[str] = field(default_factory=list[str])
     steps: tuple[Step, ...] = ()
     requirements: tuple[Requirement, ...] = ()
+    choose: Choose | None = None
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     def number(self) -> int:

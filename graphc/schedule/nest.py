@@ -110,7 +110,7 @@ class Tiling:
         roles = self.roles
         copied = [name for name, one in (("panels", roles.pack), ("strips", roles.strips)) if one is not None]
         unrolled = [f"{roles.unrolled[1]} unrolled"] if roles.unrolled is not None else []
-        return ", ".join([f"{roles.shape[0]} x {roles.shape[1]}", *unrolled, *copied])
+        return ", ".join([f"{roles.shape[0]} of {roles.row.extent} x {roles.shape[1]}", *unrolled, *copied])
 
     def kernel(self) -> Tile:
         """Return the kernel, its operands read as in the nest."""

@@ -6,6 +6,7 @@ for a loop's carries: all right sides read the old values, then all are replaced
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from graphc.schedule.panels import Panels
 from graphc.schedule.root import Root
 from graphc.schedule.stages import in_stages
 from graphc.schedule.states import all_kept_together, states
+from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
 
@@ -381,7 +383,11 @@ class Region:
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
         nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
-        tiling = next(candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape)))
+        found = candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
+        position = 0
+        if self.draft.choose is not None:
+            position = self.draft.choose(trial(nest, self.draft.buffers, node, self.invariant, self.owned))
+        tiling = next(itertools.islice(found, position, None))
         kernel = self.panels.of(tiling.kernel(), tiling.roles, node)
         return tile_unit(kernel, [node, *(r.node for r in fused)])
 

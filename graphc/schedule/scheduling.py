@@ -6,17 +6,18 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node, Stored
 from graphc.schedule.draft import Draft
 from graphc.schedule.region import Region
+from graphc.schedule.trial import Choose
 from graphc.simd.levels import Level
 
 
-def schedule(graph: Graph, level: Level, stored: Sequence[Stored] | None = None) -> Draft:
+def schedule(graph: Graph, level: Level, stored: Sequence[Stored] | None = None, choose: Choose | None = None) -> Draft:
     """Return the kernels, buffers and steps of a graph that the passes have left.
 
     Buffers of inputs and outputs come in the graph's order; those of leaves in the order of `stored`, which holds all that
-    the graph has, and perhaps more (`graph.stored` unless given).
+    the graph has, and perhaps more (`graph.stored` unless given). `choose` picks the tilings of contractions.
     """
     leaf_buffers: dict[Node, int] = {}
-    draft = Draft(level, leaf_buffers)
+    draft = Draft(level, leaf_buffers, choose=choose)
     bound: dict[Node, int] = {}
     for position, node in enumerate(graph.inputs):
         bound[node] = draft.buffer(node.op.label, node.tensor, "input", position)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 
 import functools
 import os
+import platform
 import sys
 from dataclasses import dataclass
 
@@ -54,21 +55,26 @@ _REQUIRED = {
 _LINUX = {"bmi": "bmi1", "lzcnt": "abm"}
 
 
-def _kernel_flags() -> frozenset[str] | None:
-    """Return what Linux says of an x86 processor; None elsewhere. It costs a thirtieth of importing LLVM to ask that."""
+def _kernel_says(what: str) -> str:
+    """Return a line of what Linux says of a processor; empty elsewhere. It costs a thirtieth of importing LLVM to ask that."""
     try:
         with open("/proc/cpuinfo") as lines:
-            found = next((line for line in lines if line.startswith("flags")), "")
+            found = next((line for line in lines if line.startswith(what)), "")
     except OSError:
         found = ""
-    return frozenset(found.partition(":")[2].split()) if found else None
+    return found.partition(":")[2].strip()
+
+
+def processor() -> str:
+    """Return the processor's name, as far as the system tells it: what is fast on one may be slow on another."""
+    return _kernel_says("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
 def supported_levels() -> tuple[str, ...]:
     """Return the names of the levels whose code this machine can run, best first."""
-    flags = _kernel_flags()
-    if flags is not None:
+    flags = frozenset(_kernel_says("flags").split())
+    if flags:
         return tuple(
             name for name, needed in _REQUIRED.items() if flags.issuperset(_LINUX.get(one, one) for one in needed)
         )

@@ -135,5 +135,5 @@ def test_what_is_not_known_is_linked_by_llvm(monkeypatch):
 
 def test_linux_and_llvm_agree_about_the_processor(monkeypatch):
     found = supported_levels()
-    monkeypatch.setattr(levels, "_kernel_flags", lambda: None)
+    monkeypatch.setattr(levels, "_kernel_says", lambda _: "")
     assert levels.supported_levels.__wrapped__() == found
