@@ -206,13 +206,20 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
 
 def _is_far(kernel: Tile) -> bool:
     """Whether the lines of a result come from far: it is large, and was not read before its sum."""
-    return kernel.rounds is None and usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
+    is_large = usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
+    return kernel.rounds is None and is_large and not _is_both(kernel)
 
 
 def _is_ahead(kernel: Tile, stride: Dim) -> bool:
     """Whether the scalar operand comes from far, and each of its rows from other lines."""
     is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD
-    return is_large and kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
+    is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
+    return is_large and is_apart and not _is_both(kernel)
+
+
+def _is_both(kernel: Tile) -> bool:
+    """Whether both operands are read by vectors: then there are as many loads as products, and none to be had for fetches."""
+    return kernel.lane in dims.axes(kernel.left.index[0])
 
 
 def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -285,7 +292,7 @@ def _write_products(
     if ahead and (rows, vectors) == kernel.shape and _is_ahead(kernel, left.row):
         for t in range(rows):
             block.add(f"prefetch({left.address(rows + t, 0, 0)})")
-    both = kernel.lane in dims.axes(kernel.left.index[0])
+    both = _is_both(kernel)
     if left.row == 1 and not both and kernel.strip is None and _is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
         block.add(f"prefetch({left.base} + {left.size * LINE})")

@@ -37,6 +37,8 @@ DEEP, MANY_ROWS, NEAR_ROWS, LONG = 64, 16, 1024, 512
 WIDE = 128
 # Cycles from a product to the next one that adds to it, and those that a load was measured to add.
 LATENCY, LOAD = 4, 0.13
+# Cycles that each row of the left operand was measured to add where both are read by vectors: it begins on other lines.
+START = 1
 # Bytes of the vector operand that stay in the first-level cache, and cycles in which the second one gives a vector.
 NEAR, FETCH = 1 << 15, 2
 # Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
@@ -375,7 +377,8 @@ class Steps:
         is_far = self.depth * vectors * 64 > NEAR
         reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
         waits = max(products / 2, LATENCY * self.count, FETCH * fetched if is_far else 0)
-        return (waits + LOAD * (reads + fetched)) / self.count if rows else 0
+        starts = START * self.reads(rows) if self.both else 0
+        return (waits + LOAD * (reads + fetched) + starts) / self.count if rows else 0
 
 
 def tile_shapes(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> list[tuple[float, tuple[int, int]]]:
