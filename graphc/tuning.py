@@ -34,8 +34,9 @@ from graphc.simd.levels import Level
 
 # Candidates of a contraction that are measured, and seconds after which no further run of one begins.
 MOST, SECONDS = 12, 0.8
-# Runs of each in turn, the least seconds of one, and how much slower than the best so far one may be to be run again.
-ROUNDS, BLOCK, HOPELESS = 8, 0.001, 1.3
+# Seconds of the first runs, in which pages and the processor's clock settle; runs of each in turn, the least seconds of one,
+# and how much slower than the best so far one may be to be run again.
+SETTLING, ROUNDS, BLOCK, HOPELESS = 0.01, 8, 0.001, 1.5
 # What a candidate must gain on the cost model's pick: less may be noise.
 GAIN = 1.03
 LINE = 128
@@ -123,13 +124,16 @@ def _least(runs: Sequence[Callable[[], Any]], count: int) -> list[float]:
             run()
         return (clock() - start) / times
 
+    settled = begun + SETTLING
+    while time.perf_counter() < settled:
+        runs[0]()
     for position, run in enumerate(runs):
         if position and time.perf_counter() - begun > SECONDS:
             return least
         run()
         least[position] = max(seconds(run, 1), 1e-7)
     for _ in range(ROUNDS):
-        close = [position for position, found in enumerate(least) if found <= HOPELESS * min(least)]
+        close = [n for n, found in enumerate(least) if n == 0 or found <= HOPELESS * min(least)]
         for position in close:
             if time.perf_counter() - begun > SECONDS:
                 return least

@@ -1,24 +1,20 @@
-"""Single convolution layers: forward, input gradient and weight gradient, in per cent of the FMA peak of the same run.
+"""Single convolution layers: forward, input gradient and weight gradient, in per cent of a limit measured in the same run.
 
-    python -m tests.benchmarks.convolutions [--net resnet20 ...] [--batch 1 32] [--threads 1 2] [--torch]
+    python -m tests.benchmarks.convolutions [--net resnet20 ...] [--batch 1 32] [--threads 1 2] [--torch] [--tune]
 
-Depthwise layers are bound by memory: their figure is the bytes of image and result as per cent of what a copy of as many
-bytes reaches. Each layer is measured in turns with the peak (and torch, channels last), best of `--rounds` blocks.
+The limit is the FMA peak of as many threads. Depthwise layers are bound by memory: theirs is the time of a triad over as many
+bytes as image and result have. Each layer is measured in turns with the limit (and torch, channels last; and what tune=True
+picks), best of `--rounds` blocks.
 """
 
 import argparse
-import ctypes
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 import graphc
-from graphc.emit.loader import Loader
-from graphc.emit.objects import compile_kernel
-from graphc.simd.levels import host_level
-
-CHAINS, STEPS = 24, 20_000
+from tests.benchmarks.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -76,47 +72,23 @@ NETS = {
 PARTS = ("forward", "input", "weight")
 
 
-def peak(threads):
-    """Return a callable that makes nothing but FMA in registers, on each thread, and how many operations it makes."""
-    chains = [f"c{k}" for k in range(CHAINS)]
-    text = "\n".join(
-        (
-            "def fma_peak(args, thread, threads):",
-            "    at = word(args, 0)",
-            *(f"    {c} = f32x16(0.0)" for c in chains),
-            f"    for i in range({STEPS}):",
-            "        a = f32x16(load_f32(at))",
-            *(f"        {c} = fma(a, a, {c})" for c in chains),
-            f"    store({' + '.join(chains)}, at + 64 * (1 + thread))",
-        )
-    )
-    loader = Loader({"fma_peak": compile_kernel(text + "\n", "fma_peak", host_level())})
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(loader.address("fma_peak"))
-    room = np.zeros(64, np.float32)
-    words = np.array([room.ctypes.data], np.int64)
-
-    def run(keep=(loader, room, words)):
-        call(words.ctypes.data, 0, threads)
-
-    return run, 2 * 16 * CHAINS * STEPS
-
-
-def ours(layer, batch, threads):
-    """Return a bound call for each part."""
+def ours(layer, batch, threads, *, tune=False):
+    """Return a bound call for each part; tuned ones are compiled for the batch."""
     draw = np.random.default_rng(0)
     weight_shape = (layer.kernel, layer.kernel, 1 if layer.depthwise else layer.channels, layer.filters)
-    x = graphc.input("x", ("batch", layer.side, layer.side, layer.channels))
+    count = batch if tune else "batch"
+    x = graphc.input("x", (count, layer.side, layer.side, layer.channels))
     w = graphc.parameter(draw.normal(size=weight_shape).astype("float32"), "w")
     groups = {"groups": layer.channels} if layer.depthwise else {}
     y = graphc.conv2d(x, w, stride=layer.stride, padding=layer.padding, **groups)
-    g = graphc.input("g", ("batch", layer.result, layer.result, layer.filters))
+    g = graphc.input("g", (count, layer.result, layer.result, layer.filters))
     dx, dw = graphc.vjp(y, [x, w], g)
     image = draw.normal(size=(batch, layer.side, layer.side, layer.channels)).astype("float32")
     cotangent = draw.normal(size=(batch, layer.result, layer.result, layer.filters)).astype("float32")
     return {
-        "forward": graphc.compile([x], y, threads=threads).bind(image),
-        "input": graphc.compile([g], dx, threads=threads).bind(cotangent),
-        "weight": graphc.compile([x, g], dw, threads=threads).bind(image, cotangent),
+        "forward": graphc.compile([x], y, threads=threads, tune=tune).bind(image),
+        "input": graphc.compile([g], dx, threads=threads, tune=tune).bind(cotangent),
+        "weight": graphc.compile([x, g], dw, threads=threads, tune=tune).bind(image, cotangent),
     }
 
 
@@ -144,15 +116,8 @@ def torchs(layer, batch, threads):
     }
 
 
-def copying(layer, batch):
-    """Return a copy of as many bytes as image and result have together, half read and half written."""
-    source = np.ones(layer.bytes(batch) // 8, np.float32)
-    target = np.empty_like(source)
-    return lambda: np.copyto(target, source)
-
-
-def best(runs, rounds, threads, block=0.004):
-    """Return the least seconds of each run, measured in turns in blocks of about `block` seconds.
+def best(runs, rounds, threads, limit, block=0.004):
+    """Return the least seconds of each run, measured in turns in blocks of about `block` seconds, and of the limit.
 
     On one thread they are seconds of the processor, which other processes do not add to.
     """
@@ -163,29 +128,34 @@ def best(runs, rounds, threads, block=0.004):
         start = clock()
         run()
         counts[name] = max(1, int(block / max(clock() - start, 1e-7)))
-    least = dict.fromkeys(runs, float("inf"))
+    least, shortest = dict.fromkeys(runs, float("inf")), float("inf")
     for _ in range(rounds):
+        shortest = min(shortest, limit())
         for name, run in runs.items():
             start = clock()
             for _ in range(counts[name]):
                 run()
             least[name] = min(least[name], (clock() - start) / counts[name])
-    return least
+    return least, shortest
 
 
-def measure(layer, batch, threads, rounds, *, beside_torch):
+def measure(layer, batch, options, threads):
     """Return {who: [per cent of the limit for each part]}."""
-    fma, operations = peak(1)
-    runs = {("peak", ""): fma, ("copy", ""): copying(layer, batch)}
-    runs |= {("graphc", part): run for part, run in ours(layer, batch, threads).items()}
-    if beside_torch:
-        runs |= {("torch", part): run for part, run in torchs(layer, batch, threads).items()}
-    least = best(runs, rounds, threads)
-    limit = layer.operations(batch) / (operations / least["peak", ""] * threads)
-    if layer.depthwise:
-        limit = least["copy", ""]
-    who = ("graphc", "torch") if beside_torch else ("graphc",)
-    return {one: [100 * limit / least[one, part] for part in PARTS] for one in who}
+    machine = Machine(None, threads)
+    calls = {"graphc": ours(layer, batch, threads)}
+    if options.tune:
+        calls["tuned"] = ours(layer, batch, threads, tune=True)
+    if options.torch:
+        calls["torch"] = torchs(layer, batch, threads)
+
+    def limit():
+        if layer.depthwise:
+            return layer.bytes(batch) / machine.bandwidth(layer.bytes(batch))
+        return layer.operations(batch) / machine.flops()
+
+    runs = {(who, part): run for who, parts in calls.items() for part, run in parts.items()}
+    least, shortest = best(runs, options.rounds, threads, limit)
+    return {who: [100 * shortest / least[who, part] for part in PARTS] for who in calls}
 
 
 def main():
@@ -196,8 +166,10 @@ def main():
     parser.add_argument("--layers", nargs="*", type=int, help="numbers of layers within the net; all unless given")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--torch", action="store_true", help="measure torch too (not a dependency)")
+    parser.add_argument("--tune", action="store_true", help="measure what compile(..., tune=True) picks, too")
     options = parser.parse_args()
-    heads = [f"{who} {part}" for who in (("graphc", "torch") if options.torch else ("graphc",)) for part in PARTS]
+    who = ["graphc", *(["tuned"] if options.tune else []), *(["torch"] if options.torch else [])]
+    heads = [f"{one} {part}" for one in who for part in PARTS]
     print("| net | layer | batch | threads | " + " | ".join(heads) + " |")
     print("|---|---|---|---|" + "---|" * len(heads))
     for net in options.net:
@@ -206,7 +178,7 @@ def main():
                 continue
             for batch in options.batch:
                 for threads in options.threads:
-                    found = measure(layer, batch, threads, options.rounds, beside_torch=options.torch)
+                    found = measure(layer, batch, options, threads)
                     cells = [f"{figure:.0f}" for figures in found.values() for figure in figures]
                     print(f"| {net} | {layer} | {batch} | {threads} | " + " | ".join(cells) + " |", flush=True)
 
