@@ -55,7 +55,7 @@ def located(name: str | None) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
                 known = name or type(args[0]).__name__
-                refusal = OptionError(_misfit(error, known, function, kwargs))
+                refusal = OptionError(misfit(error, known, function, kwargs))
                 locate(refusal, known, _operands(args))
                 raise refusal from None
 
@@ -83,7 +83,7 @@ def _operands(args: Iterable[Any]) -> tuple[str, ...]:
     return tuple(item.describe() for item in given if isinstance(item, Operators))  # pyright: ignore
 
 
-def _misfit(error: TypeError, name: str, function: Callable[..., Any], named: Iterable[str]) -> str:
+def misfit(error: TypeError, name: str, function: Callable[..., Any], named: Iterable[str]) -> str:
     """Return what is wrong with the arguments of a call, and what the function takes."""
     known = inspect.signature(function).parameters
     advice = [

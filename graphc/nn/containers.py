@@ -102,6 +102,11 @@ class ModuleList(Module):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end, and return this one."""
+        if not isinstance(modules, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(
+                "ModuleList: expected a list of modules, as in ModuleList([first, second]); "
+                f"got a {type(modules).__name__}"
+            )
         for module in modules:
             self.append(module)
         return self
@@ -121,7 +126,12 @@ class ModuleDict(Module):
     """Modules in a dict, registered under their keys."""
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
-        for name, module in dict(modules).items():
+        try:
+            named = dict(modules)
+        except (TypeError, ValueError):
+            kind = type(modules).__name__
+            raise GraphError(f"ModuleDict: expected modules by name, as {{'name': module}}, got a {kind}") from None
+        for name, module in named.items():
             self[name] = module
 
     def __setitem__(self, name: str, module: Module) -> None:

@@ -22,7 +22,7 @@ from graphc.nn.module import Module
 from graphc.ops.operands import as_node
 from graphc.ops.random import draw_uniform
 from graphc.ops.slicing import pad
-from graphc.ops.spatial import each, image, margins, reaches
+from graphc.ops.spatial import each, image, margins, reaches, windows_demanded
 
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
@@ -50,8 +50,8 @@ class _Convolution(Module):
         self.in_channels = whole(in_channels, f"{kind}'s in_channels", 1)
         self.out_channels = whole(out_channels, f"{kind}'s out_channels", 1)
         self.kernel_size = each(kernel_size, self.rank, f"{kind}'s kernel_size")
-        self.stride, self.dilation = stride, dilation
-        self.padding = padding
+        self.stride, self.dilation, self.padding = stride, dilation, padding
+        windows_demanded(self.kernel_size, stride, padding, dilation, self.rank, kind)
         self.groups = whole(groups, f"{kind}'s groups", 1)
         for what, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
@@ -163,6 +163,7 @@ class _ConvTranspose(_Convolution):
         dtype: object = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
+        each(output_padding, self.rank, f"{type(self).__name__}'s output_padding", 0)
         self.output_padding = output_padding
 
     def forward(self, x: Any) -> Node:

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import GraphError, ShapeError
+from graphc.graph.operators import located
 from graphc.nn.arguments import choice, number, sizes
 from graphc.ops.operands import as_optional_dtype
 from graphc.ops.random import draw_normal, draw_uniform, quantile
 
 
+@located("nn.init.fans")
 def fans(shape: Any) -> tuple[int, int]:
     """Return how many numbers each output sums, and how many outputs each input reaches.
 
@@ -37,6 +39,7 @@ def fans(shape: Any) -> tuple[int, int]:
     return positions * given[-2], positions * given[-1]
 
 
+@located("nn.init.zeros")
 def zeros(shape: Any, dtype: object = None) -> Any:
     """Return zeros.
 
@@ -46,6 +49,7 @@ def zeros(shape: Any, dtype: object = None) -> Any:
     return constant(shape, 0.0, dtype)
 
 
+@located("nn.init.ones")
 def ones(shape: Any, dtype: object = None) -> Any:
     """Return ones.
 
@@ -55,6 +59,7 @@ def ones(shape: Any, dtype: object = None) -> Any:
     return constant(shape, 1.0, dtype)
 
 
+@located("nn.init.constant")
 def constant(shape: Any, value: float, dtype: object = None) -> Any:
     """Return an array filled with a number.
 
@@ -64,6 +69,7 @@ def constant(shape: Any, value: float, dtype: object = None) -> Any:
     return np.full(sizes(shape, "a shape"), value, as_optional_dtype(dtype).numpy)
 
 
+@located("nn.init.uniform")
 def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: object = None) -> Any:
     """Return numbers uniform in [low, high).
 
@@ -73,6 +79,7 @@ def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: object = Non
     return draw_uniform(sizes(shape, "a shape"), low, high, dtype)
 
 
+@located("nn.init.normal")
 def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: object = None) -> Any:
     """Return normally distributed numbers.
 
@@ -82,6 +89,7 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: object = None
     return draw_normal(sizes(shape, "a shape"), mean, std, dtype)
 
 
+@located("nn.init.truncated_normal")
 def truncated_normal(
     shape: Any, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0, dtype: object = None
 ) -> Any:
@@ -105,6 +113,7 @@ def truncated_normal(
     return np.clip(values.astype(kind), kind.type(low), kind.type(high))
 
 
+@located("nn.init.glorot_uniform")
 def glorot_uniform(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     """Return numbers uniform within gain * sqrt(6 / (fan_in + fan_out)); PyTorch: xavier_uniform_.
 
@@ -116,6 +125,7 @@ def glorot_uniform(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     return uniform(shape, -bound, bound, dtype)
 
 
+@located("nn.init.glorot_normal")
 def glorot_normal(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     """Return normal numbers of standard deviation gain * sqrt(2 / (fan_in + fan_out)); PyTorch: xavier_normal_.
 
@@ -125,6 +135,7 @@ def glorot_normal(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     return normal(shape, 0.0, gain * math.sqrt(2.0 / _positive(sum(fans(shape)))), dtype)
 
 
+@located("nn.init.he_uniform")
 def he_uniform(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dtype: object = None) -> Any:
     """Return numbers uniform within sqrt(3) times the standard deviation of `he_normal`; PyTorch: kaiming_uniform_.
 
@@ -135,6 +146,7 @@ def he_uniform(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dt
     return uniform(shape, -bound, bound, dtype)
 
 
+@located("nn.init.he_normal")
 def he_normal(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dtype: object = None) -> Any:
     """Return normal numbers of standard deviation sqrt(2 / (1 + negative_slope^2) / fan); PyTorch: kaiming_normal_.
 
@@ -147,6 +159,7 @@ def he_normal(shape: Any, negative_slope: float = 0.0, mode: str = "fan_in", dty
     return normal(shape, 0.0, _he(shape, negative_slope, mode), dtype)
 
 
+@located("nn.init.lecun_uniform")
 def lecun_uniform(shape: Any, dtype: object = None) -> Any:
     """Return numbers uniform within sqrt(3 / fan_in).
 
@@ -157,6 +170,7 @@ def lecun_uniform(shape: Any, dtype: object = None) -> Any:
     return uniform(shape, -bound, bound, dtype)
 
 
+@located("nn.init.lecun_normal")
 def lecun_normal(shape: Any, dtype: object = None) -> Any:
     """Return normal numbers of standard deviation sqrt(1 / fan_in), as SELU asks for.
 
@@ -166,6 +180,7 @@ def lecun_normal(shape: Any, dtype: object = None) -> Any:
     return normal(shape, 0.0, math.sqrt(1.0 / _positive(fans(shape)[0])), dtype)
 
 
+@located("nn.init.orthogonal")
 def orthogonal(shape: Any, gain: float = 1.0, dtype: object = None) -> Any:
     """Return gain times a matrix of orthonormal rows, or columns if there are fewer, uniform among all such.
 

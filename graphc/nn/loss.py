@@ -129,6 +129,11 @@ def _picked(scores: Node, labels: Node, ignore_index: int | None, what: str) -> 
         raise ShapeError(
             f"expected labels without a last axis of 1, got {labels.describe()}; write graphc.squeeze(labels, -1)"
         )
+    if labels.ndim == scores.ndim and not any(map(differ, labels.shape, scores.shape)):
+        raise ShapeError(
+            f"expected one label (...) for all scores (..., classes), got as many labels, {labels.describe()}; where they "
+            "mark the class by a 1, write graphc.argmax(labels, axis=-1)"
+        )
     if labels.ndim != scores.ndim - 1 or any(differ(a, b) for a, b in zip(labels.shape, scores.shape, strict=False)):
         raise ShapeError(
             f"expected scores (..., classes) and labels (...), got {scores.describe()}\n  and {labels.describe()}; "

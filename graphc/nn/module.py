@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from graphc.derivatives import substitute
-from graphc.errors import GraphcError, GraphError
+from graphc.errors import GraphcError, GraphError, OptionError
 from graphc.graph.node import Node, Parameter, State
-from graphc.graph.operators import located
+from graphc.graph.operators import located, misfit
 from graphc.graph.structure import leaves
 from graphc.origin import locate, refuse_attribute
 
@@ -35,6 +35,10 @@ class Module:
         self = super().__new__(cls)
         object.__setattr__(self, "_members", {})
         return self
+
+    @located(None)
+    def __init__(self) -> None:
+        """Take no arguments: a module that wants some says which."""
 
     @located("setting an attribute")
     def __setattr__(self, name: str, value: Any) -> None:
@@ -67,10 +71,19 @@ class Module:
         except GraphcError as error:
             # Of modules inside one another the innermost is named: which layer of many it was.
             if not getattr(error, "in_module", False):
-                operands = [one for one in (*args, *kwargs.values()) if isinstance(one, Node)]
-                locate(error, type(self).__name__, tuple(one.describe() for one in operands))
+                self._locate(error, (*args, *kwargs.values()))
                 error.in_module = True  # type: ignore[attr-defined]
             raise
+        except TypeError as error:
+            # One frame: forward never ran, so it is the call that is wrong.
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            refusal = OptionError(misfit(error, type(self).__name__, self.forward, kwargs))
+            self._locate(refusal, (*args, *kwargs.values()))
+            raise refusal from None
+
+    def _locate(self, error: GraphcError, operands: Iterable[Any]) -> None:
+        locate(error, type(self).__name__, tuple(one.describe() for one in operands if isinstance(one, Node)))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result's nodes; a subclass says how."""

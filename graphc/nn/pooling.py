@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from graphc.errors import GraphError
 from graphc.graph.node import Node, call
+from graphc.nn.arguments import choice
 from graphc.nn.module import Module
 from graphc.ops.resampling import interpolate
+from graphc.ops.spatial import each, windows_demanded
 
 
 class _Layer(Module):
     """A builder with its arguments."""
 
     builder: ClassVar[str]
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of space."""
+        return int(self.builder[-2])
 
     def forward(self, x: Any) -> Node:
         return call(self.builder, x, **self._arguments())
@@ -31,6 +39,8 @@ class _MaxPool(_Layer):
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
     ) -> None:
+        step = kernel_size if stride is None else stride
+        windows_demanded(kernel_size, step, padding, dilation, self.rank, type(self).__name__)
         self.kernel_size, self.stride = kernel_size, stride
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
 
@@ -60,6 +70,8 @@ class AvgPool1d(_Layer):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
+        step = kernel_size if stride is None else stride
+        windows_demanded(kernel_size, step, padding, 1, self.rank, type(self).__name__)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
@@ -78,6 +90,8 @@ class AvgPool2d(_Layer):
         count_include_pad: bool = True,
         divisor_override: float | None = None,
     ) -> None:
+        step = kernel_size if stride is None else stride
+        windows_demanded(kernel_size, step, padding, 1, self.rank, type(self).__name__)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         self.divisor_override = divisor_override
@@ -85,6 +99,10 @@ class AvgPool2d(_Layer):
 
 class _Adaptive(_Layer):
     def __init__(self, output_size: Any) -> None:
+        given: Any = output_size if isinstance(output_size, tuple | list) else (output_size,)  # pyright: ignore[reportUnknownVariableType]
+        for size in given:
+            if size is not None:
+                each(size, 1, f"{type(self).__name__}'s output_size")
         self.output_size = output_size
 
 
@@ -123,6 +141,9 @@ class Upsample(_Layer):
     def __init__(
         self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
     ) -> None:
+        if (size is None) == (scale_factor is None):
+            raise GraphError("Upsample: expected size or scale_factor, one of them")
+        choice(mode, "Upsample's mode", "nearest", "linear", "bilinear")
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Node:

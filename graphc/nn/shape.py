@@ -10,6 +10,7 @@ from typing import Any
 from graphc import dims
 from graphc.errors import ShapeError
 from graphc.graph.node import Node
+from graphc.nn.arguments import whole
 from graphc.nn.module import Module
 from graphc.ops.movement import reshape
 from graphc.ops.operands import as_node, normalize_axis
@@ -24,7 +25,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = whole(start_dim, "Flatten's start_dim", None)
+        self.end_dim = whole(end_dim, "Flatten's end_dim", None)
 
     def forward(self, x: Any) -> Node:
         node = as_node(x)

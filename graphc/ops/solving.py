@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import ShapeError
+from graphc.errors import OptionError, ShapeError
 from graphc.graph.node import Node, builder, make, require
 from graphc.graph.types import TensorType
 from graphc.ops import lapack
@@ -156,7 +156,9 @@ def triangular_solve(a: Any, b: Any, *, upper: bool, unitriangular: bool = False
     Source: `torch.linalg.solve_triangular`, LAPACK trtrs; Giles, An extended collection of matrix derivative results
     for forward and reverse mode, 2008, 2.3.1.
     """
-    return factored(TriangularSolve(upper, unitriangular), *_equations(a, b, "triangular_solve"))
+    if not isinstance(upper, bool | np.bool_):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise OptionError(f"triangular_solve: expected upper to be True or False, got {upper!r}")
+    return factored(TriangularSolve(bool(upper), unitriangular), *_equations(a, b, "triangular_solve"))
 
 
 @builder("inv")

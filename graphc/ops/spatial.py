@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from graphc import dims
 from graphc.dims import Dim
 from graphc.errors import DTypeError, ShapeError
@@ -53,9 +55,9 @@ def margins(padding: Any, space: Sequence[Dim], reach: Sequence[Dim], strides: S
     a number for each axis, or a pair (before, after) for each.
     """
     rank = len(space)
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return [(0, 0)] * rank
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         result: Margins = []
         for size, needed, step in zip(space, reach, strides, strict=True):
             total = dims.maximum((dims.floordiv(size + step - 1, step) - 1) * step + needed - size, 0)
@@ -68,6 +70,15 @@ def margins(padding: Any, space: Sequence[Dim], reach: Sequence[Dim], strides: S
         forms = "a number, two numbers or two pairs" if rank == 2 else "a number, or one pair in a list"
         raise ShapeError(f"{name}: expected padding to be 'valid', 'same', {forms} of 0 or more, got {padding!r}")
     return [(before, after) for before, after in pairs]
+
+
+def windows_demanded(kernel_size: Any, stride: Any, padding: Any, dilation: Any, rank: int, name: str) -> None:
+    """Raise ShapeError unless these may be the arguments of windows; what depends on an array's sizes is left to a call."""
+    sizes, strides, dilations = (
+        each(value, rank, f"{name}'s {what}")
+        for value, what in ((kernel_size, "kernel_size"), (stride, "stride"), (dilation, "dilation"))
+    )
+    margins(padding, sizes, reaches(sizes, dilations), strides, name)
 
 
 def places(
@@ -100,4 +111,4 @@ def places(
 
 
 def _is_whole(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from graphc.errors import GraphError
 from graphc.graph.node import Node, State
 from graphc.ops.arithmetic import maximum
 from graphc.ops.exponential import exp, sqrt
@@ -38,6 +39,8 @@ class Adam(Optimizer):
     def check(self) -> None:
         super().check()
         self.demand(0, "eps", "weight_decay")
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(f"{type(self).__name__}: expected two betas, as in (0.9, 0.999), got {self.betas!r}")
         self.demand(0, "betas", below=1)
 
     @property

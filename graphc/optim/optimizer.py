@@ -37,6 +37,12 @@ class Optimizer:
     parameters can have others, and then calls `check`.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Let the errors of making one of graphc's own optimizers name the user's line."""
+        super().__init_subclass__()
+        if "__init__" in vars(cls) and cls.__module__.startswith("graphc."):
+            cls.__init__ = located(None)(cls.__init__)
+
     @located("making an optimizer")
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse options that the rule does not have, before `__init__` would."""
@@ -80,8 +86,8 @@ class Optimizer:
         """Raise GraphError where an option has no meaning."""
         for name in ("clip_norm", "clip_value"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None; got {value}")
+            if value is not None and not (isinstance(value, Real) and value > 0):
+                raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None; got {value!r}")
         if self.clip_norm is not None and self.clip_value is not None:
             raise GraphError(f"{type(self).__name__}: expected clip_norm or clip_value, got both")
 
@@ -163,9 +169,9 @@ class Optimizer:
         for name in names:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple | list) else (value,):  # pyright: ignore[reportUnknownVariableType]
-                if not low <= number < below:  # a NaN is refused, too
+                if not isinstance(number, Real) or not low <= number < below:  # a NaN is refused, too
                     bounds = f"of {low} or more" if below == math.inf else f"from {low} to below {below}"
-                    raise GraphError(f"{type(self).__name__}: expected {name} {bounds}, got {value}")
+                    raise GraphError(f"{type(self).__name__}: expected {name} {bounds}, got {value!r}")
 
     def member(self, options: Mapping[str, Any]) -> Self:
         """Return this rule with other options: it shares states and slots, for a group of parameters."""
@@ -245,6 +251,9 @@ _OPTIONS = {
 
 @builder("minimize")
 def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
+    if not isinstance(loss, Node):  # pyright: ignore[reportUnnecessaryIsInstance]
+        advice = "; call it, and give the node that it returns" if callable(loss) else ""
+        raise GraphError(f"minimize: expected a loss, a node without dimensions, got {_shown(loss)}{advice}")
     if parameters is None:
         parameters = [node for node in walk.topological([loss]) if isinstance(node, Parameter)]
         if not parameters:
@@ -258,6 +267,9 @@ def _minimize(optimizer: Optimizer, loss: Node, parameters: Any) -> Updates:
 
 @builder("apply")
 def _apply(optimizer: Optimizer, gradients: Mapping[Parameter, Node], parameters: Any) -> Updates:
+    if not isinstance(gradients, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        advice = "as in dict(zip(parameters, graphc.grad(loss, parameters)))"
+        raise GraphError(f"apply: expected {{parameter: its gradient}}, {advice}, got {_shown(gradients)}")
     groups = optimizer._groups(list(gradients) if parameters is None else parameters)  # pyright: ignore[reportPrivateUsage]
     return _stepped(optimizer, groups, gradients)
 

@@ -168,7 +168,9 @@ def page(name):
 
 def entry(name, value):
     """Write one function, or one class with its public methods."""
-    form = "" if value in MADE or value.__init__ is object.__init__ else str(signature(value))
+    is_called = value not in MADE and value.__init__ is not object.__init__
+    # `__new__`, which Python asks first, takes anything.
+    form = "()" if value.__init__ is nn.Module.__init__ else str(signature(value)) if is_called else ""
     text = f"### `{name}{form}`\n\n{prose(inspect.getdoc(value), parameters(value))}\n"
     if name in ops():
         text += "\n" + "".join(f"- {label}: {escaped(said)}\n" for label, said in facts(value).items())
