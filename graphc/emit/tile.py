@@ -7,7 +7,7 @@ is not known; lanes that do not fill a vector are masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
@@ -15,7 +15,7 @@ from graphc.emit.block import Block, factor
 from graphc.emit.pack import write_pack
 from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
-from graphc.loops.expr import Load, load
+from graphc.loops.expr import Load, load, within
 from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile, usual_size
 from graphc.records import record, replace
 
@@ -67,18 +67,23 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
     if rest:
         mask = writer.fresh("mask")
-        inner = _lane_block(kernel, block, width, mask)
+        is_single = isinstance(lane.extent, int) and lane.extent < writer.lanes
+        inner = _lane_block(kernel, block, width, mask, is_single=is_single)
         inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
         _write_lanes(kernel, writer, inner, _share(kernel, writer, inner, span, 1), own, 1)
-        block.close(inner, f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+        block.close(inner, None if is_single else f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
     if rounds is not None and not rounds.within:
         _close_round(rounds, writer, whole_sum, outside)
 
 
-def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None) -> Block:
-    inner = block.inner(kernel.lane, *([kernel.panel] if kernel.panel else []), vector=kernel.lane, mask=mask)
+def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None, *, is_single: bool = False) -> Block:
+    """Return the block of a loop over lanes; without a loop where there is but one turn, so that its lane is known."""
+    panel = [kernel.panel] if kernel.panel else []
+    inner = block.inner(kernel.lane, *panel, depth=0 if is_single else 1, vector=kernel.lane, mask=mask)
+    if is_single:
+        inner.add(f"{kernel.lane.name} = 0")
     if kernel.panel:
         inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
     return inner
@@ -176,20 +181,8 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
     # Only the tile that does most of the work: every line costs a millisecond of compile time.
     is_plain = (rows, vectors) != kernel.shape or loops[-1:] in ([], [unrolled])
     turn = 1 if is_plain else min(4, max(1, PRODUCTS // (rows * vectors * count)))
-    inner = block
-    chain: list[tuple[Block, str]] = []
-    for axis in loops if turn == 1 else loops[:-1]:
-        step = count if axis == unrolled else 1
-        start, _, stop = span_of(axis, kernel.rounds, step, writer, inner)
-        chain.append((inner, f"for {axis.name} in {range_text(start, stop, step)}:"))
-        inner = inner.inner(axis)
-    if turn == 1:
-        _write_products(kernel, writer, inner, rows, vectors, at)
-    else:
-        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn))
-    for outer, head in reversed(chain):
-        outer.close(inner, head)
-        inner = outer
+    for part, span in _parts(kernel, loops):
+        _write_loops(part, writer, block, (rows, vectors), at, (loops, turn, count), span)
     if kernel.rounds is None or kernel.is_bare:
         _write_epilogue(kernel, writer, block, rows, vectors)
         return
@@ -202,6 +195,55 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
         part = block.inner()
         _write_epilogue(replace(kernel, stores=stores), writer, part, rows, vectors)
         block.close(part, head)
+
+
+Span = tuple[Axis, int, int]
+
+
+def _parts(kernel: Tile, loops: Sequence[Axis]) -> list[tuple[Tile, Span | None]]:
+    """Return the parts of a sum: one, or three where not all lanes take part at all positions of a loop."""
+    some = kernel.within
+    if some is None or some.axis not in loops or some.first >= some.last or not isinstance(some.axis.extent, int):
+        return [(kernel, None)]
+    ends = (0, some.first), (some.last, some.axis.extent)
+    before, after = ((kernel, (some.axis, *span)) for span in ends)
+    return [before, (replace(kernel, within=None), (some.axis, some.first, some.last)), after]
+
+
+def _write_loops(
+    kernel: Tile,
+    writer: Writer,
+    block: Block,
+    shape: tuple[int, int],
+    at: dict[Atom, Dim],
+    plan: tuple[Sequence[Axis], int, int],
+    span: Span | None,
+) -> None:
+    """Write the loops of a sum or, along the axis of `span`, of a part of one."""
+    (rows, vectors), (loops, turn, count) = shape, plan
+    unrolled = kernel.unrolled[0] if kernel.unrolled else None
+
+    inner = block
+    chain: list[tuple[Block, str]] = []
+    for axis in loops if turn == 1 else loops[:-1]:
+        step = count if axis == unrolled else 1
+        start, _, stop = _span(kernel, axis, step, span, writer, inner)
+        chain.append((inner, f"for {axis.name} in {range_text(start, stop, step)}:"))
+        inner = inner.inner(axis)
+    if turn == 1:
+        _write_products(kernel, writer, inner, rows, vectors, at)
+    else:
+        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn), span)
+    for outer, head in reversed(chain):
+        outer.close(inner, head)
+        inner = outer
+
+
+def _span(kernel: Tile, axis: Axis, step: int, span: Span | None, writer: Writer, block: Block) -> tuple[str, str, str]:
+    if span is None or axis != span[0]:
+        return span_of(axis, kernel.rounds, step, writer, block)
+    _, first, last = span
+    return str(first), str(last - (last - first) % step), str(last)
 
 
 def _is_far(kernel: Tile) -> bool:
@@ -256,11 +298,18 @@ def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors
 
 
 def _write_turns(
-    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: dict[Atom, Dim], by: tuple[Axis, int]
+    kernel: Tile,
+    writer: Writer,
+    block: Block,
+    rows: int,
+    vectors: int,
+    at: dict[Atom, Dim],
+    by: tuple[Axis, int],
+    span: Span | None,
 ) -> None:
     """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
     axis, turn = by
-    start, whole, stop = span_of(axis, kernel.rounds, turn, writer, block)
+    start, whole, stop = _span(kernel, axis, turn, span, writer, block)
     if whole != start:
         step = block.inner(axis)
         for number in range(turn):
@@ -292,6 +341,7 @@ def _write_products(
     if ahead and (rows, vectors) == kernel.shape and _is_ahead(kernel, left.row):
         for t in range(rows):
             block.add(f"prefetch({left.address(rows + t, 0, 0)})")
+    takes_part = [_mask_of(kernel, writer, block, at, u) for u in range(count)]
     both = _is_both(kernel)
     if left.row == 1 and not both and kernel.strip is None and _is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
@@ -301,14 +351,32 @@ def _write_products(
     for t in range(rows):
         for u in range(count):
             users.setdefault(t * left.row + u * left.reach, []).append((t, u))
-    for (t, u), *others in users.values():
-        if not both:
-            block.add(f"a = {kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))")
-        for v in range(vectors):
-            if both:
-                block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
-            for row, position in ((t, u), *others):
-                block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+    for places in users.values():
+        # Lanes that take no part multiply zero, which is what the other operand holds there.
+        for some in dict.fromkeys(takes_part[u] for _, u in places):
+            own = [place for place in places if takes_part[place[1]] == some]
+            (t, u), *_ = own
+            if not both:
+                spread = f"{kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))"
+                block.add(f"a = select({some}, {spread}, {kind}x{lanes}(0.0))" if some else f"a = {spread}")
+            for v in range(vectors):
+                if both:
+                    block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
+                for row, position in own:
+                    block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+
+
+def _mask_of(kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim], position: int) -> str | None:
+    """Return which lanes take part in a product at an unrolled position, None where all do."""
+    if kernel.within is None:
+        return None
+    place = dict(at)
+    if kernel.unrolled is not None:
+        axis = kernel.unrolled[0]
+        place[axis] = place.get(axis, DimExpr.of(axis)) + position
+    low, high = (dims.substitute(bound, place) for bound in (kernel.within.low, kernel.within.high))
+    guard = within(DimExpr.of(kernel.lane), low, high)
+    return None if guard is None else writer.vector(guard, block)
 
 
 def _is_apart(kernel: Tile) -> bool:

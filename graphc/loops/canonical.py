@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Expr, Load, Rewriter, load
-from graphc.loops.kernels import ACCUMULATOR, Beside, Kernel, Map, Pack, Rounds, Rows, Store, Tile
+from graphc.loops.kernels import ACCUMULATOR, Beside, Kernel, Map, Pack, Rounds, Rows, Store, Tile, Within
 from graphc.records import names_of
 
 _SUMMED = re.compile(r"^r(\d+)_(?=[a-z]\d*$)")
@@ -48,7 +48,7 @@ class _Form:
                 return self.rewriter.dim(value)
             case Store(buffer, offset, stored):
                 return Store(self.number(buffer), self.of(offset), self.of(stored))
-            case Map() | Rows() | Tile() | Pack() | Rounds() | Beside():
+            case Map() | Rows() | Tile() | Pack() | Rounds() | Within() | Beside():
                 return type(value)(*(self.of(getattr(value, name)) for name in names_of(value)))
             case tuple():
                 return tuple(self.of(part) for part in value)  # pyright: ignore[reportUnknownVariableType]

@@ -21,7 +21,6 @@ from graphc.dims import Atom, Axis, Dim, DimExpr, Remainder
 from graphc.dtypes import DType
 from graphc.loops.expr import (
     Apply,
-    Check,
     Const,
     Expr,
     Index,
@@ -30,7 +29,6 @@ from graphc.loops.expr import (
     Reduce,
     Rewriter,
     index_dims,
-    load,
     rewrite,
     walk,
 )
@@ -178,6 +176,17 @@ class Rounds:
 
 
 @record
+class Within:
+    """At a position of a summed axis only lanes from `low` up to `high` take part; from `first` up to `last` all do."""
+
+    axis: Axis
+    low: Dim
+    high: Dim
+    first: int
+    last: int
+
+
+@record
 class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
@@ -187,7 +196,7 @@ class Tile:
     panels as wide as the tile, and that axis is the panel's number: all were made before or, with `pack`, one after the
     other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
     tile has. `owner`: as for a Map, here the row axis. `rounds`: sums so far stand where the first store goes; what is
-    made of them is made in the last round.
+    made of them is made in the last round. `within`: which lanes take part in a product.
     """
 
     outer: tuple[Axis, ...]
@@ -204,6 +213,7 @@ class Tile:
     owner: Axis | None = None
     pack: Pack | None = None
     rounds: Rounds | None = None
+    within: Within | None = None
 
     @property
     def lanes(self) -> int:
@@ -328,6 +338,11 @@ def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     offset: Dim = 0
     for at, extent in zip(index, shape, strict=True):
         offset = offset * extent + at
+    return rejoined(offset)
+
+
+def rejoined(offset: Dim) -> Dim:
+    """Return an offset without quotients that stand beside their remainders: with what was divided."""
     while (joined := _joined(offset)) is not None:
         offset = joined
     return offset
@@ -419,42 +434,6 @@ def _is_convex(guard: Expr | None) -> bool:
             return is_linear and all(isinstance(a, Index | Const) for a in args)
         case _:
             return False
-
-
-def as_segment(kernel: Map) -> Segments | None:
-    """Return a kernel over one flat axis as the only one of its segments.
-
-    Its map is equal to that of another kernel if they do the same to other arrays. None where the kernel is of another
-    form: it reads other elements than the one it stores, sums, or checks an index.
-    """
-    lane = kernel.lane
-    if kernel.rows or kernel.ordered or lane is None or not isinstance(lane.extent, int):
-        return None
-    here, walked = DimExpr.of(lane), dict[int, int]()
-    if any(s.offset != here for s in kernel.stores):
-        return None
-    for found in walk(*expressions(kernel)):
-        at = index_dims(found)
-        if isinstance(found, Reduce | Check) or any(isinstance(atom, Loaded) for d in at for atom in dims.atoms(d)):
-            return None
-        if isinstance(found, Load):
-            if found.guard is not None or (found.index != (here,) and lane in dims.axes(found.index[0])):
-                return None
-            if found.index == (here,):
-                walked.setdefault(found.source, -1 - len(walked))
-    for store in kernel.stores:
-        walked.setdefault(store.buffer, -1 - len(walked))
-    if any(isinstance(e, Load) and e.source in walked and e.index != (here,) for e in walk(*expressions(kernel))):
-        return None
-    axis = Axis("i", dims.symbol(LENGTH))
-
-    def on_load(found: Load) -> Expr:
-        at = DimExpr.of(axis)
-        return load(walked[found.source], (at,), found.dtype) if found.index == (at,) else found
-
-    rewriter = Rewriter({lane: DimExpr.of(axis)}, on_load)
-    stores = tuple(Store(walked[s.buffer], DimExpr.of(axis), rewriter(s.value)) for s in kernel.stores)
-    return Segments(Map((), axis, stores), (tuple(walked),), (lane.extent,))
 
 
 def _collapse_reductions(root: Expr) -> Expr:

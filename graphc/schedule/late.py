@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from graphc import dims
+from graphc.dims import Axis, DimExpr
 from graphc.graph.types import TensorType
-from graphc.loops.kernels import Map, Segments, Store, as_segment
+from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index_dims, load, walk
+from graphc.loops.kernels import LENGTH, Map, Segments, Store, expressions
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.units import Unit, finished, in_order, joint, map_unit, reads_in_place, whole_copy
@@ -59,7 +62,7 @@ def gather(draft: Draft, units: Sequence[Unit], *, alone: bool) -> list[Unit]:
     for position, unit in enumerate(units):
         kernel = finished(unit.kernel) if unit.late and isinstance(unit.kernel, Map) else None
         if isinstance(kernel, Map) and all(draft.buffers[b].kind == "leaf" for b in unit.writes):
-            segment = as_segment(kernel)
+            segment = _as_segment(kernel)
             if segment is not None:
                 several = groups.setdefault(segment.map, [])
                 # Not past what must come before it: a unit that reads what it writes, or writes what it reads.
@@ -120,3 +123,39 @@ def _detour(draft: Draft, unit: Unit) -> list[Unit]:
         stores.append(replace(store, buffer=temporary))
         copies.append(whole_copy(temporary, store.buffer, item, unit.nodes, late=True))
     return [map_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
+
+
+def _as_segment(kernel: Map) -> Segments | None:
+    """Return a kernel over one flat axis as the only one of its segments.
+
+    Its map is equal to that of another kernel if they do the same to other arrays. None where the kernel is of another
+    form: it reads other elements than the one it stores, sums, or checks an index.
+    """
+    lane = kernel.lane
+    if kernel.rows or kernel.ordered or lane is None or not isinstance(lane.extent, int):
+        return None
+    here, walked = DimExpr.of(lane), dict[int, int]()
+    if any(s.offset != here for s in kernel.stores):
+        return None
+    for found in walk(*expressions(kernel)):
+        at = index_dims(found)
+        if isinstance(found, Reduce | Check) or any(isinstance(atom, Loaded) for d in at for atom in dims.atoms(d)):
+            return None
+        if isinstance(found, Load):
+            if found.guard is not None or (found.index != (here,) and lane in dims.axes(found.index[0])):
+                return None
+            if found.index == (here,):
+                walked.setdefault(found.source, -1 - len(walked))
+    for store in kernel.stores:
+        walked.setdefault(store.buffer, -1 - len(walked))
+    if any(isinstance(e, Load) and e.source in walked and e.index != (here,) for e in walk(*expressions(kernel))):
+        return None
+    axis = Axis("i", dims.symbol(LENGTH))
+
+    def on_load(found: Load) -> Expr:
+        at = DimExpr.of(axis)
+        return load(walked[found.source], (at,), found.dtype) if found.index == (at,) else found
+
+    rewriter = Rewriter({lane: DimExpr.of(axis)}, on_load)
+    stores = tuple(Store(walked[s.buffer], DimExpr.of(axis), rewriter(s.value)) for s in kernel.stores)
+    return Segments(Map((), axis, stores), (tuple(walked),), (lane.extent,))

@@ -20,6 +20,7 @@ from graphc.loops.kernels import (
     USUAL,
     Store,
     Tile,
+    Within,
     flat_offset,
     index_dims_of,
     lanes_of,
@@ -57,6 +58,7 @@ class Nest:
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
     `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
+    `within`: as for a Tile.
     """
 
     kept: tuple[Axis, ...]
@@ -66,6 +68,7 @@ class Nest:
     stores: tuple[Store, ...]
     owned: Dim | None = None
     number: Dim = 0
+    within: Within | None = None
 
 
 @record
@@ -118,22 +121,27 @@ class Tiling:
         """Return the kernel, its operands read as in the nest."""
         nest, roles = self.nest, self.roles
         return Tile(
-            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled
+            roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
+            within=nest.within,
         )  # fmt: skip
 
 
-def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Iterator[Tiling]:
+def candidates(
+    nest: Nest, level: Level, size_of: Callable[[int], Dim], panels: Copied | None = None
+) -> Iterator[Tiling]:
     """Yield tilings: the one that the cost model picks, then the best of each other kind, the best first.
 
     `size_of` gives the number of elements of a buffer. Tilings are of one kind if they have the same axis and about as many
     of it for rows, as many vectors, unroll or not, and copy the same operands. A kernel's taps along a row may stay an axis
-    of their own, to be unrolled: then one element of the image serves several rows of the tile.
+    of their own, to be unrolled: then one element of the image serves several rows of the tile. `panels`: the vector operand
+    stands in panels already, of which this is the copy.
     """
     order = flat_offset([DimExpr.of(a) for a in nest.reduced], [a.extent for a in nest.reduced])
     nest = _without_single(replace(nest, number=order))
-    first = _best(nest, level) if _slope(nest.right.index[0], nest.kept[-1]) == 1 else None
-    ways: list[tuple[Nest, Copied | None]] = [(nest, None)] if first is not None else []
-    if first is None or _is_scattered(first.nest, size_of, NEAR_ROWS if _is_near(first) else MANY_ROWS):
+    first = _best(nest, level) if panels is not None or _slope(nest.right.index[0], nest.kept[-1]) == 1 else None
+    ways: list[tuple[Nest, Copied | None]] = [(nest, panels)] if first is not None else []
+    far = NEAR_ROWS if first is not None and _is_near(first) else MANY_ROWS
+    if first is None or (panels is None and _is_scattered(first.nest, size_of, far)):
         ways.insert(0, _in_panels(nest))
         first = _best(ways[0][0], level)
     wants_strips = _is_strided(first, size_of)
@@ -164,7 +172,7 @@ def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
     nest, row, lane = choice.nest, choice.row, choice.nest.kept[-1]
     order, copied = _order(choice), None
     if strips:
-        left, copied = _paneled(nest.left, row, _by_stride(nest.left.index[0], without=row))
+        left, copied = paneled(nest.left, row, by_stride(nest.left.index[0], without=row))
         nest = replace(nest, left=left)
     outer = tuple(a for a in nest.kept if a not in (row, lane))
     roles = Roles(outer, row, lane, choice.shape, choice.unrolled, panels, copied)
@@ -193,12 +201,12 @@ def _in_panels(nest: Nest) -> tuple[Nest, Copied]:
     """Return the nest with its vector operand in panels, summed axes in the order in which the other one walks them."""
     left, right, lane = nest.left.index[0], nest.right.index[0], nest.kept[-1]
     summed = tuple(sorted(nest.reduced, key=lambda a: -_magnitude(_slope(left, a))))
-    others = [a for a in _by_stride(right, without=lane) if a not in summed]
-    found, panels = _paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
+    others = [a for a in by_stride(right, without=lane) if a not in summed]
+    found, panels = paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
     return replace(nest, reduced=summed, right=found), panels
 
 
-def _paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load, Copied]:
+def paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load, Copied]:
     """Return an operand as it stands in one panel along an axis, and what is copied there."""
     order = flat_offset([DimExpr.of(a) for a in others], [a.extent for a in others])
     found = load(operand.source, (DimExpr.of(axis) + DimExpr.of(WIDTH) * order,), operand.dtype)
@@ -217,10 +225,10 @@ def _choices(nest: Nest, level: Level) -> Iterator[Choice]:
     # A longer body takes longer to compile: it must bring something.
     yield from _tiles(whole, level, None, GAIN)
     for axis in nest.reduced:
-        if isinstance(axis.extent, int) and axis.extent in UNROLLED:
+        if isinstance(axis.extent, int) and axis.extent in UNROLLED and not _is_parted(nest, axis):
             yield from _tiles(_collapsed(nest, axis), level, (axis, axis.extent))
     for axis in whole.reduced:
-        for count in UNROLLED:
+        for count in UNROLLED if not _is_parted(nest, axis) else ():
             if count < _magnitude(axis.extent) and dims.remainder(axis.extent, count) == 0:
                 yield from _tiles(whole, level, (axis, count))
 
@@ -233,7 +241,7 @@ def _collapsed(nest: Nest, apart: Axis | None) -> Nest:
 
 
 def _merged_once(nest: Nest, apart: Axis | None) -> Nest | None:
-    operands = [nest.left.index[0], nest.right.index[0]]
+    operands = [nest.left.index[0], nest.right.index[0], *_bounds(nest)]
     found = [*operands, *(s.offset for s in nest.stores), *index_dims_of([s.value for s in nest.stores])]
     for inner in reversed(nest.kept):
         for outer in nest.kept[:-1]:
@@ -279,7 +287,20 @@ def _substituted(nest: Nest, replacement: dict[Atom, Dim]) -> Nest:
     assert isinstance(right, Load)
     stores = (Store(s.buffer, dims.substitute(s.offset, replacement), rewriter(s.value)) for s in nest.stores)
     number = dims.substitute(nest.number, replacement)
-    return replace(nest, left=left, right=right, stores=tuple(stores), number=number)
+    within = nest.within
+    if within is not None:
+        low, high = (dims.substitute(bound, replacement) for bound in (within.low, within.high))
+        within = replace(within, low=low, high=high)
+    return replace(nest, left=left, right=right, stores=tuple(stores), number=number, within=within)
+
+
+def _is_parted(nest: Nest, axis: Axis) -> bool:
+    """Whether the sum along an axis is made in parts: where all lanes take part, and where some do."""
+    return nest.within is not None and nest.within.axis == axis
+
+
+def _bounds(nest: Nest) -> tuple[Dim, ...]:
+    return () if nest.within is None else (nest.within.low, nest.within.high)
 
 
 def row_candidates(nest: Nest) -> list[Axis]:
@@ -449,7 +470,8 @@ def _is_read_once(operand: Load, size_of: Callable[[int], Dim]) -> bool:
     return dims.is_nonnegative(size_of(operand.source) - read)
 
 
-def _by_stride(offset: Dim, without: Axis) -> tuple[Axis, ...]:
+def by_stride(offset: Dim, without: Axis) -> tuple[Axis, ...]:
+    """Return the axes of an offset but one, those with the longest strides first."""
     others = [a for a in dims.axes(offset) if a != without]
     return tuple(sorted(others, key=lambda a: (-_magnitude(_slope(offset, a)), a.name)))
 

@@ -93,7 +93,10 @@ class Panels:
         key = (operand.source, place)
         if key not in self.made:
             self.made[key] = self.draft.temporary("panels", TensorType(shape, operand.dtype))
-            value = expr.load(operand.source, (place,), operand.dtype, expr.within(position, 0, lane.extent))
+            guard = expr.within(position, 0, lane.extent)
+            if operand.guard is not None:
+                guard = expr.both(guard, expr.rewrite(operand.guard, at))
+            value = expr.load(operand.source, (place,), operand.dtype, guard)
             offset = flat_offset([DimExpr.of(a) for a in axes], shape)
             copy = Map(axes[:-1], axes[-1], (Store(self.made[key], offset, value),))
             units = self.prologue if operand.source in self.invariant else self.units

@@ -43,6 +43,7 @@ from graphc.schedule.states import all_kept_together, states
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
+from graphc.schedule.wide import widened
 
 
 @dataclass(eq=False)
@@ -383,9 +384,10 @@ class Region:
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
         nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
-        found = candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape))
+        nest, panels = widened(nest) or (nest, None)
+        found = candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape), panels)
         position = 0
-        if self.draft.choose is not None:
+        if self.draft.choose is not None and panels is None:
             position = self.draft.choose(trial(nest, self.draft.buffers, node, self.invariant, self.owned))
         tiling = next(itertools.islice(found, position, None))
         kernel = self.panels.of(tiling.kernel(), tiling.roles, node)

@@ -189,3 +189,37 @@ def test_long_sums_copy_nothing(times):
     assert all(f"for first in range(0, max({times} * n, 1), " in text for text in plan.kernels.values())
     assert {buffer.kind for buffer in plan.buffers} == {"input", "output"}
     check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (0, 3))
+
+
+@pytest.mark.parametrize(
+    "layer", [(3, 8, 1, 6, 5, 1, 2, 1), (5, 16, 3, 4, 3, 2, 1, 1), (4, 9, 2, 5, 3, 1, 1, 1)], ids=str
+)
+def test_infinities_stay_with_their_windows(layer):
+    """Positions side by side read what their neighbours alone see, and do not multiply it."""
+    height, width, channels, filters, kernel, stride, padding, _ = layer
+    x, w = graphc.input("x", ("n", height, width, channels)), graphc.input("w", (kernel, kernel, channels, filters))
+    graph = Graph((x, w), (graphc.conv2d(x, w, stride=stride, padding=padding),))
+    plan = plan_of(run_passes(graph), LEVELS[HOST])
+    assert any("a = select(" in text for text in plan.kernels.values())
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=[2 if d == "n" else d for d in s]).astype("float32") for s in (
+        ("n", height, width, channels), (kernel, kernel, channels, filters))]  # fmt: skip
+    arrays[0][0, 1, 3, 0], arrays[0][1, 2, 4, 0] = np.inf, np.nan
+    wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))[0]
+    assert 0 < np.isfinite(wanted).sum() < wanted.size
+    for kernel_of in (compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], dict))), unjitted(plan, {})):
+        found = Interpreter(plan, arrays, [], {"n": 2}, kernel_of, threads=2).result("output")[0]
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_positions_side_by_side_in_a_loop():
+    """The filters do not change in the loop: their copy, with zeros beside them, is made before it."""
+    x, w = graphc.input("x", (1, 4, 8, 3)), graphc.input("w", (3, 3, 3, 3))
+    last, _ = graphc.scan(lambda carry, _: (graphc.tanh(graphc.conv2d(carry, w, padding=1)), ()), x, length=3)
+    graph = Graph((x, w), (last,))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (1,))
+    assert any("a = select(" in text for text in plan.kernels.values())
