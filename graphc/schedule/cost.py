@@ -83,7 +83,9 @@ def work_of(kernel: Kernel) -> Dim:
         case Rows():
             return sum_of(map(work_of, kernel.maps))
         case Tile():
-            return 2 * dims.product(a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced))
+            axes = (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced)
+            some = kernel.within  # each lane takes part at `last` positions
+            return 2 * dims.product(some.last if some is not None and a == some.axis else a.extent for a in axes)
         case Scatter():
             return kernel.count * kernel.width + kernel.size * kernel.width
         case Segments():
