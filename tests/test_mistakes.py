@@ -44,7 +44,7 @@ MAKING = [
     (lambda: nn.LSTM(3, units=4), r"'units'; expected LSTM\(input_size, hidden_size"),
     (lambda: nn.MultiheadAttention(10, 3), "embed_dim that num_heads divides, got 10 and 3"),
     (lambda: nn.ReLU(inplace=True), r"'inplace'; nodes never change, so leave it out; expected ReLU\(\)"),
-    (lambda: nn.ReLU(X), r"expected ReLU\(\)"),
+    (lambda: nn.ReLU(X), r"expected ReLU\(\); make it first, and call .*: ReLU\(\.\.\.\)\(x\)"),
     (lambda: nn.Softmax(axis=1), r"'axis'; expected Softmax\(dim=-1\)"),
     (lambda: nn.GELU("fast"), "approximate: expected 'none' or 'tanh', got 'fast'"),
     (lambda: nn.Sequential([nn.Linear(3, 2)]), r"as in Sequential\(first, second\); got a list at position 0"),

@@ -55,7 +55,10 @@ def located(name: str | None) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
                 known = name or type(args[0]).__name__
-                refusal = OptionError(misfit(error, known, function, kwargs))
+                text = misfit(error, known, function, kwargs)
+                if name is None and any(isinstance(one, Operators) for one in args):
+                    text += f"; make it first, and call what is made with nodes: {known}(...)(x)"
+                refusal = OptionError(text)
                 locate(refusal, known, _operands(args))
                 raise refusal from None
 

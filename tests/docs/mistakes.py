@@ -205,6 +205,12 @@ def other_options():
     x.sum(axis=1, keepdim=True)
 
 
+@mistake("A dtype in the place of keepdims", TypeError, "expected keepdims of sum(", "True or False", "'float64'")
+def dtype_for_a_flag():
+    x = graphc.input("x", (3, 4))
+    graphc.sum(x, 0, "float64")
+
+
 @mistake("Assigning to an attribute of a node", AttributeError, "nodes never change", "float32[3]")
 def assign_attribute():
     x = graphc.input("x", (3,))

@@ -33,6 +33,18 @@ def activation_option():
     net = nn.Linear(784, 10, activation="relu")
 
 
+@mistake("An activation made of a node", TypeError, "expected ReLU()", "ReLU(...)(x)")
+def activation_of_a_node():
+    x = graphc.input("x", ("batch", 8))
+    y = nn.ReLU(x)
+
+
+@mistake("A module called with too little", TypeError, "'key' and 'value'", "MultiheadAttention(query, key, value")
+def module_without_operands():
+    x = graphc.input("x", (5, "batch", 8))
+    y = nn.MultiheadAttention(8, 2)(x)
+
+
 @mistake("Layers chained with the wrong width", graphc.ShapeError, "Linear", "64", "32")
 def chain_of_layers():
     x = graphc.input("x", ("batch", 8))
