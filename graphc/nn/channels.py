@@ -141,13 +141,14 @@ def _normalized(
     if (running_mean is None) != (running_var is None):
         raise ShapeError(f"{name}: expected running_mean and running_var, or neither")
     if running_mean is None:
-        return _whitened(x, axes, None, weight, bias, eps, name)
+        return _whitened(x, axes, _statistics(x, axes), None, weight, bias, eps, name)
     kept_mean, kept_var = (_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var))
     if training is False:
         return _affine((x - kept_mean) * rsqrt(kept_var + eps), weight, bias, name)
     phase = training_phase() if training is None else training if training is True else as_node(training)
-    result = _whitened(x, axes, None if phase is True else (phase, kept_mean, kept_var), weight, bias, eps, name)
-    centre, variance = _statistics(x, axes)
+    kept = None if phase is True else (phase, kept_mean, kept_var)
+    centre, variance = own = _statistics(x, axes)
+    result = _whitened(x, axes, own, kept, weight, bias, eps, name)
     # Every axis but the channels' is averaged over; the unbiased variance is that of the numbers in `axes`.
     count = dims.product(x.shape[axis] for axis in axes)
     unbiased = variance * (size(count, x.dtype) / size(dims.maximum(count - 1, 1), x.dtype))
@@ -181,12 +182,19 @@ def _statistics(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
 
 
 def _whitened(
-    x: Node, axes: tuple[int, ...], kept: tuple[Node, Node, Node] | None, weight: Any, bias: Any, eps: float, name: str
+    x: Node,
+    axes: tuple[int, ...],
+    own: tuple[Node, Node],
+    kept: tuple[Node, Node, Node] | None,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    name: str,
 ) -> Node:
     """Return (x - mean) / sqrt(variance + eps) * weight + bias, with a rule that needs no sums but those of both parameters.
 
-    The chain rule would sum once more through the mean, and for each parameter again. kept: a phase, with mean and
-    variance for where it is false.
+    The chain rule would sum once more through the mean, and for each parameter again. own: the mean and variance
+    of x. kept: a phase, with mean and variance for where it is false.
     """
     given = {"weight": weight, "bias": bias, "mean": kept and kept[1], "variance": kept and kept[2]}
     operands = {
@@ -198,19 +206,19 @@ def _whitened(
     def chosen(own: Node, other: Node | None) -> Node:
         return own if kept is None or other is None else where(kept[0], own, cast(other, x.dtype))
 
-    def whitened(x: Node, named: dict[str, Node]) -> tuple[Node, Node]:
-        centre, variance = _statistics(x, axes)
+    def whitened(x: Node, own: tuple[Node, Node], named: dict[str, Node]) -> tuple[Node, Node]:
+        centre, variance = own
         inverse = rsqrt(chosen(variance, named.get("variance")) + eps)
         return (x - chosen(centre, named.get("mean"))) * inverse, inverse
 
     def forward(x: Node, *parameters: Node) -> Node:
         named = dict(zip(operands, parameters, strict=True))
-        return _affine(whitened(x, named)[0], named.get("weight"), named.get("bias"), name)
+        return _affine(whitened(x, own, named)[0], named.get("weight"), named.get("bias"), name)
 
     def rule(inputs: tuple[Node, ...], output: Node, cotangent: Node) -> tuple[Node, ...]:
         x, *parameters = inputs
         named = dict(zip(operands, parameters, strict=True))
-        unit, inverse = whitened(x, named)
+        unit, inverse = whitened(x, _statistics(x, axes), named)
         scale = inverse * named["weight"] if "weight" in named else inverse
         total, inner = (sum_(one, axes, keepdims=True) for one in (cotangent, cotangent * unit))
         count = size(dims.product(x.shape[axis] for axis in axes), cotangent.dtype)
