@@ -43,7 +43,7 @@ class Executable(runtime.Executable):
 
     # What a call finds wrong before it runs; the layer below knows nothing of the user's lines.
     _call_slowly = located("a call")(runtime.Executable._call_slowly)
-    _call_into = located("a call")(runtime.Executable._call_into)
+    _refuse = located("a call")(runtime.Executable._refuse)
     _bind = located("a call")(runtime.Executable._bind)
     bind = located("bind")(runtime.Executable.bind)
     repeat = located("repeat")(runtime.Executable.repeat)

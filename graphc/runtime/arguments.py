@@ -35,6 +35,7 @@ _pointer_at = ctypes.c_int64.from_address
 OWNS_DATA = 0x4
 USABLE = 0x1 | 0x100  # C-contiguous, aligned
 WRITEABLE = USABLE | 0x400
+_OWN = WRITEABLE | OWNS_DATA
 
 
 def address_of(array: Array) -> int:
@@ -49,6 +50,8 @@ class Spans:
         spans = sorted((address_of(array), address_of(array) + array.nbytes) for array in arrays if array.nbytes)
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
+        # Otherwise they are views, whose memory no array that owns its own can share.
+        self.are_owners = any(array.flags.owndata for array in arrays)
 
     def meet(self, address: int, nbytes: int) -> bool:
         """Whether any of these bytes belong to one of the arrays."""
@@ -224,6 +227,8 @@ def fitting(
 ) -> list[Array]:
     """Return the arrays to write into: those given, if they fit and lie apart from all others, and new ones for None."""
     arrays: list[Array] = []
+    if len(given) == 1 and not leaves.are_owners and _surely_fits(given[0], *expected[0], inputs):
+        return [cast(Array, given[0])]
     taken = [(address_of(array), array.nbytes) for array in inputs]
     for n, (value, (shape, dtype)) in enumerate(zip(given, expected, strict=True)):
         if value is None:
@@ -247,6 +252,16 @@ def fitting(
         taken.append((low, nbytes))
         arrays.append(array)
     return arrays
+
+
+def _surely_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array]) -> bool:
+    """Whether a lone array fits and lies apart, seen without its address: it and the inputs own their memory."""
+    if type(value) is not np.ndarray or value.dtype is not dtype or value.shape != shape or value.flags.num & _OWN != _OWN:
+        return False
+    for array in inputs:  # a loop, for this is the path of every call with `out`, and `all` costs twice as much
+        if array is value or not array.flags.num & OWNS_DATA:
+            return False
+    return True
 
 
 _SHARED = "out: the array for output {} shares memory with {}; pass another array or a copy"

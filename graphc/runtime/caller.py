@@ -58,8 +58,7 @@ class Caller:
         self.bounds: OrderedDict[tuple[tuple[int, ...], ...], Bound] = OrderedDict()
         self.spans = Spans(leaves)
         # An input with one of these flags shares no memory with a leaf that the run changes.
-        owned = any(leaf.flags.owndata for leaf in leaves)
-        self.apart = -1 if not writes else 0 if owned else OWNS_DATA
+        self.apart = -1 if not writes else 0 if self.spans.are_owners else OWNS_DATA
 
     def remember(self, shapes: tuple[tuple[int, ...], ...], binding: Binding) -> Bound:
         """Keep a binding for later calls; the one not used for longest makes room."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 import numpy as np
 
@@ -105,7 +105,12 @@ class Executable:
                 return self._call_slowly(arguments, named, out)
         shapes = tuple([array.shape for array in arguments])
         bound = caller.bounds.get(shapes) or self._bind(shapes)
-        return caller.call(bound, arguments, None) if out is None else self._call_into(bound, arguments, out)
+        if out is None:
+            return caller.call(bound, arguments, None)
+        try:
+            return caller.call(bound, arguments, out)
+        except CallError as error:
+            self._refuse(error)
 
     def bind(self, *arguments: Any, out: Any = None, **named: Any) -> BoundCall:
         """Fix the arrays that are read and written, and return a callable without arguments: the lowest latency.
@@ -205,8 +210,8 @@ class Executable:
         arrays = self._arrays(arrange(self._specs, self._keys, arguments, named))
         return self._caller.call(self._bind(tuple(array.shape for array in arrays)), arrays, out)
 
-    def _call_into(self, bound: Bound, arrays: Sequence[Array], out: Any) -> Any:
-        return self._caller.call(bound, arrays, out)
+    def _refuse(self, error: CallError) -> NoReturn:
+        raise error
 
     def _arrays(self, values: Sequence[object]) -> list[Array]:
         caller = self._caller

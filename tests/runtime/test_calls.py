@@ -107,3 +107,27 @@ def test_empty_arrays_share_nothing():
     run = m.executable(m.call("double", "x", "y", N))
     both = np.zeros(4, np.float32)
     assert run(both[:0], out=both[:0]).shape == (0,)
+
+
+def test_a_lone_result_is_refused_wherever_it_shares_memory():
+    m = Maker()
+    m.buffer("x", "input"), m.buffer("w", "leaf", (SIZE,)), m.buffer("y", "output")
+    own = np.ones(SIZE, np.float32)
+    run = m.executable(m.call("double", "x", "y", SIZE), m.call("double", "x", "w", SIZE, commit=True), leaves=[own])
+    x, memory = np.arange(SIZE, dtype=np.float32), np.zeros(SIZE + 8, np.float32)
+    y = np.empty_like(x)
+    assert run(x, out=y) is y
+    np.testing.assert_array_equal(y, 2 * x)
+    for given, out in ((x, x), (x, x[:]), (memory[:SIZE], memory[4 : SIZE + 4]), (y[:], y)):
+        with pytest.raises(CallError, match="shares memory with input 'x'"):
+            run(given, out=out)
+    for out in (own, own[:]):
+        with pytest.raises(CallError, match="shares memory with a parameter or state"):
+            run(x, out=out)
+    np.testing.assert_array_equal(own, 2 * x)
+    for wrong in (y[:-1], y.astype("float64"), np.empty(2 * SIZE, np.float32)[::2], y.tolist()):
+        with pytest.raises(CallError, match="out: "):
+            run(x, out=wrong)
+    y.flags.writeable = False
+    with pytest.raises(CallError, match="writeable"):
+        run(x, out=y)
