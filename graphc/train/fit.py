@@ -70,13 +70,12 @@ def fit(
         record.steps += done
         bar.update(done)
 
-    straight = np.arange(samples)
+    shuffled = _Shuffle(key, samples)
     try:
         for epoch in range(initial_epoch, initial_epoch + epochs):
             bar.set_description(f"epoch {epoch + 1}/{initial_epoch + epochs}", refresh=False)
             if shuffle:
-                epoch_of_training.order[:] = straight
-                np.random.Generator(np.random.Philox(key=[key, epoch])).shuffle(epoch_of_training.order)
+                shuffled.write(epoch, epoch_of_training.order)
             measures = epoch_of_training.run(advance)
             if epoch_of_validation is not None:
                 held = epoch_of_validation.run(_ignore)
@@ -124,6 +123,26 @@ def _call(callback: Any, epoch: int, measures: dict[str, float]) -> bool:
 
 def _ignore(done: int) -> None:
     pass
+
+
+class _Shuffle:
+    """The order of samples in each epoch: that of `Generator(Philox(key=[key, epoch])).shuffle`.
+
+    One generator is set anew for each epoch, for making one takes as long as shuffling a thousand samples.
+    """
+
+    def __init__(self, key: int, samples: int) -> None:
+        self._straight = np.arange(samples)
+        self._source = np.random.Philox(key=[key, 0])
+        self._state: Any = self._source.state
+        self._generator = np.random.Generator(self._source)
+
+    def write(self, epoch: int, order: np.ndarray[Any, Any]) -> None:
+        """Write an epoch's order into an array."""
+        self._state["state"]["key"][1] = epoch
+        self._source.state = self._state
+        order[:] = self._straight
+        self._generator.shuffle(order)
 
 
 class _Silent:

@@ -140,7 +140,8 @@ class Epoch:
                     program.resume()
                 finally:
                     progress(program.done - before)
-            totals += [size * np.sum(result, dtype=np.float64) for result in program.results]
+            # Not np.sum, which takes five times as long to get there.
+            totals += [size * np.add.reduce(result, axis=None, dtype=np.float64) for result in program.results]
         return dict(zip(self._names, (totals / self._count).tolist(), strict=True))
 
 
