@@ -26,6 +26,9 @@ def scalar_operand(body: Contract, operands: Sequence[Operand]) -> int | None:
     if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
         return None
     lane, reduced = used[-1], set(body.domain) - set(used)
+    # A tile of a single column would have one lane of sixteen; where one product is all of the sum there is nothing to share.
+    if lane.extent == 1 or all(a.extent == 1 for a in reduced):
+        return None
     slopes = [dims.linear(one.offset, lane)[0] for one in operands]
     if not any(all(a in dims.axes(one.offset) for one in operands) for a in reduced):
         return None
@@ -65,13 +68,15 @@ def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     # An axis solved early may stand on one solved later: substitute until only output axes and summed axes are left.
     for _ in body.out:
         solved = {a: dims.substitute(d, {k: v for k, v in solved.items() if k != a}) for a, d in solved.items()}
+    reduced = tuple(a for a in body.domain if a not in solved and a.extent != 1)
+    solved |= {a: 0 for a in body.domain if a not in solved and a.extent == 1}
     left = expr.load(0, tuple(dims.substitute(d, solved) for d in body.left), dtype, guard)
     right = expr.load(1, tuple(dims.substitute(d, solved) for d in body.right), dtype, guard)
     value = expr.apply("multiply", left, right)
     if guard is not None:
         value = expr.select(guard, value, expr.const(0, dtype))
-    reduced = tuple(a for a in body.domain if a not in solved)
-    return compute(out, expr.reduce("add", reduced, value) if reduced else value)
+    # A sum begins with 0, which makes 0.0 of -0.0, also where it has one term.
+    return compute(out, expr.reduce("add", reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype)))
 
 
 def _equal(left: Dim, right: Dim) -> Expr | None:

@@ -264,17 +264,23 @@ class Inliner:
         if node not in self.summing:
             return False
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
+        lane = lane_of(axes)
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
         votes = 0
         for found in expr.walk(value):
-            if not isinstance(found, Reduce) or axes[-1] not in found.free:
+            if not isinstance(found, Reduce) or lane not in found.free:
                 continue
             for inner in expr.walk(found.value):
                 if isinstance(inner, Load) and isinstance(inner.source, Node):
                     offset = flat_offset(inner.index, self.shape_of(inner.source))
                     votes += any(dims.linear(offset, a)[0] == 1 for a in found.axes)
-                    votes -= dims.linear(offset, axes[-1])[0] == 1
+                    votes -= dims.linear(offset, lane)[0] == 1
         return votes > 0
+
+
+def lane_of(axes: Sequence[Axis]) -> Axis:
+    """Return the axis that a sum's lanes run along where it does not run along memory itself: the last that is one."""
+    return next((a for a in reversed(axes) if a.extent != 1), axes[-1])
 
 
 def _guarded(value: Expr, guard: Expr) -> Expr:

@@ -29,7 +29,7 @@ from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.beside import side_by_side
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
-from graphc.schedule.inline import Inliner
+from graphc.schedule.inline import Inliner, lane_of
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
@@ -204,7 +204,8 @@ class Region:
             return (axes, None) if body.ordered[1] == len(axes) - 1 else (axes[:-1], axes[-1])
         if not axes or self.inliner.prefers_rows(node):
             return axes, None
-        return axes[:-1], axes[-1]
+        lane = lane_of(axes) if node in self.inliner.summing else axes[-1]
+        return tuple(a for a in axes if a is not lane), lane
 
     def _place(self) -> None:
         for node, buffer in self.destinations:
