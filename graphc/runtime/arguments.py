@@ -256,7 +256,12 @@ def fitting(
 
 def _surely_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array]) -> bool:
     """Whether a lone array fits and lies apart, seen without its address: it and the inputs own their memory."""
-    if type(value) is not np.ndarray or value.dtype is not dtype or value.shape != shape or value.flags.num & _OWN != _OWN:
+    if (
+        type(value) is not np.ndarray
+        or value.dtype is not dtype
+        or value.shape != shape
+        or value.flags.num & _OWN != _OWN
+    ):
         return False
     for array in inputs:  # a loop, for this is the path of every call with `out`, and `all` costs twice as much
         if array is value or not array.flags.num & OWNS_DATA:

@@ -76,7 +76,9 @@ def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     if guard is not None:
         value = expr.select(guard, value, expr.const(0, dtype))
     # A sum begins with 0, which makes 0.0 of -0.0, also where it has one term.
-    return compute(out, expr.reduce("add", reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype)))
+    return compute(
+        out, expr.reduce("add", reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype))
+    )
 
 
 def _equal(left: Dim, right: Dim) -> Expr | None:

@@ -264,7 +264,7 @@ class Inliner:
         if node not in self.summing:
             return False
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
-        lane = lane_of(axes)
+        lane = lane_of(node, axes)
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
         votes = 0
         for found in expr.walk(value):
@@ -278,8 +278,13 @@ class Inliner:
         return votes > 0
 
 
-def lane_of(axes: Sequence[Axis]) -> Axis:
-    """Return the axis that a sum's lanes run along where it does not run along memory itself: the last that is one."""
+def lane_of(node: Node, axes: Sequence[Axis]) -> Axis:
+    """Return the axis that lanes run along: the last, but for products of one column, whose rows are their lanes.
+
+    Other values of one column are made by rows, as what is made of the same rows.
+    """
+    if node.op.name != "contract":
+        return axes[-1]
     return next((a for a in reversed(axes) if a.extent != 1), axes[-1])
 
 

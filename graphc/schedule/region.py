@@ -204,7 +204,7 @@ class Region:
             return (axes, None) if body.ordered[1] == len(axes) - 1 else (axes[:-1], axes[-1])
         if not axes or self.inliner.prefers_rows(node):
             return axes, None
-        lane = lane_of(axes) if node in self.inliner.summing else axes[-1]
+        lane = lane_of(node, axes)
         return tuple(a for a in axes if a is not lane), lane
 
     def _place(self) -> None:
