@@ -263,7 +263,8 @@ def _surely_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], input
         or value.flags.num & _OWN != _OWN
     ):
         return False
-    for array in inputs:  # a loop, for this is the path of every call with `out`, and `all` costs twice as much
+    # A loop, for this is the path of every call with `out`, and `all` costs twice as much.
+    for array in inputs:  # noqa: SIM110
         if array is value or not array.flags.num & OWNS_DATA:
             return False
     return True
