@@ -247,7 +247,7 @@ def _span(kernel: Tile, axis: Axis, step: int, span: Span | None, writer: Writer
 
 
 def _is_far(kernel: Tile) -> bool:
-    """Whether the lines of a result come from far: it is large, and was not read before its sum."""
+    """Whether the lines of a result come from far: it is large, and not read before its sum."""
     is_large = usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
     return kernel.rounds is None and is_large and not _is_both(kernel)
 
@@ -265,7 +265,7 @@ def _is_both(kernel: Tile) -> bool:
 
 
 def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write prefetches of what the first result's place holds: the lines come while the sum is made."""
+    """Write claims of the lines where the first result will stand: they come while the sum is made."""
     store, size = kernel.stores[0], kernel.left.dtype.itemsize
     stride = dims.linear(store.offset, kernel.row)[0]
     assert stride is not None
@@ -274,7 +274,7 @@ def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
     rows, vectors = kernel.shape
     inner = block.inner()
     for v in range(vectors):
-        inner.add(f"prefetch({line}{f' + {64 * v}' if v else ''})")
+        inner.add(f"claim({line}{f' + {64 * v}' if v else ''})")
     block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
 
 

@@ -173,7 +173,7 @@ def test_lines_from_far_are_asked_for(monkeypatch, layer):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
 
     plan = check(case(layer), HOST, kernels_of, (0, 3))
-    assert any("prefetch(at" in text and "prefetch(line" in text for text in plan.kernels.values())
+    assert any("prefetch(at" in text and "claim(line" in text for text in plan.kernels.values())
 
 
 @pytest.mark.parametrize("times", [60, 131])
