@@ -21,9 +21,9 @@ from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
-# Elements of a result, and of a scalar operand (what windows share is counted often), that the caches do not hold; elements
-# of a line.
-LARGE, AHEAD, LINE = 1 << 21, 1 << 22, 16
+# Elements of a result, and of a scalar operand (what windows share is counted often), that are elsewhere: in memory, or in
+# the cache of another core that has made the operand, or read what the result replaces; elements of a line.
+LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -254,7 +254,7 @@ def _is_far(kernel: Tile) -> bool:
 
 def _is_ahead(kernel: Tile, stride: Dim) -> bool:
     """Whether the scalar operand comes from far, and each of its rows from other lines."""
-    is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD
+    is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD and kernel.owner is None
     is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
     return is_large and is_apart and not _is_both(kernel)
 
