@@ -425,8 +425,10 @@ class Arithmetic:
         if self.level.register_bits < 512 or first.type.lanes * first.type.bits % 512:
             return None
         part = first.type.wide(512 // first.type.bits)
-        full = f"llvm.x86.avx512.mask.{name}.p{'s' if first.type.kind == 'f32' else 'd'}.512"
-        everywhere, nearest = (f"i{part.lanes}", "-1"), ("i32", "4")
+        is_estimate = name.endswith("14")  # an estimate to 14 bits is not rounded
+        prefix = "llvm.x86.avx512." if is_estimate else "llvm.x86.avx512.mask."
+        full = f"{prefix}{name}.p{'s' if first.type.kind == 'f32' else 'd'}.512"
+        ending = [(f"i{part.lanes}", "-1"), *([] if is_estimate else [("i32", "4")])]  # everywhere, to the nearest
         pieces: list[Value] = []
         for start in range(0, first.type.lanes, part.lanes):
             indexes = list(range(start, start + part.lanes))
@@ -437,7 +439,7 @@ class Arithmetic:
                     arguments.append((piece.type.llvm, piece.ir))
                 else:
                     arguments.append(("i32", str(x)))
-            pieces.append(Value(self, part, self.call(full, part.llvm, *arguments, everywhere, nearest)))
+            pieces.append(Value(self, part, self.call(full, part.llvm, *arguments, *ending)))
         return pieces[0] if len(pieces) == 1 else self.pick(pieces[0], pieces[1], list(range(first.type.lanes)))
 
     def copysign(self, x: Value, sign: Value) -> Value:

@@ -299,7 +299,6 @@ def _define_all() -> None:
     define_operator("bool", lambda x: B, lambda arithmetic, x: arithmetic.convert(x, "b"), bool)
 
     define("fma", numbers(3, *FLOATS), lambda arithmetic, a, b, c: arithmetic.fma(a, b, c))
-    define("sqrt", numbers(1, *FLOATS), lambda arithmetic, x: arithmetic.sqrt(x))
     define("floor", numbers(1, *FLOATS), lambda arithmetic, x: arithmetic.floor(x))
     define("ceil", numbers(1, *FLOATS), lambda arithmetic, x: arithmetic.ceil(x))
     define("trunc", numbers(1, *FLOATS), lambda arithmetic, x: arithmetic.trunc(x))

@@ -111,3 +111,23 @@ def test_sine_of_the_hardest_arguments(kernels, level):
     got = kernels.evaluate(["cos(x)", "sin(x)"], {"x": x}, level)
     assert got["cos(x)"][0] == pytest.approx(-4.6871659242546277e-19, rel=2e-16)
     assert got["sin(x)"][1:3] == pytest.approx([0.5631277798508840, -0.8522008497671888], rel=2e-16)
+
+
+def test_roots_next_to_the_middle_of_two_floats(kernels, level):
+    # x = (o^2 + c) / 2^54, for odd o of 54 bits and a small c: its root is o / 2^27 and next to nothing more or less.
+    found = {}
+    for c in range(-801, 800, 8):
+        o = 1
+        for bit in range(3, 54):  # o^2 + c divisible by ever higher powers of 2 (Hensel)
+            o += ((o * o + c) >> bit & 1) << (bit - 1)
+        for root in (o % 2**53 + 2**53, -o % 2**53 + 2**53):
+            x, left = divmod(root * root + c, 2**54)
+            assert left == 0
+            if int(float(x)) == x:
+                found[float(x)] = (root + (1 if c > 0 else -1)) / 2**27
+    x = np.array(list(found)[: len(found) // 8 * 8])
+    assert x.size >= 200
+    got = kernels.evaluate(
+        [f"sqrt(x{n})" for n in range(0, x.size, 8)], {f"x{n}": x[n : n + 8] for n in range(0, x.size, 8)}, level
+    )
+    assert [value for part in got.values() for value in part] == list(found.values())[: x.size]
