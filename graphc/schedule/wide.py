@@ -21,7 +21,9 @@ def widened(nest: Nest) -> tuple[Nest, Copied] | None:
     """
     lane, (left,), (right,) = nest.kept[-1], nest.left.index, nest.right.index
     lanes = VECTOR // nest.left.dtype.itemsize
-    if nest.owned is not None or not isinstance(lane.extent, int) or 2 * lane.extent > lanes or lane in dims.axes(left):
+    if nest.owned is not None or not isinstance(lane.extent, int) or lane in dims.axes(left):
+        return None
+    if not 0 < 2 * lane.extent <= lanes or any(a.extent == 0 for a in nest.reduced):
         return None
     rows = row_candidates(nest)
     best: tuple[float, int, Axis, Axis, int] | None = None
