@@ -38,7 +38,8 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     if length * (column + (0 if is_read_in_order else row)) < LARGE:
         return None
     unit = kernel.unrolled[1] if kernel.unrolled is not None and kernel.unrolled[0] == axis else 1
-    steps = _even(max(ROUND // max(whole, 1), -(-LONG // max(inner, 1))), unit, axis.extent)
+    most = min(ROUND // max(whole, 1), length // MANY)
+    steps = _even(max(most, -(-LONG // max(inner, 1))), unit, axis.extent)
     count = -(-length // steps)
     if count < MANY:
         return None
