@@ -16,7 +16,7 @@ from graphc.emit.pack import write_pack
 from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load, within
-from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile, usual_size
+from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile, loads, usual_size
 from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
@@ -24,6 +24,9 @@ PRODUCTS = 48
 # Elements of a result, and of a scalar operand (what windows share is counted often), that are elsewhere: in memory, or in
 # the cache of another core that has made the operand, or read what the result replaces; elements of a line.
 LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
+
+# Steps of a sum during which lines have time to come.
+LONG = 64
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -173,7 +176,7 @@ def _write_rows(
 def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
     """Write a register tile of so many rows and vectors."""
     _write_starts(kernel, writer, block, rows, vectors)
-    if (rows, vectors) == kernel.shape and _is_far(kernel):
+    if (rows, vectors) == kernel.shape:
         _write_fetches(kernel, writer, block)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
@@ -264,18 +267,36 @@ def _is_both(kernel: Tile) -> bool:
     return kernel.lane in dims.axes(kernel.left.index[0])
 
 
+def _fetches(kernel: Tile) -> Iterator[tuple[str, int, Dim]]:
+    """Yield what lines are asked for while the sum is made, and how: buffers and offsets.
+
+    Those of the first result are claimed, if they come from far; those are fetched that what follows the sum reads as it goes.
+    """
+    first = kernel.stores[0].buffer, kernel.stores[0].offset
+    if _is_far(kernel):
+        yield "claim", *first
+    if usual_size(kernel.reduced) < LONG or kernel.rounds is not None:
+        return
+    for found in loads(*(store.value for store in kernel.stores)):
+        slope, stride = (dims.linear(found.index[0], axis)[0] for axis in (kernel.lane, kernel.row))
+        is_like = found.guard is None and slope == 1 and stride and found.dtype is kernel.left.dtype
+        if is_like and not (_is_far(kernel) and (found.source, found.index[0]) == first):
+            yield "prefetch", found.source, found.index[0]
+
+
 def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Write claims of the lines where the first result will stand: they come while the sum is made."""
-    store, size = kernel.stores[0], kernel.left.dtype.itemsize
-    stride = dims.linear(store.offset, kernel.row)[0]
-    assert stride is not None
-    step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
-    base, line = writer.address(store.buffer, store.offset, size, block), writer.fresh("line")
+    """Ask for the lines of a tile that it needs when its sum is made: they come meanwhile."""
+    size = kernel.left.dtype.itemsize
     rows, vectors = kernel.shape
-    inner = block.inner()
-    for v in range(vectors):
-        inner.add(f"claim({line}{f' + {64 * v}' if v else ''})")
-    block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
+    for asking, buffer, offset in _fetches(kernel):
+        stride = dims.linear(offset, kernel.row)[0]
+        assert stride is not None
+        step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
+        base, line = writer.address(buffer, offset, size, block), writer.fresh("line")
+        inner = block.inner()
+        for v in range(vectors):
+            inner.add(f"{asking}({line}{f' + {64 * v}' if v else ''})")
+        block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
 
 
 def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
