@@ -223,3 +223,18 @@ def test_positions_side_by_side_in_a_loop():
 
     plan = check(graph, HOST, kernels_of, (1,))
     assert any("a = select(" in text for text in plan.kernels.values())
+
+
+@pytest.mark.parametrize(("depth", "asks"), [(64, True), (63, False)])
+def test_what_follows_a_sum_asks_for_its_operands(depth, asks):
+    """While a long sum is made the lines come that are read with it as it goes; not those of a row of biases."""
+    shapes = {"x": ("n", depth), "w": (depth, 40), "r": ("n", 40), "b": (40,)}
+    x, w, r, b = (graphc.input(*one) for one in shapes.items())
+    graph = Graph((x, w, r, b), (graphc.tanh(x @ w + b) * r,))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 7, 20))
+    (text,) = plan.kernels.values()
+    assert ("prefetch(line" in text) == asks
