@@ -7,7 +7,7 @@ is not known; lanes that do not fill a vector are masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
