@@ -32,7 +32,7 @@ from graphc.schedule.plan import Buffer, Plan
 from graphc.schedule.trial import Trial
 from graphc.simd.levels import Level
 
-# Candidates of a contraction that are measured, and seconds after which no further run of one begins.
+# Candidates of a contraction that are measured, and seconds after which no other one is, and none again.
 MOST, SECONDS = 12, 0.8
 # Seconds of the first runs, in which pages and the processor's clock settle; runs of each in turn, the least seconds of one,
 # and how much slower than the best so far one may be to be run again.
@@ -132,10 +132,11 @@ def _least(runs: Sequence[Callable[[], Any]], count: int) -> list[float]:
             return least
         run()
         least[position] = max(seconds(run, 1), 1e-7)
-    for _ in range(ROUNDS):
-        close = [n for n, found in enumerate(least) if n == 0 or found <= HOPELESS * min(least)]
-        for position in close:
-            if time.perf_counter() - begun > SECONDS:
+    for turn in range(ROUNDS):
+        # Whatever the time, the cost model's pick and the best of the others meet once more.
+        worst = HOPELESS * min(least) if turn else min(least)
+        for position in [n for n, found in enumerate(least) if n == 0 or found <= worst]:
+            if turn and time.perf_counter() - begun > SECONDS:
                 return least
             times = max(1, int(BLOCK / least[position]))
             least[position] = min(least[position], seconds(runs[position], times))
