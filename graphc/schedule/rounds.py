@@ -29,10 +29,12 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     if not all(axis in dims.axes(at) for at in (left, right)) or kernel.stores[0].value.dtype is not kernel.left.dtype:
         return None  # nothing to share, or no place for the sums so far
     length, inner = usual_size([axis]), usual_size(others)
-    width = min(kernel.shape[1] * kernel.lanes, usual_size([kernel.lane]))
-    # Bytes at one position of the axis: what a block of lanes reads of the vector operand and of the scalar one, and both.
+    # Where both operands are read by vectors, all lanes are one block: they pass a tile's rows before the next ones.
+    is_both, lanes = kernel.lane in dims.axes(left), usual_size([kernel.lane])
+    width = lanes if is_both else min(kernel.shape[1] * kernel.lanes, lanes)
+    # Bytes at one position of the axis: what a block of lanes reads of the vector operand and of the other one, and both.
     column = size * inner * width
-    row = size * usual_size([a for a in dims.axes(left) if a not in (axis, kernel.lane)])
+    row = size * usual_size([a for a in dims.axes(left) if a != axis and (is_both or a != kernel.lane)])
     whole = size * usual_size([a for a in dims.axes(right) if a != axis]) + row
     is_read_in_order = strips or any(_is_near(left, a) for a in kernel.reduced)
     if length * (column + (0 if is_read_in_order else row)) < LARGE:
@@ -45,7 +47,7 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
         return None
     result = size * usual_size((*kernel.outer, kernel.row, kernel.lane))
     stored = 2 * count * result if result > STAYS else 0
-    again = (-(-usual_size([kernel.lane]) // max(width, 1)) - 1) * row * length
+    again = (-(-lanes // max(width, 1)) - 1) * row * length
     return Rounds(axis, steps, within=again < stored)
 
 
