@@ -184,6 +184,13 @@ def convolution(dtype):
     return Graph((x,), (y, *graphc.grad(graphc.sum(graphc.square(y)), [x, w, v])))
 
 
+def depthwise(dtype):
+    x = graphc.input("x", ("batch", 10, 11, 40), dtype)
+    w = graphc.parameter(np.random.default_rng(1).normal(size=(3, 3, 1, 40)).astype(dtype), "w")
+    y = graphc.conv2d(x, w, padding=1, groups=40)
+    return Graph((x,), (y, *graphc.grad(graphc.sum(y * y), [x, w])))
+
+
 def products(dtype):
     a = graphc.input("a", ("batch", 70), dtype)
     b = graphc.parameter(np.random.default_rng(1).normal(size=(70, 530)).astype(dtype), "b")
@@ -198,7 +205,7 @@ def recurrent(dtype):
     return Graph((x,), (y, *graphc.grad(graphc.sum(y * y), list(layer.parameters()))))
 
 
-CASES = {"convolution": convolution, "products": products, "recurrent": recurrent}
+CASES = {"convolution": convolution, "depthwise": depthwise, "products": products, "recurrent": recurrent}
 
 
 def results(graph, level, batch, threads, choose=None, twins=False):
