@@ -21,7 +21,7 @@ from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
 # Of candidates, and of those that are measured.
-POSITIONS, WINNERS = [3, 11, 23], [1, 4]
+POSITIONS, WINNERS = [3, 11, 23], [1, 3]
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_warned", [])
     monkeypatch.setattr(cache, "_measured", [])
+    # Few candidates, and briefly: what wins does not matter but where the test says so.
+    monkeypatch.setattr(tuning, "MOST", 4)
+    monkeypatch.setattr(tuning, "SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -60,6 +63,8 @@ def draws(*inputs, **sizes):
 
 
 def test_a_wrong_cost_model_is_corrected(monkeypatch, measured):
+    monkeypatch.setattr(tuning, "MOST", 12)
+    monkeypatch.setattr(tuning, "SECONDS", 0.8)
     # To this model the smallest tile, which waits for its only sum, is the best.
     monkeypatch.setattr(nest.Steps, "cycles", lambda _, rows, vectors: rows * vectors * (1 + 0.02 * rows * vectors))
     a, b, y = product(128, 256, 128)
@@ -112,7 +117,8 @@ def test_equal_layers_are_measured_once(measured):
     assert len(measured) == len(entries()) == 1
 
 
-def test_another_process_measures_nothing(measured):
+def test_another_process_measures_nothing(measured, monkeypatch):
+    monkeypatch.setattr(tuning, "MOST", 12)
     program = "import graphc\nfrom tests.test_tuning import product\na, b, y = product()\ngraphc.compile([a, b], y, tune=True)\n"
     at_once = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     assert [process.wait() for process in at_once] == [0, 0]
@@ -259,10 +265,8 @@ def test_candidates_of_other_levels_are_within_bounds(level):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_trials_run(case, measured, monkeypatch):
+def test_trials_run(case, measured):
     """What is measured runs: convolutions with margins, panels made before a loop, rows that threads own."""
-    monkeypatch.setattr(tuning, "MOST", 3)
-    monkeypatch.setattr(tuning, "SECONDS", 0.05)
     graph = CASES[case]("float32")
     outputs = list(graph.outputs)
     step = graphc.compile(list(graph.inputs), outputs, tune=True, specialize={"batch": 16}, threads=2)
