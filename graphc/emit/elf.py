@@ -90,5 +90,5 @@ def read_object(data: bytes) -> ObjectFile:
         raise ValueError("no little-endian ELF64 header")
     start, size, count, names = header[6], header[11], header[12], header[13]
     sections = tuple(Section(*_SECTION.unpack_from(data, start + size * index)) for index in range(count))
-    where = sections[names]
+    where: Section = sections[names]
     return ObjectFile(data, header[2], sections, data[where.offset : where.offset + where.nbytes])

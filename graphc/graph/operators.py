@@ -69,11 +69,12 @@ def located(name: str | None) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def _flags(function: Callable[..., Any]) -> list[tuple[str, int]]:
     """Return the arguments that are True or False unless given, each with its place; of what has none, one beyond all."""
-    code, defaults = function.__code__, function.__defaults__ or ()
+    code = function.__code__
+    defaults: tuple[Any, ...] = function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     start = len(names) - len(defaults)
     flags = [(names[start + k], start + k) for k, default in enumerate(defaults) if isinstance(default, bool)]
-    named = function.__kwdefaults__ or {}
+    named: dict[str, Any] = function.__kwdefaults__ or {}
     return flags + [(flag, sys.maxsize) for flag, default in named.items() if isinstance(default, bool)]
 
 

@@ -99,11 +99,11 @@ class AvgPool2d(_Layer):
 
 class _Adaptive(_Layer):
     def __init__(self, output_size: Any) -> None:
+        self.output_size = output_size
         given: Any = output_size if isinstance(output_size, tuple | list) else (output_size,)  # pyright: ignore[reportUnknownVariableType]
         for size in given:
             if size is not None:
                 each(size, 1, f"{type(self).__name__}'s output_size")
-        self.output_size = output_size
 
 
 class AdaptiveAvgPool1d(_Adaptive):

@@ -86,7 +86,7 @@ class Optimizer:
         """Raise GraphError where an option has no meaning."""
         for name in ("clip_norm", "clip_value"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and value > 0):
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None; got {value!r}")
         if self.clip_norm is not None and self.clip_value is not None:
             raise GraphError(f"{type(self).__name__}: expected clip_norm or clip_value, got both")
@@ -169,7 +169,7 @@ class Optimizer:
         for name in names:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple | list) else (value,):  # pyright: ignore[reportUnknownVariableType]
-                if not isinstance(number, Real) or not low <= number < below:  # a NaN is refused, too
+                if not isinstance(number, Real) or not low <= float(number) < below:  # a NaN is refused, too
                     bounds = f"of {low} or more" if below == math.inf else f"from {low} to below {below}"
                     raise GraphError(f"{type(self).__name__}: expected {name} {bounds}, got {value!r}")
 
