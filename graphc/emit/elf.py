@@ -88,7 +88,8 @@ def read_object(data: bytes) -> ObjectFile:
     header = _HEADER.unpack_from(data)
     if header[0][:6] != b"\x7fELF\x02\x01":
         raise ValueError("no little-endian ELF64 header")
-    start, size, count, names = header[6], header[11], header[12], header[13]
+    start, size, count = header[6], header[11], header[12]
+    names: int = header[13]
     sections = tuple(Section(*_SECTION.unpack_from(data, start + size * index)) for index in range(count))
-    where: Section = sections[names]
+    where = sections[names]
     return ObjectFile(data, header[2], sections, data[where.offset : where.offset + where.nbytes])
