@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
@@ -70,7 +70,7 @@ def located(name: str | None) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def _flags(function: Callable[..., Any]) -> list[tuple[str, int]]:
     """Return the arguments that are True or False unless given, each with its place; of what has none, one beyond all."""
     code = function.__code__
-    defaults: tuple[Any, ...] = function.__defaults__ or ()
+    defaults: Sequence[Any] = function.__defaults__ or []
     names = code.co_varnames[: code.co_argcount]
     start = len(names) - len(defaults)
     flags = [(names[start + k], start + k) for k, default in enumerate(defaults) if isinstance(default, bool)]

@@ -92,7 +92,7 @@ def bits(shape: tuple[int, ...], seed: int, site: int, step: int = 0, loop: int 
     words = np.empty(((count + 3) // 4, 4), np.uint32)
     for start in range(0, len(words), _CACHED):
         part = words[start : start + _CACHED]
-        index = np.arange(start, start + len(part), dtype=np.uint64)
+        index: Any = np.arange(start, start + len(part), dtype=np.uint64)
         one, two, three = (np.full_like(index, word) for word in (loop, step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF))
         for column, word in enumerate(philox((index, one, two, three), (seed, site))):
             part[:, column] = word
