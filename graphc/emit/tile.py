@@ -300,22 +300,25 @@ def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
 
 
 def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
-    """Write the accumulators' first values: zeros or, after the first round, what the last one stored."""
-    kind, lanes = kernel.left.dtype.short, writer.lanes
-    if kernel.rounds is None:
+    """Write the accumulators' first values: zeros, what they are added to, or what the last round stored."""
+    kind, lanes, start = kernel.left.dtype.short, writer.lanes, kernel.start
+    if kernel.rounds is None and start is None:
         for t in range(rows):
             for v in range(vectors):
                 block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
         return
-    store, mask = kernel.stores[0], writer.fresh("mask")
-    block.add(f"{mask} = bx{lanes}(first > 0){f' & {block.mask}' if block.mask else ''}")
+    store, mask = kernel.stores[0], block.mask
+    if start is None:
+        mask = writer.fresh("mask")
+        block.add(f"{mask} = bx{lanes}(first > 0){f' & {block.mask}' if block.mask else ''}")
+    buffer = store.buffer if start is None else start.source
     stride = dims.linear(store.offset, kernel.row)[0]
     assert stride is not None
     size = kernel.left.dtype.itemsize
     for t in range(rows):
         for v in range(vectors):
-            place = writer.address(store.buffer, store.offset + stride * t + v * lanes, size, block)
-            block.add(f"c{t}_{v} = load_{kind}x{lanes}({place}, {mask})")
+            place = writer.address(buffer, store.offset + stride * t + v * lanes, size, block)
+            block.add(f"c{t}_{v} = load_{kind}x{lanes}({place}{f', {mask}' if mask else ''})")
 
 
 def _write_turns(
@@ -461,7 +464,8 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, vecto
             cell = column.inner(kernel.row, depth=0)
             cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
             cell.names[accumulator] = f"c{t}_{v}"
-            values = [writer.vector(s.value, cell) for s in kernel.stores]
+            # What the accumulators began with is in them.
+            values = [writer.vector(accumulator if kernel.start else s.value, cell) for s in kernel.stores]
             for store, value in zip(kernel.stores, values, strict=True):
                 writer.store(store, value, cell)
             column.close(cell)

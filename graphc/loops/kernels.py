@@ -224,7 +224,23 @@ class Tile:
     def is_bare(self) -> bool:
         """Whether nothing but the sums is stored, in one place."""
         (value, *others) = (s.value for s in self.stores)
-        return not others and isinstance(value, Load) and value.source == ACCUMULATOR
+        return not others and (_is_sum(value) or self.start is not None)
+
+    @property
+    def start(self) -> Load | None:
+        """What the accumulators begin with: the array that the sums are added to, if it lies as the result does.
+
+        So a total that a loop adds to is one sum over all its steps, to the bits of one that is made at once. With rounds
+        the array must be the result itself, which holds the sums so far.
+        """
+        store, *others = self.stores
+        if others or not isinstance(store.value, Apply) or store.value.function != "add":
+            return None
+        given, sums = sorted(store.value.args, key=_is_sum)
+        if not isinstance(given, Load) or not _is_sum(sums) or given.guard is not None:
+            return None
+        is_alike = given.index == (store.offset,) and not _is_sum(given) and _slope(store.offset, self.lane) == 1
+        return given if is_alike and (self.rounds is None or given.source == store.buffer) else None
 
     @property
     def operands(self) -> tuple[Load, ...]:
@@ -331,6 +347,10 @@ def usual_size(axes: Iterable[Axis]) -> int:
 def usual(dim: Dim) -> int:
     """Return what a dim counts as where sizes are weighed."""
     return dims.evaluate(dim, dict.fromkeys(dims.symbols(dim), USUAL))
+
+
+def _is_sum(value: Expr) -> bool:
+    return isinstance(value, Load) and value.source == ACCUMULATOR
 
 
 def flat_offset(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:

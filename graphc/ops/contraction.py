@@ -104,6 +104,7 @@ class Contract(Op):
             (*lead, *self.right) if right is not None else self.right,
             (*lead, *self.out),
             (size, *self.shape),
+            type(self),
         )
         pairs = zip(batched, node.inputs, strict=True)
         return make(op, *(x if b is None else b for b, x in pairs))
@@ -112,15 +113,29 @@ class Contract(Op):
         return bodies.Contract(self.domain, self.left, self.right, self.out)
 
 
-def contraction(domain: Sequence[Axis], left: Map, right: Map, out: Map, shape: tuple[Dim, ...]) -> Contract:
-    """Return a Contract with its axes renamed d0, d1, ... in order."""
+class Backwards(Contract):
+    """A contraction that begins its sums with the last position: what a loop that runs backwards adds up, step by step."""
+
+    name = "contract_backwards"
+
+    def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
+        kept = {axis for index in self.out for axis in dims.axes(index)}
+        turned: dict[Atom, Dim] = {a: a.extent - 1 - DimExpr.of(a) for a in self.domain if a not in kept}
+        maps = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
+        return bodies.Contract(self.domain, *maps, self.out)
+
+
+def contraction(
+    domain: Sequence[Axis], left: Map, right: Map, out: Map, shape: tuple[Dim, ...], kind: type[Contract] = Contract
+) -> Contract:
+    """Return a contraction of a kind with its axes renamed d0, d1, ... in order."""
     named = tuple(Axis(f"d{k}", axis.extent) for k, axis in enumerate(domain))
     new: dict[Atom, Dim] = {old: DimExpr.of(axis) for old, axis in zip(domain, named, strict=True)}
 
     def rename(at: Map) -> Map:
         return tuple(dims.substitute(index, new) for index in at)
 
-    return Contract(named, rename(left), rename(right), rename(out), shape)
+    return kind(named, rename(left), rename(right), rename(out), shape)
 
 
 def bounds(index: Dim) -> tuple[Dim, Dim]:

@@ -85,8 +85,8 @@ def scan(
         closed[len(carries) :],
         steps,
         reverse,
-        # Nothing but the states between pieces of one step: that needs no pieces.
-        *((True, None) if piece == 1 else (False, piece)),
+        lean=piece == 1,
+        piece=piece,
     )
     made = [item(made, k) for k in range(len(closed))]
     return rebuild(init, made[: len(carries)]), rebuild(returned[1], made[len(carries) :])

@@ -8,6 +8,8 @@ serves as rows or lanes of a register tile, which a sum would cost more than it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.graph import walk
@@ -17,6 +19,7 @@ from graphc.ops.contraction import Contract, plain_axis
 from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
 from graphc.ops.reduction import Sum
 from graphc.passes.rewriting import rewrite
+from graphc.records import replace
 
 Map = tuple[Dim, ...]
 
@@ -32,17 +35,30 @@ def absorb(graph: Graph) -> Graph:
         source = node.inputs[0]
         if not isinstance(source.op, Contract):
             return node
-        if isinstance(node.op, PermuteDims):
-            kept = node.op.axes
-        elif all(_runs_in_both(source, axis) for axis in node.op.axes):
-            kept = tuple(k for k in range(source.ndim) if k not in node.op.axes)
-        else:
-            return node
-        out = tuple(source.op.out[axis] for axis in kept)
-        op = Contract(source.op.domain, source.op.left, source.op.right, out, node.shape)
-        return make(op, *source.inputs)
+        if isinstance(node.op, Sum):
+            found = summed(source, node.op.axes)
+            return node if found is None else found
+        return permuted(node)
 
     return rewrite(graph, rule)
+
+
+def permuted(node: Node) -> Node:
+    """Return a transposed contraction as one contraction; another node as it is."""
+    if not isinstance(node.op, PermuteDims) or not isinstance(node.inputs[0].op, Contract):
+        return node
+    (source,) = node.inputs
+    out = tuple(source.op.out[axis] for axis in node.op.axes)
+    return make(replace(source.op, out=out, shape=node.shape), *source.inputs)
+
+
+def summed(node: Node, axes: Sequence[int]) -> Node | None:
+    """Return the sum of a contraction's result over axes as one contraction; None if they do not run in both operands."""
+    if not isinstance(node.op, Contract) or not all(_runs_in_both(node, axis) for axis in axes):
+        return None
+    kept = [k for k in range(node.ndim) if k not in axes]
+    out, shape = tuple(node.op.out[k] for k in kept), tuple(node.shape[k] for k in kept)
+    return make(replace(node.op, out=out, shape=shape), *node.inputs)
 
 
 def _runs_in_both(node: Node, k: int) -> bool:
@@ -84,7 +100,7 @@ def _operands(node: Node) -> Node:
     mentioned = {axis for index in (*left_map, *right_map, *op.out) for axis in dims.axes(index)}
     if (left is node.inputs[0] and right is node.inputs[1]) or not mentioned.issuperset(_axes(op)):
         return node  # an axis that nothing mentions any more would only repeat an addition
-    return make(Contract(op.domain, left_map, right_map, op.out, op.shape), left, right)
+    return make(replace(op, left=left_map, right=right_map), left, right)
 
 
 def _axes(op: Contract) -> set[Axis]:

@@ -17,6 +17,7 @@ from graphc.ops.contraction import Contract, Map
 from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad, Slice
 from graphc.passes.rewriting import with_roots, with_subgraphs
+from graphc.records import replace
 
 
 def halo(graph: Graph) -> Graph:
@@ -61,7 +62,7 @@ def _rebuilt(node: Node, new: Op | None, padded: dict[Node, tuple[Node, Node]], 
         op = node.op
         left, right = (_shifted(at, x, padded) for at, x in zip((op.left, op.right), node.inputs, strict=True))
         operands = (padded[x][1] if x in padded else done[x] for x in node.inputs)
-        return make(Contract(op.domain, left, right, op.out, op.shape), *operands)
+        return make(replace(op, left=left, right=right), *operands)
     return node.on(tuple(_inside(x, padded[x][1]) if x in padded else done[x] for x in node.inputs), new)
 
 

@@ -5,8 +5,10 @@ its inputs becomes one product of time * batch rows. After it: those that no ste
 that are only added to. The gradient of a weight, g + contract(a_t, b_t) step by step, becomes one product of all a and b,
 which the loop stores. A carry that is only added to and small becomes a sum over a result.
 
-Legal always: the same values are computed, and sums are added in another, fixed order. What would have to be stored for
-it must not be much more than the loop walks and stores anyway; lean scans, which must not store more, are left alone.
+Legal always: the same values are computed, and what is added to a carry is added in the order of the steps, to the same
+bits: so it makes no difference whether a loop runs at once or in pieces. Of a loop that runs backwards, contractions begin
+with the last position of each step, too; what reductions give is added up step by step. What would have to be stored
+must not be much more than the loop walks and stores anyway; lean scans, which must not store more, are left alone.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from graphc.chain import batch
 from graphc.dims import Dim
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
-from graphc.graph.node import Constant, Leaf, Node, call, made_at, placeholder
+from graphc.graph.node import Constant, Leaf, Node, call, made_at, make, placeholder
 from graphc.graph.types import TensorType
 from graphc.ops.arithmetic import Add
-from graphc.ops.contraction import Contract
+from graphc.ops.contraction import Backwards, Contract
+from graphc.ops.cumulative import CumulativeSum
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.gathering import Take
 from graphc.ops.joining import Concat
@@ -31,8 +34,10 @@ from graphc.ops.nested import Item, item
 from graphc.ops.positions import Positions
 from graphc.ops.reduction import Reduction
 from graphc.ops.scan import Carry, Scan, assemble
+from graphc.passes.absorb import permuted, summed
 from graphc.passes.algebra.matching import uniform
 from graphc.passes.rewriting import with_roots, with_subgraphs
+from graphc.records import replace
 
 # How many times as much as the loop walks and stores anyway may be stored for what moves behind it.
 MORE = 4
@@ -66,7 +71,7 @@ def hoist(graph: Graph) -> Graph:
             continue
         op = with_subgraphs(node.op, inner) if inner else None
         done[node] = node.on(tuple(done[operand] for operand in node.inputs), op)
-        if isinstance(node.op, Scan) and not node.op.lean:
+        if isinstance(node.op, Scan):
             with made_at(node.origin):
                 outputs = _hoisted(done[node])
             if outputs is not None:
@@ -86,11 +91,51 @@ def _hoisted(node: Node) -> list[Node] | None:
         part.new,
         part.results,
     )
+    turned = op.reverse and _turn(loop)
+    if op.lean:
+        if not turned:
+            return None
+        step = Graph(op.step.inputs, (*loop.new, *loop.results), (), op.step.requirements)
+        made = node.on(node.inputs, replace(op, step=step))
+        return [item(made, k) for k in range(len(step.outputs))]
     before = _before(loop)
     behind = _Behind(loop, op.length)
-    if not before and not behind.moved:
+    if not turned and not before and not behind.moved:
         return None
     return behind.outputs(op)
+
+
+def _turn(loop: _Loop) -> bool:
+    """Let the contractions that a loop adds up begin with their last position; return whether there are any."""
+    turned: dict[Node, Node] = {}
+    for term in (term for terms in _sums(loop).values() for term in terms):
+        while isinstance(term.op, Movement):
+            (term,) = term.inputs
+        if type(term.op) is Contract:
+            op = term.op
+            turned[term] = make(Backwards(op.domain, op.left, op.right, op.out, op.shape), *term.inputs)
+    outputs = walk.replace((*loop.new, *loop.results), turned)
+    loop.new, loop.results = outputs[: len(loop.new)], outputs[len(loop.new) :]
+    return bool(turned)
+
+
+def _sums(loop: _Loop) -> dict[Node, list[Node]]:
+    """Return the carries that each step only adds to, with what it adds."""
+    outputs = (*loop.new, *loop.results)
+    users = walk.users(walk.topological(outputs))
+    found: dict[Node, list[Node]] = {}
+    for carry, new in zip(loop.carries, loop.new, strict=True):
+        terms: list[Node] = []
+        node = carry
+        while node is not new and len(users.get(node, ())) == 1 and not any(node is root for root in outputs):
+            (user,) = users[node]
+            if not isinstance(user.op, Add):
+                break
+            terms.append(next(x for x in user.inputs if x is not node))
+            node = user
+        if node is new and terms and not users[new] and sum(root is new for root in outputs) == 1:
+            found[carry] = terms
+    return found
 
 
 def _before(loop: _Loop) -> bool:
@@ -125,7 +170,7 @@ class _Behind:
 
     def __init__(self, loop: _Loop, length: Dim) -> None:
         self.loop, self.length = loop, length
-        self.sums = self._sums()
+        self.sums = _sums(loop)
         while True:  # until no sum turns out to have to stay
             self.moved, self.factors = self._split()
             staying = [carry for carry, terms in self.sums.items() if not all(self._is_worth(t) for t in terms)]
@@ -164,29 +209,10 @@ class _Behind:
         for carry, terms in self.sums.items():
             total = loop.carries[carry]
             for term in terms:
-                share = call("sum", arrays[term], 0)
-                total = share if uniform(total) == 0 else total + share
+                shares = arrays[term]
+                total = _total(total, shares) if _is_product(term) else _running(total, shares, op.reverse)
             finals[carry] = total
         return [*(finals[c] for c in loop.carries), *(arrays[result] for result in loop.results)]
-
-    def _sums(self) -> dict[Node, list[Node]]:
-        """Return the carries that each step only adds to, with what it adds."""
-        loop = self.loop
-        outputs = (*loop.new, *loop.results)
-        users = walk.users(walk.topological(outputs))
-        found: dict[Node, list[Node]] = {}
-        for carry, new in zip(loop.carries, loop.new, strict=True):
-            terms: list[Node] = []
-            node = carry
-            while node is not new and len(users.get(node, ())) == 1 and not any(node is root for root in outputs):
-                (user,) = users[node]
-                if not isinstance(user.op, Add):
-                    break
-                terms.append(next(x for x in user.inputs if x is not node))
-                node = user
-            if node is new and terms and not users[new] and sum(root is new for root in outputs) == 1:
-                found[carry] = terms
-        return found
 
     def _split(self) -> tuple[dict[Node, None], dict[Node, None]]:
         """Return the nodes of the step that move behind the loop, and those whose values they need from it."""
@@ -239,8 +265,34 @@ class _Behind:
             self.factors |= dict.fromkeys(t for t in terms if t not in self.moved and t not in loop.slices)
         known = {*loop.results, *loop.slices}
         extra = [f for f in self.factors if f not in known]
+        extra += [t for terms in self.sums.values() for t in terms if not _is_product(t)]
         anyway = [*loop.slices, *(result for result in loop.results if result not in self.moved), *loop.carries]
         return dims.is_nonnegative(MORE * _elements(anyway) - _elements(extra))
+
+
+def _is_product(term: Node) -> bool:
+    """Whether what a loop adds up is made by a contraction that may sum over all steps, too: one of rows and columns."""
+    while isinstance(term.op, Movement):
+        (term,) = term.inputs
+    return isinstance(term.op, Contract) and sum(size != 1 for size in term.shape) > 1
+
+
+def _total(total: Node, shares: Node) -> Node:
+    """Return a total and the shares of all times, which one contraction sums."""
+    share = summed(permuted(shares), [0])
+    if share is None:
+        share = call("sum", shares, 0)
+    return share if uniform(total) == 0 else total + share
+
+
+def _running(total: Node, shares: Node, reverse: bool) -> Node:
+    """Return a total to which the share of one time after the other is added."""
+    first = call("reshape", total, (1, *total.shape))
+    walked = call("concat", [shares, first] if reverse else [first, shares])
+    sums = make(CumulativeSum(0, reverse), walked)
+    at: Dim = 0 if reverse else shares.shape[0]
+    rest = total.shape
+    return call("reshape", call("slice", sums, (at, *(0 for _ in rest)), (1, *rest)), rest)
 
 
 def _elements(nodes: Sequence[Node]) -> Dim:

@@ -140,7 +140,7 @@ class _Cut:
                 assert source.tail is not None, "they have one length"
                 arrays.append(item(source.tail, index))
         operands = (self.done[operand] for operand in self.part.operands)
-        self.tail = make(replace(self.op, length=rest, piece=None), *initial, *arrays, *operands)
+        self.tail = make(replace(self.op, length=rest, lean=False, piece=None), *initial, *arrays, *operands)
         return [item(self.tail, k) for k in range(self.op.carries)]
 
     def remade(self, array: Node) -> tuple[_Cut, int] | None:
@@ -165,7 +165,8 @@ class _Piece:
             states = states or [self._walked(array, array) for array in cut.entering()]
             arrays = [self._array(array) for array in cut.part.arrays]
             operands = [self._operand(operand) for operand in cut.part.operands]
-            self.runs[cut.node] = make(replace(cut.op, length=cut.size, piece=None), *states, *arrays, *operands)
+            op = replace(cut.op, length=cut.size, lean=False, piece=None)
+            self.runs[cut.node] = make(op, *states, *arrays, *operands)
         return self.runs[cut.node]
 
     def _array(self, array: Node) -> Node:

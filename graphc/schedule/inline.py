@@ -117,6 +117,11 @@ class Inliner:
             if self._reduces(node):
                 # Summed over, it would be made in another sum's loop; so it does not count as a part of what follows.
                 self.stored |= {i for i in node.inputs if self.is_inlined(i) and self._reduces(i)}
+            if body.ordered:
+                # A running sum goes along one vector of lanes after the other, which is no way to sum rows of them.
+                self.stored |= {
+                    m for i in node.inputs for m in members.get(i, ()) if self.is_inlined(m) and self._reduces(m)
+                }
             inlined = [i for i in node.inputs if self.is_inlined(i)]
             if self._reduces(node) or any(i in self.summing for i in inlined):
                 self.summing.add(node)

@@ -14,10 +14,10 @@ from graphc import dims
 from graphc.dims import Axis, DimExpr
 from graphc.graph.types import TensorType
 from graphc.loops.expr import Check, Expr, Load, Loaded, Reduce, Rewriter, index_dims, load, walk
-from graphc.loops.kernels import LENGTH, Map, Segments, Store, expressions
+from graphc.loops.kernels import LENGTH, Map, Segments, Store, Tile, expressions
 from graphc.records import replace
 from graphc.schedule.draft import Draft
-from graphc.schedule.units import Unit, finished, in_order, joint, map_unit, reads_in_place, whole_copy
+from graphc.schedule.units import Unit, finished, in_order, joint, map_unit, reads_in_place, tile_unit, whole_copy
 
 
 def settle(draft: Draft, units: Sequence[Unit]) -> list[Unit]:
@@ -113,7 +113,7 @@ def _merged(units: Sequence[Unit]) -> list[Unit]:
 
 def _detour(draft: Draft, unit: Unit) -> list[Unit]:
     kernel = unit.kernel
-    assert isinstance(kernel, Map)
+    assert isinstance(kernel, Map | Tile)
     stores: list[Store] = []
     copies: list[Unit] = []
     for store in kernel.stores:
@@ -122,7 +122,9 @@ def _detour(draft: Draft, unit: Unit) -> list[Unit]:
         temporary = draft.temporary(f"new_{target.name}", item)
         stores.append(replace(store, buffer=temporary))
         copies.append(whole_copy(temporary, store.buffer, item, unit.nodes, late=True))
-    return [map_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
+    kernel = replace(kernel, stores=tuple(stores))
+    make = map_unit if isinstance(kernel, Map) else tile_unit
+    return [make(kernel, unit.nodes, late=False), *copies]
 
 
 def _as_segment(kernel: Map) -> Segments | None:

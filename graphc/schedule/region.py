@@ -20,7 +20,7 @@ from graphc.graph.node import Constant, Node
 from graphc.graph.text import function_name
 from graphc.graph.types import TupleType
 from graphc.loops import expr
-from graphc.loops.expr import Check, Const, Expr, Load, Reduce, Rewriter
+from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
 from graphc.ops.slicing import Pad
 from graphc.records import replace
@@ -314,6 +314,8 @@ class Region:
             if isinstance(body, Contract):
                 using = [r for r in readers.get(node, []) if id(r) not in taken]
                 fused = [r for r in using if self._is_epilogue(node, r, above)]
+                if len(readers.get(node, [])) > 1 or node in needed:
+                    fused = [r for r in fused if not r.late]
                 self._hang_on(node, fused, above)
                 taken |= {id(r) for r in fused}
                 stored = node in needed or len(fused) < len(readers.get(node, []))
@@ -348,9 +350,11 @@ class Region:
                     above[other] |= extra
 
     def _is_epilogue(self, node: Node, root: Root, above: Mapping[Node, int]) -> bool:
-        if root.late or root.ordered or [a.extent for a in root.axes] != list(node.shape):
+        if root.ordered or [a.extent for a in root.axes] != list(node.shape):
             return False
         identity = tuple(DimExpr.of(a) for a in root.axes)
+        if root.late and not self._is_total(node, root, identity):
+            return False
         for inner in expr.walk(root.expression):
             match inner:
                 case Reduce() | Check():
@@ -364,6 +368,16 @@ class Region:
                 case _:
                     pass
         return True
+
+    def _is_total(self, node: Node, root: Root, index: tuple[Dim, ...]) -> bool:
+        """Whether a root adds a contraction to the carry of a loop that it replaces: that is one sum over all steps."""
+        if self.draft.buffers[root.buffer].kind == "leaf" or not isinstance(root.expression, Apply):
+            return False
+        loads = [e for e in root.expression.args if isinstance(e, Load) and e.index == index and e.guard is None]
+        carry = [e.source for e in loads if e.source is not node]
+        is_sum = root.expression.function == "add" and len(loads) == 2 and len(carry) == 1
+        read = {self._buffer(operand.source) for operand in self.operands[node]}
+        return is_sum and self._buffer(carry[0]) == root.buffer and root.buffer not in read
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
         left, right = (expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node])
@@ -392,7 +406,7 @@ class Region:
             position = self.draft.choose(trial(nest, self.draft.buffers, node, self.invariant, self.owned))
         tiling = next(itertools.islice(found, position, None))
         kernel = self.panels.of(tiling.kernel(), tiling.roles, node)
-        return tile_unit(kernel, [node, *(r.node for r in fused)])
+        return tile_unit(kernel, [node, *(r.node for r in fused)], late=any(r.late for r in fused))
 
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""

@@ -266,10 +266,10 @@ def buffers_of(kernel: Kernel | None) -> set[int]:
     return {found.source for found in loads(*expressions(kernel))} | {s.buffer for s in kernel.stores}
 
 
-def tile_unit(kernel: Tile, nodes: Sequence[Node]) -> Unit:
+def tile_unit(kernel: Tile, nodes: Sequence[Node], *, late: bool) -> Unit:
     """Return the unit of a Tile kernel."""
     reads, writes = {found.source for found in loads(*expressions(kernel))}, {s.buffer for s in kernel.stores}
     if kernel.pack is not None:
         own = kernel.pack.copy.buffer
         reads, writes = reads - {own}, writes | {own}
-    return Unit(reads, writes, kernel, nodes=list(nodes))
+    return Unit(reads, writes, kernel, late=late, nodes=list(nodes))

@@ -1,0 +1,108 @@
+"""Loops in pieces: the bits of loops that store everything, whatever the length of a piece, and their sums on guarded buffers."""
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn
+from graphc.compiler import plan_of
+from graphc.emit import build
+from graphc.emit.loader import Loader
+from graphc.graph.graph import Graph
+from graphc.graph.reference import run
+from graphc.loops import kernels
+from graphc.passes import run_passes
+from graphc.runtime import binding, memory
+from graphc.simd.levels import LEVELS, host_level
+from tests.interpreter import Interpreter, compiled, unjitted
+
+
+def training(kind, dtype="float32", checkpoint="auto", features=5, hidden=20):
+    graphc.seed(0)
+    layer = getattr(nn, kind)(features, hidden, dtype=dtype)
+    x = graphc.input("x", ("time", "batch", features), dtype)
+    rows, last = layer(x, checkpoint=checkpoint)
+    cotangent = graphc.cos(x.sum(-1, keepdims=True))
+    last = last[0] if kind == "LSTM" else last
+    gradients = graphc.vjp([rows, last], [x, *layer.parameters()], [cotangent + rows, last])
+    return Graph((x,), (rows, last, *gradients))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("sizes", [(5, 20), (1, 32), (24, 40)])
+def test_all_bits_are_those_of_storing_everything(kind, dtype, sizes, monkeypatch):
+    monkeypatch.setattr("graphc.forms.LARGE", 0)
+    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
+    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    graphs = {c: training(kind, dtype, c, *sizes) for c in (None, "auto", 1, 3)}
+    steps = {
+        (c, n): graphc.compile(list(graph.inputs), list(graph.outputs), threads=n)
+        for c, graph in graphs.items()
+        for n in ((1, 2, 3) if c == "auto" else (2,))
+    }
+    for length, batch in ((13, 7), (9, 17), (2, 1), (0, 3)):
+        x = np.random.default_rng(length).normal(size=(length, batch, sizes[0])).astype(dtype)
+        wanted = steps[None, 2](x)
+        assert length == 0 or all(np.abs(one).max() > 0 for one in wanted)
+        for (c, threads), step in steps.items():
+            if c == 1 and sizes[0] == 1:
+                continue  # a single column is no product of a tile: its sum in one step may be in another order
+            for one, other in zip(step(x), wanted, strict=True):
+                np.testing.assert_array_equal(one, other, f"checkpoint={c}, {threads} threads, time {length}")
+
+
+@pytest.mark.parametrize("level", ["x86-64-v4", "x86-64-v3"])
+def test_totals_of_loops_begin_with_what_they_are_added_to_on_guarded_buffers(level, monkeypatch):
+    found = []
+    begins = kernels.Tile.start.fget
+    monkeypatch.setattr(kernels.Tile, "start", property(lambda tile: found.append(begins(tile)) or found[-1]))
+    graph = run_passes(training("GRU", checkpoint=3))
+    plan = plan_of(graph, LEVELS[level])
+    assert any(one is not None for one in found)
+    stored = [leaf.value for leaf in graph.stored]
+    ways = [unjitted(plan, {}, has_fma=LEVELS[level].fma)]
+    if level == host_level().name:
+        ways.append(compiled(Loader(build.objects(plan.kernels, LEVELS[level], dict))))
+    for length, batch in ((7, 3), (6, 2), (2, 1)):
+        x = np.random.default_rng(batch).normal(size=(length, batch, 5)).astype("float32")
+        wanted = run(graph.outputs, {graph.inputs[0]: x})
+        for kernel_of in ways:
+            got = Interpreter(plan, [x], stored, {"time": length, "batch": batch}, kernel_of, threads=3).result(
+                "output"
+            )
+            for a, b in zip(got, wanted, strict=True):
+                np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1, np.abs(b).max(initial=0)))
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_product_is_added_to_a_carry_that_others_read(swap):
+    """Fast weights: what is added to W is made of a state that W itself makes."""
+    xs = graphc.input("xs", ("time", 20, 20))
+
+    def step(carry, x):
+        w, h = carry
+        after = graphc.tanh(h @ w + x)
+        return (w + (w @ h if swap else h.T @ h), after), after
+
+    first = graphc.constant(np.eye(20, dtype="float32")), graphc.zeros((20, 20))
+    (w, _), rows = graphc.scan(step, first, xs)
+    x = np.random.default_rng(0).normal(size=(5, 20, 20)).astype("float32") / 9
+    weights, h = np.eye(20), np.zeros((20, 20))
+    for one in x:
+        weights, h = weights + (weights @ h if swap else h.T @ h), np.tanh(h @ weights + one)
+    found, states = graphc.compile([xs], [w, rows], threads=2)(x)
+    np.testing.assert_allclose(found, weights, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(states[-1], h, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("checkpoint", [1, 2])
+def test_only_the_last_state_is_kept_where_only_that_is_used(checkpoint):
+    x = graphc.input("x", (64, 8, 5))
+    for kind in ("RNN", "LSTM", "GRU"):
+        layer = getattr(nn, kind)(5, 20)
+        loss = graphc.square(layer(x, checkpoint=checkpoint)[0][-1]).sum()
+        graph = run_passes(Graph((x,), (loss, *graphc.grad(loss, layer.parameters()))))
+        (forward,) = [n for n in graph.nodes() if n.op.name == "scan" and not n.op.reverse]
+        stored = [t.shape for t in forward.type.items[forward.op.carries :]]
+        assert stored == [(64 // checkpoint, 8, 20)] * layer.carried, "the states between pieces alone"
