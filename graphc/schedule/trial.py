@@ -45,7 +45,7 @@ class Trial:
         is_owned = kernel.row.extent == self.owned and kernel.rounds is None and OWNED % kernel.shape[0] == 0
         if is_owned:
             kernel = replace(kernel, owner=kernel.row)
-        units = [*panels.units, tile_unit(kernel, [self.node])]
+        units = [*panels.units, tile_unit(kernel, [self.node], late=False)]
         steps: tuple[Step, ...] = tuple(step for unit in units for step in draft.steps_of(unit))
         if panels.prologue or is_owned:
             before = [step for unit in panels.prologue for step in draft.steps_of(unit)]
