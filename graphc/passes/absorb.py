@@ -45,9 +45,11 @@ def absorb(graph: Graph) -> Graph:
 
 def permuted(node: Node) -> Node:
     """Return a transposed contraction as one contraction; another node as it is."""
-    if not isinstance(node.op, PermuteDims) or not isinstance(node.inputs[0].op, Contract):
+    if not isinstance(node.op, PermuteDims):
         return node
     (source,) = node.inputs
+    if not isinstance(source.op, Contract):
+        return node
     out = tuple(source.op.out[axis] for axis in node.op.axes)
     return make(replace(source.op, out=out, shape=node.shape), *source.inputs)
 

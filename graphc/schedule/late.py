@@ -122,9 +122,9 @@ def _detour(draft: Draft, unit: Unit) -> list[Unit]:
         temporary = draft.temporary(f"new_{target.name}", item)
         stores.append(replace(store, buffer=temporary))
         copies.append(whole_copy(temporary, store.buffer, item, unit.nodes, late=True))
-    kernel = replace(kernel, stores=tuple(stores))
-    make = map_unit if isinstance(kernel, Map) else tile_unit
-    return [make(kernel, unit.nodes, late=False), *copies]
+    if isinstance(kernel, Map):
+        return [map_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
+    return [tile_unit(replace(kernel, stores=tuple(stores)), unit.nodes, late=False), *copies]
 
 
 def _as_segment(kernel: Map) -> Segments | None:
