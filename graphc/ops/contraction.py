@@ -121,8 +121,8 @@ class Backwards(Contract):
     def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
         kept = {axis for index in self.out for axis in dims.axes(index)}
         turned: dict[Atom, Dim] = {a: a.extent - 1 - DimExpr.of(a) for a in self.domain if a not in kept}
-        left, right = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
-        return bodies.Contract(self.domain, left, right, self.out)
+        first, second = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
+        return bodies.Contract(self.domain, first, second, self.out)
 
 
 def contraction(
