@@ -25,8 +25,8 @@ from graphc.loops.kernels import (
     index_dims_of,
     lanes_of,
     usual,
-    walk_as_one,
 )
+from graphc.loops.merging import walk_as_one
 from graphc.records import record, replace
 from graphc.schedule.rounds import has_place
 from graphc.simd.levels import Level

@@ -18,12 +18,11 @@ from graphc.loops.kernels import (
     Rows,
     Store,
     Tile,
-    collapse,
     expressions,
     flat_offset,
     loads,
-    with_joint_sums,
 )
+from graphc.loops.merging import collapse, with_joint_sums
 from graphc.schedule.groups import in_groups
 from graphc.schedule.plan import Step
 
