@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphc import dims
-from graphc.dims import Atom, Dim, Requirement, Symbol
+from graphc.dims import Atom, Dim, Symbol
 from graphc.errors import GraphError
 from graphc.graph.graph import Graph
 from graphc.ops.contraction import Contract
 from graphc.ops.families import LARGE, open_families, roots
 from graphc.ops.nested import resize_graph
 from graphc.records import record
+from graphc.requirements import Requirement
 
 # Scalar operations that the contractions of one sample take, from which on a form for it pays: 2 us, at eight a nanosecond.
 SINGLE_WORK = 16_000

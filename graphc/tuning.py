@@ -27,8 +27,8 @@ from graphc.records import replace
 from graphc.runtime import binding, threads
 from graphc.runtime.activation import Activation, Arena
 from graphc.runtime.arguments import address_of
-from graphc.schedule.nest import Tiling, candidates
 from graphc.schedule.plan import Buffer, Plan
+from graphc.schedule.tilings import Tiling, candidates
 from graphc.schedule.trial import Trial
 from graphc.simd.levels import Level
 

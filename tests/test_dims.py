@@ -5,8 +5,9 @@ import random
 import pytest
 
 from graphc import dims
-from graphc.dims import Axis, DimExpr, Requirement, evaluate, floordiv, maximum, minimum, product, remainder, symbol
+from graphc.dims import Axis, DimExpr, evaluate, floordiv, maximum, minimum, product, remainder, symbol
 from graphc.parsing import parse
+from graphc.requirements import Requirement
 
 n, m = symbol("n"), symbol("m")
 

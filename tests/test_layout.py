@@ -8,7 +8,7 @@ import pytest
 import graphc
 
 ROOT = Path(graphc.__file__).parent
-BASE = {"dtypes", "dims", "errors", "origin", "parsing", "records", "reentry"}
+BASE = {"dtypes", "dims", "errors", "origin", "parsing", "records", "reentry", "requirements"}
 SPINE = BASE | {"loops", "graph"}
 MODEL = SPINE | {"chain", "ops", "derivatives"}
 COMPILER = SPINE | {"chain", "ops", "passes", "schedule", "simd", "emit", "runtime", "compiler"}
@@ -21,6 +21,7 @@ ALLOWED = {
     "origin": {"errors", "records"},
     "parsing": {"dims"},
     "dims": {"errors", "origin", "records"},
+    "requirements": {"dims", "records"},
     "simd": set(),
     "loops": BASE,
     "graph": BASE | {"loops"},
@@ -101,4 +102,4 @@ def test_imports_go_one_way(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 600
+    assert len(path.read_text().splitlines()) <= 500

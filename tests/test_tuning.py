@@ -16,7 +16,7 @@ from graphc.errors import GraphcWarning, GraphError
 from graphc.forms import Bench
 from graphc.graph.graph import Graph
 from graphc.passes import run_passes
-from graphc.schedule import nest
+from graphc.schedule import tiles, tilings
 from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
@@ -66,13 +66,13 @@ def test_a_wrong_cost_model_is_corrected(monkeypatch, measured):
     monkeypatch.setattr(tuning, "MOST", 12)
     monkeypatch.setattr(tuning, "SECONDS", 0.8)
     # To this model the smallest tile, which waits for its only sum, is the best.
-    monkeypatch.setattr(nest.Steps, "cycles", lambda _, rows, vectors: rows * vectors * (1 + 0.02 * rows * vectors))
+    monkeypatch.setattr(tiles.Steps, "cycles", lambda _, rows, vectors: rows * vectors * (1 + 0.02 * rows * vectors))
     a, b, y = product(128, 256, 128)
     graph = run_passes(Graph((a, b), (y,)))
     shapes = []
 
     def choose(trial):
-        shapes.append(next(nest.candidates(trial.nest, host_level(), trial.size_of)).roles.shape)
+        shapes.append(next(tilings.candidates(trial.nest, host_level(), trial.size_of)).roles.shape)
         return 0
 
     picked = plan_of(graph, host_level(), choose=choose)
@@ -224,7 +224,7 @@ def results(graph, level, batch, threads, choose=None, twins=False):
 
 def at(position, level):
     """Choose the candidate at a position."""
-    return lambda trial: position % sum(1 for _ in nest.candidates(trial.nest, level, trial.size_of))
+    return lambda trial: position % sum(1 for _ in tilings.candidates(trial.nest, level, trial.size_of))
 
 
 @pytest.mark.parametrize(("case", "dtype"), [*((case, "float32") for case in CASES), ("products", "float64")])

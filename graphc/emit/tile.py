@@ -7,26 +7,21 @@ is not known; lanes that do not fill a vector are masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
+from graphc.emit.fetches import LINE, is_ahead, is_apart, is_both, write_fetches
 from graphc.emit.pack import write_pack
 from graphc.emit.spans import range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load, within
-from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile, loads, usual_size
+from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile
 from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
-# Elements of a result, and of a scalar operand (what windows share is counted often), that are elsewhere: in memory, or in
-# the cache of another core that has made the operand, or read what the result replaces; elements of a line.
-LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
-
-# Steps of a sum during which lines have time to come.
-LONG = 64
 
 
 def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
@@ -177,7 +172,7 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: i
     """Write a register tile of so many rows and vectors."""
     _write_starts(kernel, writer, block, rows, vectors)
     if (rows, vectors) == kernel.shape:
-        _write_fetches(kernel, writer, block)
+        write_fetches(kernel, writer, block)
     unrolled, count = kernel.unrolled or (None, 1)
     at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
     loops = [axis for axis in kernel.reduced if axis not in at]
@@ -249,56 +244,6 @@ def _span(kernel: Tile, axis: Axis, step: int, span: Span | None, writer: Writer
     return str(first), str(last - (last - first) % step), str(last)
 
 
-def _is_far(kernel: Tile) -> bool:
-    """Whether the lines of a result come from far: it is large, and not read before its sum."""
-    is_large = usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
-    return kernel.rounds is None and is_large and not _is_both(kernel)
-
-
-def _is_ahead(kernel: Tile, stride: Dim) -> bool:
-    """Whether the scalar operand comes from far, and each of its rows from other lines."""
-    is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD and kernel.owner is None
-    is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
-    return is_large and is_apart and not _is_both(kernel)
-
-
-def _is_both(kernel: Tile) -> bool:
-    """Whether both operands are read by vectors: then there are as many loads as products, and none to be had for fetches."""
-    return kernel.lane in dims.axes(kernel.left.index[0])
-
-
-def _fetches(kernel: Tile) -> Iterator[tuple[str, int, Dim]]:
-    """Yield what lines are asked for while the sum is made, and how: buffers and offsets.
-
-    Those of the first result are claimed, if they come from far; those are fetched that what follows the sum reads as it goes.
-    """
-    first = kernel.stores[0].buffer, kernel.stores[0].offset
-    if _is_far(kernel):
-        yield "claim", *first
-    if usual_size(kernel.reduced) < LONG or kernel.rounds is not None:
-        return
-    for found in loads(*(store.value for store in kernel.stores)):
-        slope, stride = (dims.linear(found.index[0], axis)[0] for axis in (kernel.lane, kernel.row))
-        is_like = found.guard is None and slope == 1 and stride and found.dtype is kernel.left.dtype
-        if is_like and not (_is_far(kernel) and (found.source, found.index[0]) == first):
-            yield "prefetch", found.source, found.index[0]
-
-
-def _write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
-    """Ask for the lines of a tile that it needs when its sum is made: they come meanwhile."""
-    size = kernel.left.dtype.itemsize
-    rows, vectors = kernel.shape
-    for asking, buffer, offset in _fetches(kernel):
-        stride = dims.linear(offset, kernel.row)[0]
-        assert stride is not None
-        step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
-        base, line = writer.address(buffer, offset, size, block), writer.fresh("line")
-        inner = block.inner()
-        for v in range(vectors):
-            inner.add(f"{asking}({line}{f' + {64 * v}' if v else ''})")
-        block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
-
-
 def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
     """Write the accumulators' first values: zeros, what they are added to, or what the last round stored."""
     kind, lanes, start = kernel.left.dtype.short, writer.lanes, kernel.start
@@ -362,12 +307,12 @@ def _write_products(
     for u in range(count):
         for v in range(vectors):
             block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
-    if ahead and (rows, vectors) == kernel.shape and _is_ahead(kernel, left.row):
+    if ahead and (rows, vectors) == kernel.shape and is_ahead(kernel, left.row):
         for t in range(rows):
             block.add(f"prefetch({left.address(rows + t, 0, 0)})")
     takes_part = [_mask_of(kernel, writer, block, at, u) for u in range(count)]
-    both = _is_both(kernel)
-    if left.row == 1 and not both and kernel.strip is None and _is_apart(kernel):
+    both = is_both(kernel)
+    if left.row == 1 and not both and kernel.strip is None and is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
         block.add(f"prefetch({left.base} + {left.size * LINE})")
     # An element of the left operand may serve several rows: the windows of a convolution overlap.
@@ -401,12 +346,6 @@ def _mask_of(kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim],
     low, high = (dims.substitute(bound, place) for bound in (kernel.within.low, kernel.within.high))
     guard = within(DimExpr.of(kernel.lane), low, high)
     return None if guard is None else writer.vector(guard, block)
-
-
-def _is_apart(kernel: Tile) -> bool:
-    """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
-    steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
-    return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
 
 
 @record

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from graphc.dims import Requirement
 from graphc.errors import GraphError
 from graphc.graph import walk
 from graphc.graph.networkx_view import to_networkx
@@ -15,6 +14,7 @@ from graphc.graph.node import Input, Leaf, Node, Parameter, State, Stored
 from graphc.graph.op import Op
 from graphc.graph.text import text
 from graphc.records import annotations_of
+from graphc.requirements import Requirement
 
 if TYPE_CHECKING:
     from networkx import DiGraph

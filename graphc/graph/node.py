@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
-from graphc.dims import Dim, DimExpr, Requirement
+from graphc.dims import Dim, DimExpr
 from graphc.dtypes import DType, as_dtype, default_dtype
 from graphc.errors import AssignmentError, CallError, DTypeError, GraphcError, NodeUseError, ShapeError
 from graphc.graph import bodies
@@ -23,6 +23,7 @@ from graphc.graph.types import NodeType, TensorType, TupleType, as_shape
 from graphc.loops import expr
 from graphc.origin import Origin, here, locate, made_at
 from graphc.records import record
+from graphc.requirements import Requirement
 
 __all__ = [
     "BUILDERS",

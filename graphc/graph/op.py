@@ -11,11 +11,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from graphc import dims
-from graphc.dims import Atom, Dim, Requirement, Symbol
+from graphc.dims import Atom, Dim, Symbol
 from graphc.errors import GraphError, ShapeError
 from graphc.graph.types import resize
 from graphc.origin import here
 from graphc.records import names_of, record, replace
+from graphc.requirements import Requirement
 
 if TYPE_CHECKING:
     from graphc.graph.bodies import Body

@@ -29,11 +29,8 @@ from graphc.ops.reduction import Max, Sum
 from graphc.ops.slicing import Pad
 from graphc.passes.algebra.matching import filled, orders, uniform
 from graphc.passes.rewriting import rewrite
+from graphc.passes.terms import ONE, Form, Power, Terms, factor_of, is_one, is_pure, merged, product, quotient
 
-Power = tuple[int, int]
-Factor = tuple[int, "Node | None"]  # a count, and what is counted, None for 1
-Terms = dict[Power, Factor]  # the factor of exp(i * x + j * L)
-ONE: Factor = (1, None)
 MOST_TERMS, MOST_GROUPS, HIGHEST_POWER = 6, 4, 8
 
 
@@ -56,18 +53,6 @@ def _all_graphs(graph: Graph) -> Iterator[Graph]:
 
 def _has_sigmoid(node: Node) -> bool:
     return isinstance(node.op, Sigmoid) or any(isinstance(x.op, Sigmoid) for x in node.inputs)
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A node as terms of one group; `axes`: for each of its axes the axis of x that it is, None where its size is 1.
-
-    `has_sum`: a factor is a sum over x, so x is not lost where no power of it is left.
-    """
-
-    terms: Terms
-    axes: tuple[int | None, ...]
-    has_sum: bool = False
 
 
 @dataclass(eq=False)
@@ -98,15 +83,15 @@ class _Group:
         """Use what ties exp(x) to s."""
         return terms
 
-    def entry(self, node: Node) -> _Form | None:
+    def entry(self, node: Node) -> Form | None:
         """Return the form of exp(x) and exp(-x)."""
         if not isinstance(node.op, Exp):
             return None
         (x,) = node.inputs
         if x is self.x:
-            return _Form({(1, 0): ONE}, self.full)
+            return Form({(1, 0): ONE}, self.full)
         opposite = isinstance(x.op, Negative) and x.inputs[0] is self.x
-        return _Form({(-1, 0): ONE}, self.full) if opposite else None
+        return Form({(-1, 0): ONE}, self.full) if opposite else None
 
 
 @dataclass(eq=False)
@@ -175,7 +160,7 @@ class _Sum(_Group):
     def _fitted(self, node: Node, shape: tuple[Dim, ...]) -> Node:
         return call("broadcast_to" if shape == self.x.shape else "reshape", node, shape)
 
-    def summed(self, form: _Form) -> _Form | None:
+    def summed(self, form: Form) -> Form | None:
         """Return the sum of the terms over the axes: what depends on x stays bounded inside, powers of s come out."""
         terms: Terms = {}
         for (i, j), (count, factor) in form.terms.items():
@@ -183,8 +168,8 @@ class _Sum(_Group):
                 return None
             inner = self.value((i, 0 if self.is_shifted else -i), self.x.shape)
             total = call("sum", inner if factor is None else factor * inner, axis=self.axes)
-            terms = _merged(terms, {(0, j if self.is_shifted else i + j): (count, total)}, 1)
-        return _Form(terms, self.reduced, has_sum=True)
+            terms = merged(terms, {(0, j if self.is_shifted else i + j): (count, total)}, 1)
+        return Form(terms, self.reduced, has_sum=True)
 
     @property
     def reduced(self) -> tuple[int | None, ...]:
@@ -219,16 +204,16 @@ class _OnePlus(_Group):
             for other, new, relation in ties:
                 if other in terms and terms[other][0] == relation * count and terms[other][1] is factor:
                     rest = {power: f for power, f in terms.items() if power not in ((i, j), other)}
-                    return self.simplified(_merged(rest, {new: (count, factor)}, 1))
+                    return self.simplified(merged(rest, {new: (count, factor)}, 1))
         return terms
 
-    def entry(self, node: Node) -> _Form | None:
+    def entry(self, node: Node) -> Form | None:
         if isinstance(node.op, Sigmoid):
             (x,) = node.inputs
             if x is self.x:
-                return _Form({(1, -1): ONE}, self.full)
+                return Form({(1, -1): ONE}, self.full)
             if isinstance(x.op, Negative) and x.inputs[0] is self.x:
-                return _Form({(0, -1): ONE}, self.full)
+                return Form({(0, -1): ONE}, self.full)
         return super().entry(node)
 
 
@@ -237,7 +222,7 @@ class _Forms:
     """The forms found so far, by node and group; `visit` is the rule of the rewrite."""
 
     follows_sigmoid: bool
-    forms: dict[Node, dict[_Group, _Form]] = field(default_factory=dict[Node, dict[_Group, _Form]])
+    forms: dict[Node, dict[_Group, Form]] = field(default_factory=dict[Node, dict[_Group, Form]])
     ones: dict[Node, _OnePlus] = field(default_factory=dict[Node, _OnePlus])
     sums: dict[tuple[Node, tuple[int, ...]], _Sum] = field(default_factory=dict[tuple[Node, tuple[int, ...]], _Sum])
     # 1 - sigmoid(x) by what stands for it, and such differences that stay: see `_complement`.
@@ -260,7 +245,7 @@ class _Forms:
             is_lost = not any(map(any, form.terms)) and not form.has_sum  # x is gone, and its NaN would be
             if is_lost or not all(map(group.is_bounded, form.terms)):
                 continue
-            is_complement = isinstance(group, _OnePlus) and isinstance(node.op, Subtract) and _is_pure(form)
+            is_complement = isinstance(group, _OnePlus) and isinstance(node.op, Subtract) and is_pure(form)
             if is_complement or any(not group.is_bounded(p) for f in operands if f is not None for p in f.terms):
                 new = _computed(form, group, node)
                 self.forms.setdefault(new, {})[group] = form
@@ -285,13 +270,13 @@ class _Forms:
                 continue
             terms = form.terms
             if isinstance(node.op, Log1p):
-                terms = group.simplified(_merged(terms, {(0, 0): ONE}, 1))
+                terms = group.simplified(merged(terms, {(0, 0): ONE}, 1))
             if len(terms) != 1:
                 continue
             ((power, factor),) = terms.items()
             # A bounded sum is as good as it gets; what holds a power of exp(x) may underflow to 0.
             is_fine = isinstance(group, _Sum) and not power[0] and group.is_bounded(power)
-            if _is_one(factor) and any(power) and not is_fine:
+            if is_one(factor) and any(power) and not is_fine:
                 return group.log(power, node.shape)
         return node
 
@@ -323,25 +308,25 @@ class _Forms:
         group.is_followed |= is_followed
         return group
 
-    def _form(self, node: Node, group: _Group) -> _Form | None:
+    def _form(self, node: Node, group: _Group) -> Form | None:
         known = self.forms.get(node, {}).get(group) or group.entry(node)
         if known is None and isinstance(node.op, Multiply):  # a product that was made before its group was known
             return _combined(node, group, [group.entry(x) for x in node.inputs])
         return known
 
     @staticmethod
-    def _begun(node: Node, group: _Group) -> _Form | None:
+    def _begun(node: Node, group: _Group) -> Form | None:
         if isinstance(group, _Sum) and isinstance(node.op, Sum) and node.op.axes == group.axes:
             x = node.inputs[0]
             if isinstance(x.op, Exp) and x.inputs[0] is group.x:
-                return _Form({(0, 1): ONE}, group.reduced)
+                return Form({(0, 1): ONE}, group.reduced)
         return group.entry(node)
 
 
 FOLLOWED = Add | Subtract | Multiply | Divide | Negative | Sum | Reshape | BroadcastTo | Sigmoid
 
 
-def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form | None:
+def _combined(node: Node, group: _Group, operands: list[Form | None]) -> Form | None:
     """Return the form of a node from those of its operands; None where it has none that is of use."""
     known = [form for form in operands if form is not None]
     if not known or any(form.axes != known[0].axes for form in known):
@@ -359,33 +344,33 @@ def _combined(node: Node, group: _Group, operands: list[_Form | None]) -> _Form 
                 power: (count, None if factor is None else make(node.op, factor))
                 for power, (count, factor) in first.terms.items()
             }
-            return None if axes is None else _Form(moved, axes, first.has_sum)
+            return None if axes is None else Form(moved, axes, first.has_sum)
         case _:
             pass
     parts = [
-        {(0, 0): _factor(x)} if form is None else form.terms for x, form in zip(node.inputs, operands, strict=True)
+        {(0, 0): factor_of(x)} if form is None else form.terms for x, form in zip(node.inputs, operands, strict=True)
     ]
     match node.op:
         case Negative():
-            terms = _merged({}, parts[0], -1)
+            terms = merged({}, parts[0], -1)
         case Add() | Subtract():
-            terms = group.simplified(_merged(parts[0], parts[1], 1 if isinstance(node.op, Add) else -1))
+            terms = group.simplified(merged(parts[0], parts[1], 1 if isinstance(node.op, Add) else -1))
             if len(terms) > 1 and is_bounded and not group.is_followed:
                 return None
         case Multiply():
             terms = {}
             for (i, j), left in parts[0].items():
                 for (k, m), right in parts[1].items():
-                    terms = _merged(terms, {(i + k, j + m): _product(left, right)}, 1)
+                    terms = merged(terms, {(i + k, j + m): product(left, right)}, 1)
         case Divide():
             ((k, m), divisor), *others = parts[1].items()
             if others or abs(divisor[0]) != 1:
                 return None
-            terms = {(i - k, j - m): _quotient(f, divisor) for (i, j), f in parts[0].items()}
+            terms = {(i - k, j - m): quotient(f, divisor) for (i, j), f in parts[0].items()}
         case _:
             return None
     is_small = len(terms) <= MOST_TERMS and all(max(map(abs, power)) <= HIGHEST_POWER for power in terms)
-    return _Form(terms, first.axes, any(form.has_sum for form in known)) if is_small else None
+    return Form(terms, first.axes, any(form.has_sum for form in known)) if is_small else None
 
 
 def _placed(axes: tuple[int | None, ...], node: Node, group: _Group) -> tuple[int | None, ...] | None:
@@ -402,55 +387,7 @@ def _placed(axes: tuple[int | None, ...], node: Node, group: _Group) -> tuple[in
     return group.full if all(axis in (None, k + extra) for k, axis in enumerate(axes)) else None
 
 
-def _factor(node: Node) -> Factor:
-    value = uniform(node)
-    return (int(value), None) if value in (1, -1) else (1, node)
-
-
-def _product(left: Factor, right: Factor) -> Factor:
-    count = left[0] * right[0]
-    if left[1] is None or right[1] is None:
-        return count, left[1] if right[1] is None else right[1]
-    return count, left[1] * right[1]
-
-
-def _quotient(left: Factor, right: Factor) -> Factor:
-    count = left[0] * right[0]
-    if right[1] is None:
-        return count, left[1]
-    return count, (filled(1, right[1]) if left[1] is None else left[1]) / right[1]
-
-
-def _merged(left: Terms, right: Terms, sign: int) -> Terms:
-    """Return left + sign * right."""
-    terms = dict(left)
-    for power, (other, factor) in right.items():
-        if power not in terms:
-            terms[power] = (sign * other, factor)
-            continue
-        mine, old = terms[power]
-        if old is factor:
-            terms[power] = mine + sign * other, factor
-            continue
-        like = old if factor is None else factor
-        assert like is not None
-        scaled = (
-            filled(mine, like) if old is None else mine * old,
-            filled(other, like) if factor is None else other * factor,
-        )
-        terms[power] = 1, scaled[0] + sign * scaled[1]
-    return terms
-
-
-def _is_one(factor: Factor) -> bool:
-    return factor[0] == 1 and factor[1] is None  # never by ==, which makes a node of nodes
-
-
-def _is_pure(form: _Form) -> bool:
-    return len(form.terms) == 1 and all(map(_is_one, form.terms.values()))
-
-
-def _computed(form: _Form, group: _Group, node: Node) -> Node:
+def _computed(form: Form, group: _Group, node: Node) -> Node:
     """Return the sum of the terms."""
     total: Node | None = None
     for power, (count, factor) in sorted(form.terms.items(), key=lambda term: -term[1][0]):

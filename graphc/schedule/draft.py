@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Requirement
 from graphc.dtypes import as_dtype
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -21,6 +20,7 @@ from graphc.loops.expr import Check, Expr, Rewriter
 from graphc.loops.kernels import Beside, Kernel, Map, Rows, Store, Tile, expressions, loads
 from graphc.origin import Origin
 from graphc.records import replace
+from graphc.requirements import Requirement
 from graphc.schedule.cost import pieces_of, work_of
 from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step

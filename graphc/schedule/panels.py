@@ -19,8 +19,9 @@ from graphc.loops.expr import Load
 from graphc.loops.kernels import THREAD, Map, Pack, Store, Tile, flat_offset
 from graphc.records import replace
 from graphc.schedule.draft import Draft
-from graphc.schedule.nest import WIDTH, Copied, Roles
+from graphc.schedule.nest import WIDTH, Copied
 from graphc.schedule.rounds import rounds_of
+from graphc.schedule.tilings import Roles
 from graphc.schedule.units import Unit, axes_of, map_unit
 
 

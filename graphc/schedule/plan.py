@@ -20,10 +20,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphc import dims
-from graphc.dims import Dim, Requirement
+from graphc.dims import Dim
 from graphc.dtypes import DTYPES, DType
 from graphc.parsing import parse
 from graphc.records import record
+from graphc.requirements import Requirement
 
 
 @record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
@@ -20,8 +20,9 @@ from graphc.graph.node import Constant, Node
 from graphc.graph.text import function_name
 from graphc.graph.types import TupleType
 from graphc.loops import expr
-from graphc.loops.expr import Apply, Check, Const, Expr, Load, Reduce, Rewriter
+from graphc.loops.expr import Apply, Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
+from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
@@ -29,17 +30,19 @@ from graphc.schedule.assembly import Assembly, Place, assemblies
 from graphc.schedule.beside import side_by_side
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
+from graphc.schedule.epilogues import Epilogues
 from graphc.schedule.inline import Inliner, lane_of
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
-from graphc.schedule.nest import Nest, candidates
+from graphc.schedule.nest import Nest
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
-from graphc.schedule.root import Root
+from graphc.schedule.root import Root, maker_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.states import all_kept_together, states
+from graphc.schedule.tilings import candidates
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
@@ -73,7 +76,6 @@ class Region:
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
         default_factory=dict[Node, tuple[tuple[Axis, ...], Axis | None]]
     )
-    bit: dict[Node, int] = field(default_factory=dict[Node, int])
     inliner: Inliner = field(init=False)
     panels: Panels = field(init=False)
 
@@ -108,7 +110,7 @@ class Region:
     def _lower(self) -> None:
         self.order = [n for n in self.graph.nodes() if n not in self.bound]
         for node in self.order:
-            if node.op.name == "item":
+            if isinstance(node.op, Item):
                 continue
             if isinstance(node.op, Constant) and node.op.value.size != 1:
                 self.bound[node] = self.draft.constant(node.op.value)
@@ -209,7 +211,7 @@ class Region:
 
     def _place(self) -> None:
         for node, buffer in self.destinations:
-            key = self._key(node)
+            key = maker_of(node)
             if key[0] in self.bodies and key not in self.places:
                 self.places[key] = buffer
         for node in self.order:
@@ -221,13 +223,8 @@ class Region:
                 if (node, number) not in self.places:
                     self.places[node, number] = self.draft.temporary(node.op.name, item)
 
-    def _key(self, node: Node) -> tuple[Node, int]:
-        if node.op.name == "item":
-            return node.inputs[0], node.op.index  # type: ignore[attr-defined]
-        return node, 0
-
     def _buffer(self, node: Node) -> int:
-        return self.bound[node] if node in self.bound else self.places[self._key(node)]
+        return self.bound[node] if node in self.bound else self.places[maker_of(node)]
 
     def _flat(self, value: Expr) -> Expr:
         def on_load(found: Load) -> Expr:
@@ -249,7 +246,7 @@ class Region:
                 if isinstance(node.op, Pad) and node.op.is_margin:
                     roots[-1] = self._padded(roots[-1])
         for node, buffer in self.destinations:
-            if self._key(node)[0] not in self.bodies or self.places[self._key(node)] != buffer:
+            if maker_of(node)[0] not in self.bodies or self.places[maker_of(node)] != buffer:
                 roots.append(self._copy(node, buffer, late=False))
         for node, buffer in self.updates:
             if self.inliner.is_inlined(node) and node not in self.scalars:
@@ -301,78 +298,20 @@ class Region:
 
     def _contractions(self, roots: list[Root]) -> set[int]:
         """Make the Tile units; return which roots became epilogues."""
-        readers: dict[Node, list[Root]] = {}
-        for root in roots:
-            for source in {e.source for e in expr.walk(root.expression) if isinstance(e, Load)}:
-                if isinstance(source, Node) and isinstance(self.bodies.get(source), Contract):
-                    readers.setdefault(source, []).append(root)
-        above = self._ancestors()
         needed = {n for n, _ in (*self.destinations, *self.updates)}.union(*map(self._read_whole, self.order))
         taken: set[int] = set()
-        for node in reversed(self.order):
+        for node, fused, stored in Epilogues(self.order, self.bodies, self._is_total).chosen(roots, needed):
+            taken |= {id(r) for r in fused}
             body = self.bodies[node]
-            if isinstance(body, Contract):
-                using = [r for r in readers.get(node, []) if id(r) not in taken]
-                fused = [r for r in using if self._is_epilogue(node, r, above)]
-                if len(readers.get(node, [])) > 1 or node in needed:
-                    fused = [r for r in fused if not r.late]
-                self._hang_on(node, fused, above)
-                taken |= {id(r) for r in fused}
-                stored = node in needed or len(fused) < len(readers.get(node, []))
-                self.units.append(self._tile(node, body, fused, stored=stored))
+            assert isinstance(body, Contract)
+            self.units.append(self._tile(node, body, fused, stored=stored))
         return taken
 
-    def _ancestors(self) -> dict[Node, int]:
-        """For each node, as bits (`bit` says which), the contractions that it depends on."""
-        above: dict[Node, int] = {}
-        for node in self.order:
-            bits = 0
-            for operand in node.inputs:
-                bits |= above.get(self._key(operand)[0], 0)
-            if isinstance(self.bodies[node], Contract):
-                self.bit[node] = 1 << len(self.bit)
-                bits |= self.bit[node]
-            above[node] = bits
-        return above
-
-    def _hang_on(self, node: Node, fused: Sequence[Root], above: dict[Node, int]) -> None:
-        """Note that a contraction, and all that follows it, now waits for what its epilogues read.
-
-        Otherwise two contractions could each wait for the other: a @ b + (c @ d).T and c @ d + (a @ b).T.
-        """
-        sources = {self._key(e.source)[0] for r in fused for e in expr.walk(r.expression) if isinstance(e, Load)}
-        extra = 0
-        for source in sources - {node}:
-            extra |= above.get(source, 0)
-        if extra & ~above[node]:
-            for other in self.order:
-                if above[other] & self.bit[node]:
-                    above[other] |= extra
-
-    def _is_epilogue(self, node: Node, root: Root, above: Mapping[Node, int]) -> bool:
-        if root.ordered or [a.extent for a in root.axes] != list(node.shape):
-            return False
-        identity = tuple(DimExpr.of(a) for a in root.axes)
-        if root.late and not self._is_total(node, root, identity):
-            return False
-        for inner in expr.walk(root.expression):
-            match inner:
-                case Reduce() | Check():
-                    return False
-                case Load(_, source, index, guard):
-                    if source is node:
-                        if index != identity or guard is not None:
-                            return False
-                    elif above.get(self._key(source)[0], 0) & self.bit[node]:
-                        return False
-                case _:
-                    pass
-        return True
-
-    def _is_total(self, node: Node, root: Root, index: tuple[Dim, ...]) -> bool:
+    def _is_total(self, node: Node, root: Root) -> bool:
         """Whether a root adds a contraction to the carry of a loop that it replaces: that is one sum over all steps."""
         if self.draft.buffers[root.buffer].kind == "leaf" or not isinstance(root.expression, Apply):
             return False
+        index = tuple(DimExpr.of(a) for a in root.axes)
         loads = [e for e in root.expression.args if isinstance(e, Load) and e.index == index and e.guard is None]
         carry = [e.source for e in loads if e.source is not node]
         is_sum = root.expression.function == "add" and len(loads) == 2 and len(carry) == 1

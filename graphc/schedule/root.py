@@ -8,6 +8,7 @@ from graphc.dims import Axis, Dim, DimExpr
 from graphc.graph.node import Node
 from graphc.loops.expr import Expr
 from graphc.loops.kernels import flat_offset
+from graphc.ops.nested import Item
 
 
 @dataclass(eq=False)
@@ -27,3 +28,10 @@ class Root:
 
     def __post_init__(self) -> None:
         self.offset = flat_offset([DimExpr.of(a) for a in self.axes], [a.extent for a in self.axes])
+
+
+def maker_of(node: Node) -> tuple[Node, int]:
+    """Return the node whose kernel makes a value, and which of its results that is."""
+    if isinstance(node.op, Item):
+        return node.inputs[0], node.op.index
+    return node, 0

@@ -13,9 +13,10 @@ from graphc.loops.kernels import ACCUMULATOR, OWNED, Store
 from graphc.records import record, replace
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
-from graphc.schedule.nest import Nest, Tiling
+from graphc.schedule.nest import Nest
 from graphc.schedule.panels import Panels
 from graphc.schedule.plan import Buffer, Repeat, Step
+from graphc.schedule.tilings import Tiling
 from graphc.schedule.units import tile_unit
 from graphc.simd.levels import Level
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from graphc import dims, dtypes
-from graphc.dims import Requirement
 from graphc.errors import CallError, DTypeError, MissingInputError, PlanMemoryError
+from graphc.requirements import Requirement
 from graphc.runtime.arguments import InputSpec, address_of, solve
 from tests.runtime.handmade import Maker, N
 

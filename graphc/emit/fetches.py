@@ -1,0 +1,73 @@
+"""Which lines a contraction asks for before it needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc import dims
+from graphc.dims import Dim
+from graphc.emit.block import Block
+from graphc.emit.writer import Writer
+from graphc.loops.kernels import Tile, loads, usual_size
+
+# Elements of a result, and of a scalar operand (what windows share is counted often), that are elsewhere: in memory, or in
+# the cache of another core that has made the operand, or read what the result replaces; elements of a line.
+LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
+# Steps of a sum during which lines have time to come.
+LONG = 64
+
+
+def _is_far(kernel: Tile) -> bool:
+    """Whether the lines of a result come from far: it is large, and not read before its sum."""
+    is_large = usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
+    return kernel.rounds is None and is_large and not is_both(kernel)
+
+
+def is_ahead(kernel: Tile, stride: Dim) -> bool:
+    """Whether the scalar operand comes from far, and each of its rows from other lines."""
+    is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD and kernel.owner is None
+    is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
+    return is_large and is_apart and not is_both(kernel)
+
+
+def is_both(kernel: Tile) -> bool:
+    """Whether both operands are read by vectors: then there are as many loads as products, and none to be had for fetches."""
+    return kernel.lane in dims.axes(kernel.left.index[0])
+
+
+def _fetches(kernel: Tile) -> Iterator[tuple[str, int, Dim]]:
+    """Yield what lines are asked for while the sum is made, and how: buffers and offsets.
+
+    Those of the first result are claimed, if they come from far; those are fetched that what follows the sum reads as it goes.
+    """
+    first = kernel.stores[0].buffer, kernel.stores[0].offset
+    if _is_far(kernel):
+        yield "claim", *first
+    if usual_size(kernel.reduced) < LONG or kernel.rounds is not None:
+        return
+    for found in loads(*(store.value for store in kernel.stores)):
+        slope, stride = (dims.linear(found.index[0], axis)[0] for axis in (kernel.lane, kernel.row))
+        is_like = found.guard is None and slope == 1 and stride and found.dtype is kernel.left.dtype
+        if is_like and not (_is_far(kernel) and (found.source, found.index[0]) == first):
+            yield "prefetch", found.source, found.index[0]
+
+
+def write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
+    """Ask for the lines of a tile that it needs when its sum is made: they come meanwhile."""
+    size = kernel.left.dtype.itemsize
+    rows, vectors = kernel.shape
+    for asking, buffer, offset in _fetches(kernel):
+        stride = dims.linear(offset, kernel.row)[0]
+        assert stride is not None
+        step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
+        base, line = writer.address(buffer, offset, size, block), writer.fresh("line")
+        inner = block.inner()
+        for v in range(vectors):
+            inner.add(f"{asking}({line}{f' + {64 * v}' if v else ''})")
+        block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
+
+
+def is_apart(kernel: Tile) -> bool:
+    """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
+    steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
+    return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
