@@ -15,7 +15,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 SYMBOL_TABLE, RELOCATIONS = 2, 4
 EMPTY = 8  # a section that takes memory and has no content
-LOADED, EXECUTABLE = 2, 4  # flags of sections
+WRITTEN, LOADED, EXECUTABLE = 1, 2, 4  # flags of sections
 X86_64 = 62
 OFFSET_TABLE = "_GLOBAL_OFFSET_TABLE_"  # the linker's own name, which no object defines
 

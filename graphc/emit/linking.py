@@ -77,8 +77,8 @@ class Image:
         """Copy an object's sections, fill in what they refer to, and note the names that it defines."""
         for number, section in enumerate(file.sections):
             if (n, number) in self._places:
-                if section.kind == elf.EMPTY:
-                    raise Unlinked("memory without content")
+                if section.nbytes and (section.flags & elf.WRITTEN or section.kind == elf.EMPTY):
+                    raise Unlinked("memory that code writes")
                 at = self._places[n, number]
                 self._memory[at : at + section.nbytes] = file.content(section)
         for section in file.sections:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from graphc.errors import CallError
-from graphc.runtime.walk import ASLEEP, FREE, LINE, native
+from graphc.runtime.walk import ASLEEP, FREE, LINE, keep, native
 
 AWAKE_NANOSECONDS = 200_000
 
@@ -29,6 +29,7 @@ class Pool:
         self.size = 0
         self._growing = threading.Lock()
         self._memory = ctypes.create_string_buffer(LINE * (MOST_THREADS + 2))
+        keep(self._memory)
         self.address = -(-ctypes.addressof(self._memory) // LINE) * LINE
         self._states: list[ctypes.c_int64] = []
         self._beds: list[threading.Lock] = []

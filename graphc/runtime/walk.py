@@ -204,14 +204,23 @@ class Walk:
     address: int
     launch: _Launch
     serve: _Serve
-    loader: Loader
 
 
-@cache
 def native() -> Walk:
     """Return the walk for this machine, compiled or read from the cache at the first call."""
     with LOADING:
-        loader = Loader(build.objects(SOURCES, host_level(), dict))
-        walk, launch, serve = (loader.address(name) for name in SOURCES)
+        return _loaded()
+
+
+@cache
+def _loaded() -> Walk:
+    loader = Loader(build.objects(SOURCES, host_level(), dict))
+    keep(loader)
+    walk, launch, serve = (loader.address(name) for name in SOURCES)
     word = ctypes.c_int64
-    return Walk(walk, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve), loader)
+    return Walk(walk, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve))
+
+
+def keep(thing: object) -> None:
+    """Have a thing never freed, not when the interpreter takes its modules apart either: workers may be in it until the end."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

@@ -120,12 +120,16 @@ def test_code_cannot_be_written_once_it_is_linked():
     assert rights == "r-xp"
 
 
-def test_what_is_not_known_is_linked_by_llvm(monkeypatch):
-    data = made(VARIABLE, "one")
-    with pytest.raises(Unlinked, match="without content"):
+@pytest.mark.parametrize(("first", "value"), [(0, "zeroinitializer"), (3, f"[{', '.join(['i64 3'] * 64)}]")])
+def test_variables_are_linked_by_llvm(first, value):
+    data = made(VARIABLE.replace("zeroinitializer", value), "one")
+    with pytest.raises(Unlinked, match="memory that code writes"):
         Image([data], library_address)
     address = Loader({"one": data}).address
-    assert [answer(address("one"), x) for x in (5, 6, 7)] == [0, 5, 6]
+    assert [answer(address("one"), x) for x in (5, 6, 7)] == [first, 5, 6]
+
+
+def test_what_cannot_be_linked_here_is_linked_by_llvm(monkeypatch):
     monkeypatch.setattr(loader, "Image", lambda *_: (_ for _ in ()).throw(Unlinked()))
     for case in CASES.keys() - {"calls"}:  # its loader ends the process where a call needs a jump
         text, expected = CASES[case]

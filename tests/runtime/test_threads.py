@@ -194,6 +194,7 @@ def test_fork_while_another_thread_runs():
 def test_the_process_ends_while_workers_are_awake():
     code = (
         "import numpy as np\nfrom tests.runtime.test_threads import chain\n"
+        "from graphc.runtime import threads\nthreads.AWAKE_NANOSECONDS = 10**10\n"
         "run = chain(work=10**7)\nfor _ in range(100): run(np.ones(9))\nprint('done')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
