@@ -132,7 +132,7 @@ class Activation:
         walk = native()
         words[:LAUNCH_WORDS] = (
             *(base + LINE, address_of(binding.table), address_of(self._frames), 8 * stride, base + 2 * LINE),
-            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads),
+            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads, 0),
         )
         self._words = words
         self._launch = walk.launch

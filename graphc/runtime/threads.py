@@ -10,11 +10,12 @@ import ctypes
 import math
 import os
 import threading
+import time
 from functools import cache
 from pathlib import Path
 
 from graphc.errors import CallError
-from graphc.runtime.walk import ASLEEP, FREE, LINE, keep, native
+from graphc.runtime.walk import ASLEEP, FREE, LINE, STRAIN, keep, native
 
 AWAKE_NANOSECONDS = 200_000
 
@@ -31,6 +32,8 @@ class Pool:
         self._memory = ctypes.create_string_buffer(LINE * (MOST_THREADS + 2))
         keep(self._memory)
         self.address = -(-ctypes.addressof(self._memory) // LINE) * LINE
+        self._strain, give_way = (ctypes.c_int64.from_address(self.address + 8 * word) for word in (1, 2))
+        give_way.value = native().give_way
         self._states: list[ctypes.c_int64] = []
         self._beds: list[threading.Lock] = []
 
@@ -38,20 +41,24 @@ class Pool:
         """Have at least this many workers."""
         if size <= self.size:
             return
-        native()
         with self._growing:
             while self.size < size:
                 line = self.address + LINE * (self.size + 1)
                 bed = threading.Lock()
                 bed.acquire()
-                threading.Thread(target=_work, args=(line, bed), name=f"graphc-{self.size + 1}", daemon=True).start()
+                name, given = f"graphc-{self.size + 1}", (line, bed, self.address)
+                threading.Thread(target=_work, args=given, name=name, daemon=True).start()
                 self._states.append(ctypes.c_int64.from_address(line))
                 self._beds.append(bed)
                 self.size += 1
 
     def wake(self, size: int) -> None:
-        """Wake those of the first `size` workers that sleep; they may be given work at once."""
-        for state, bed in zip(self._states[:size], self._beds, strict=False):
+        """Wake those of the first `size` workers that sleep, less those that cores are too strained for.
+
+        They may be given work at once.
+        """
+        size -= max(0, self._strain.value - time.monotonic_ns()) // STRAIN
+        for state, bed in zip(self._states[: max(0, size)], self._beds, strict=False):
             if state.value == ASLEEP:
                 with self._growing:
                     if state.value == ASLEEP:
@@ -83,10 +90,10 @@ def _forget_pool() -> None:
 os.register_at_fork(after_in_child=_forget_pool)
 
 
-def _work(line: int, bed: threading.Lock) -> None:
+def _work(line: int, bed: threading.Lock, pool: int) -> None:
     serve = native().serve
     while True:
-        serve(line, AWAKE_NANOSECONDS, 0)
+        serve(line, AWAKE_NANOSECONDS, pool)
         bed.acquire()
 
 

@@ -4,7 +4,8 @@
 and the workers that are awake, `graphc_serve` is what a worker runs. What they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
-                   deadline, outcome, address of the walk, pool, threads that ran, threads that may run
+                   deadline, outcome, address of the walk, pool, threads that ran, threads that may run,
+                   time of the launch
     pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch
     block
 
@@ -12,6 +13,13 @@ A worker is free, asleep, given work, or claimed. Only the pool's owner claims (
 worker itself frees itself or falls asleep (free to asleep), each by compare-and-exchange: no wake-up can be lost.
 Whoever finds the pool taken, or its workers asleep, runs with fewer threads; results do not depend on how many there
 are.
+
+A wait spins for about a microsecond and then yields: a pure spin collapses when another process takes a core, and where
+two threads share one, each wait costs all of the spin. But the system may take a yield for leave to run all others
+first, which makes every barrier cost their time slices. A yield that takes long shows that the core is shared, and is
+booked: the strain is a time, and each nanosecond lost moves it `LEVERAGE` ahead of now. For every `STRAIN` nanoseconds that it
+is ahead a launch has one thread fewer. So threads that wait for cores are sent away until less than a part in
+`LEVERAGE` of all time is lost so, and come back when the cores are free.
 """
 
 from __future__ import annotations
@@ -27,13 +35,30 @@ from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
 LINE = 128
-LAUNCH_WORDS = 13
+LAUNCH_WORDS = 14
 DONE, PAUSED, FAILED = 0, 1, 2
 FREE, ASLEEP, GIVEN, CLAIMED = 0, 1, 2, 3
+# Nothing but another thread's time slice makes a yield take so long.
+LONG_YIELD = 100_000
+# One yield says no more than that cores are shared: the process may have been stopped.
+LONGEST_YIELD = 100_000_000
+LEVERAGE = 8
+# What 8 ms lost make of the strain.
+STRAIN = 1 << 26
 
-# The waits spin for about a microsecond and then yield: a pure spin collapses when another process takes a core, and
-# where two threads share one, each wait costs all of the spin.
-WALK = """
+GIVE_WAY = f"""
+def graphc_give_way(args, thread, threads):
+    pool = args
+    before = nanoseconds()
+    yield_thread()
+    now = nanoseconds()
+    lost = now - before
+    if lost > {LONG_YIELD}:
+        # Two threads that book at once may lose one of the two: this is an estimate.
+        atomic_store(pool + 8, max(atomic_load(pool + 8), now) + {LEVERAGE} * min(lost, {LONGEST_YIELD}))
+"""
+
+WALK = f"""
 def graphc_walk(args, thread, threads):
     # An instruction is 32 bytes: opcode a b c (instructions.py says what each does).
     status = word(args, 0)
@@ -41,6 +66,7 @@ def graphc_walk(args, thread, threads):
     frame = word(args, 2) + thread * word(args, 3)
     barrier = word(args, 4)
     externals = word(args, 5)
+    pool = word(args, 10)
     pc = load_i64(frame)
     stop = 0
     running = 1
@@ -71,8 +97,12 @@ def graphc_walk(args, thread, threads):
                         if nanoseconds() > load_i64(args + 56):
                             stop = 1
                 if threads > 1:
+                    if atomic_load(pool + 8) > word(args, 13):
+                        # Some threads may leave here; those that stay share all that follows.
+                        ahead = atomic_load(pool + 8) - nanoseconds()
+                        threads = max(1, min(threads, word(args, 12) - ahead // {STRAIN}))
                     atomic_store(barrier, 0)
-                    atomic_store(barrier + 128, ((generation >> 2) + 1) * 4 + stop)
+                    atomic_store(barrier + 128, ((generation >> 12) + 1) * 4096 + threads * 4 + stop)
             else:
                 spins = 0
                 now = atomic_load(barrier + 128)
@@ -81,10 +111,13 @@ def graphc_walk(args, thread, threads):
                     if spins < 64:
                         pause()
                     else:
-                        yield_thread()
+                        call_kernel(word(pool, 2), pool, 0, 0)
                     now = atomic_load(barrier + 128)
                 stop = now & 3
+                threads = (now >> 2) & 1023
             if stop != 0:
+                running = 0
+            if thread >= threads:
                 running = 0
         elif opcode == 5:  # LOOP
             store(b, frame + a)
@@ -116,17 +149,21 @@ def graphc_walk(args, thread, threads):
         store(stop, args + 64)
 """
 
-LAUNCH = """
+LAUNCH = f"""
 def graphc_launch(args, thread, unused):
     # All it is told stands in the block, for Python takes twice as long to pass three numbers as to pass one.
     walk = word(args, 9)
     pool = word(args, 10)
     budget = word(args, 6)
     threads = word(args, 12)
-    if budget > 0:
-        store(nanoseconds() + budget, args + 56)
     running = 1
     owner = 0
+    if budget > 0:
+        store(nanoseconds() + budget, args + 56)
+    if threads > 1:
+        now = nanoseconds()
+        store(now, args + 104)
+        threads = min(threads, threads - (atomic_load(pool + 8) - now) // {STRAIN})
     if threads > 1:
         if compare_exchange(pool, 0, 1) == 0:
             owner = 1
@@ -158,7 +195,7 @@ def graphc_launch(args, thread, unused):
                 if spins < 64:
                     pause()
                 else:
-                    yield_thread()
+                    call_kernel(word(pool, 2), pool, 0, 0)
             i += 1
         atomic_store(pool, 0)
     if atomic_load(word(args, 0)) != 0:
@@ -167,7 +204,7 @@ def graphc_launch(args, thread, unused):
 
 SERVE = """
 def graphc_serve(args, thread, threads):
-    # `thread` is how many nanoseconds a worker stays awake without work.
+    # `thread` is how many nanoseconds a worker stays awake without work, `threads` the pool.
     deadline = nanoseconds() + thread
     spins = 0
     running = 1
@@ -186,22 +223,23 @@ def graphc_serve(args, thread, threads):
             if spins < 64:
                 pause()
             else:
-                yield_thread()
+                call_kernel(word(threads, 2), threads, 0, 0)
             if nanoseconds() > deadline:
                 if compare_exchange(args, 0, 1) == 0:
                     running = 0
 """
 
-SOURCES = {"graphc_walk": WALK, "graphc_launch": LAUNCH, "graphc_serve": SERVE}
+SOURCES = {"graphc_walk": WALK, "graphc_launch": LAUNCH, "graphc_serve": SERVE, "graphc_give_way": GIVE_WAY}
 _Launch = Callable[[ctypes.c_int64], None]
 _Serve = Callable[[int, int, int], None]
 
 
 @record
 class Walk:
-    """The machine code of the walk: its address, and the two functions that Python calls (they release the GIL)."""
+    """The machine code: addresses of what is called natively, and the two functions that Python calls (they release the GIL)."""
 
     address: int
+    give_way: int
     launch: _Launch
     serve: _Serve
 
@@ -216,9 +254,9 @@ def native() -> Walk:
 def _loaded() -> Walk:
     loader = Loader(build.objects(SOURCES, host_level(), dict))
     keep(loader)
-    walk, launch, serve = (loader.address(name) for name in SOURCES)
+    walk, launch, serve, give_way = (loader.address(name) for name in SOURCES)
     word = ctypes.c_int64
-    return Walk(walk, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve))
+    return Walk(walk, give_way, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve))
 
 
 def keep(thing: object) -> None:

@@ -22,6 +22,9 @@ BODIES = {
     "positive": "store(select(load_f32(x) > f32(0.0), u8(1), u8(0)), y)",
     # x holds int64 indexes into an axis of size n, checked; y is counted up
     "check": "store(load_f32(y) + f32(i64(check_index(load_i64(x + 8 * i), n, args, 1))), y)",
+    # y = how many threads share this kernel
+    "count_threads": "store(f32(threads), y + 4 * i)",
+    "copy_i64": "store(load_i64(x + 8 * i), y + 8 * i)",
 }
 KERNELS = {
     name: f"""

@@ -13,6 +13,7 @@ import pytest
 from graphc.errors import CallError
 from graphc.runtime import threads
 from graphc.runtime.locks import ReadersWriterLock
+from tests.runtime.calm import calm
 from tests.runtime.handmade import Maker
 
 N = 33
@@ -36,6 +37,14 @@ def ran(bound):
     return bound._run.__self__.threads_ran
 
 
+@pytest.fixture
+def no_strain():
+    """All threads that are awake take part, whatever else this machine does."""
+    with calm():
+        yield
+
+
+@pytest.mark.usefixtures("no_strain")
 def test_two_threads_give_what_one_gives():
     x = np.random.default_rng(0).normal(size=N).astype(np.float32)
     bound = chain().bind(x)
@@ -49,6 +58,7 @@ def test_two_threads_give_what_one_gives():
     assert together > 10_000
 
 
+@pytest.mark.usefixtures("no_strain")
 def test_workers_sleep_when_idle_and_only_heavy_plans_wake_them():
     x = np.ones(N, np.float32)
     heavy, light = chain(work=10**7).bind(x), chain(2, work=5 * 10**5).bind(x)
@@ -74,6 +84,7 @@ def test_threads_are_used_only_where_they_save_more_than_barriers_cost():
     assert [threads_of(work) for work in (10**5, 10**6)] == [1, 2]
 
 
+@pytest.mark.usefixtures("no_strain")
 def test_a_program_wakes_the_workers_by_the_work_of_all_its_steps():
     program = chain(2, work=5 * 10**5).repeat(100, [np.ones(N)], [])
     time.sleep(0.01)
@@ -161,6 +172,7 @@ def run_in_child(check):
         os._exit(status)
 
 
+@pytest.mark.usefixtures("no_strain")
 def test_after_fork():
     x = np.ones(N, np.float32)
     run, right = chain(work=10**7), expected(x)
@@ -168,7 +180,12 @@ def test_after_fork():
     bound()
     for _ in range(5):
         good = lambda: np.array_equal(bound(), right) and np.array_equal(run(x), right)  # noqa: E731
-        assert run_in_child(lambda good=good: all(good() for _ in range(50)) and ran(bound) == 2) == 0
+
+        def check(good=good):
+            with calm():
+                return all(good() for _ in range(50)) and ran(bound) == 2
+
+        assert run_in_child(check) == 0
         assert np.array_equal(run(x), right)
 
 
@@ -214,6 +231,7 @@ def test_how_many_threads(monkeypatch):
         threads.thread_count(0)
 
 
+@pytest.mark.usefixtures("no_strain")
 def test_more_threads_than_cores():
     x = np.arange(40, dtype=np.float32)
     bound = chain(threads=5, work=10**7).bind(x)
