@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import FrameType, ModuleType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from graphc.errors import GraphcError, MissingAttributeError
 from graphc.records import record
@@ -66,8 +66,13 @@ class made_at:
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._token = _override.set(self._origin)
+        return self
+
+    def at(self, origin: Origin) -> None:
+        """Go on with another origin, until the block ends."""
+        _override.set(origin)
 
     def __exit__(self, *_: object) -> None:
         _override.reset(self._token)

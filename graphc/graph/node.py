@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from operator import is_
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -93,7 +94,7 @@ class Node(Operators):
     def on(self, inputs: tuple[Node, ...], op: Op | None = None) -> Node:
         """Return this node on other inputs (and with another op), at the same origin; itself if nothing changes."""
         if op is None or op == self.op:
-            if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
+            if len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs)):
                 return self
             if all(a.type == b.type for a, b in zip(inputs, self.inputs, strict=True)):
                 return Node(self.op, inputs, self.type, self.origin, self.requirements)

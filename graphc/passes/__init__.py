@@ -14,11 +14,10 @@ from graphc.passes.gather import gather
 from graphc.passes.halo import halo
 from graphc.passes.hoist import hoist
 from graphc.passes.join_pads import join_pads
+from graphc.passes.marks import drop_marks, refuse_unknown_phase
 from graphc.passes.merge_scans import merge_scans
-from graphc.passes.phase import fold_phase, refuse_unknown_phase
 from graphc.passes.pieces import cut_scans
 from graphc.passes.residuals import keep_residuals
-from graphc.passes.rules import drop_rules
 from graphc.passes.simplify import simplify
 from graphc.passes.unite_carries import unite_carries
 from graphc.passes.unused import drop_unused
@@ -32,11 +31,10 @@ __all__ = [
     "collect_updates",
     "cse",
     "cut_scans",
-    "drop_rules",
+    "drop_marks",
     "drop_unused",
     "exponentials",
     "fold",
-    "fold_phase",
     "gather",
     "halo",
     "hoist",
@@ -52,7 +50,6 @@ __all__ = [
 ]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
-    drop_rules,
     drop_unused,
     fold,
     simplify,
@@ -86,13 +83,16 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 def run_passes(
     graph: Graph, training: bool = False, large: bool = False, check: Callable[[Graph], object] | None = None
 ) -> Graph:
-    """Return the graph as the scheduler wants it: updates collected, the phase folded, then every pass in order.
+    """Return the graph as the scheduler wants it: updates collected, marks dropped, then every pass in order.
 
     training: whether updates that the graph carries are made, and what `graphc.training()` is. large: whether states of
     unknown sizes are too many to be stored. `check` is called with the graph after each step (a verifier, in tests).
     """
-    for step in (partial(collect_updates, training=training), partial(fold_phase, training=training), *PASSES):
-        graph = cut_scans(graph, large) if step is cut_scans else step(graph)
+    left: dict[Callable[[Graph], Graph], Graph] = {}
+    for step in (partial(collect_updates, training=training), partial(drop_marks, training=training), *PASSES):
+        if left.get(step) is graph:
+            continue  # nothing has changed since the pass ran, and it does all that it can at once
+        graph = left[step] = cut_scans(graph, large) if step is cut_scans else step(graph)
         if check is not None:
             check(graph)
     return graph

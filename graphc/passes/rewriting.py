@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.graph.graph import Graph, subgraphs
-from graphc.graph.node import Node, made_at
+from graphc.graph.node import Node, here, made_at
 from graphc.graph.op import Op
 from graphc.ops.nested import Nested
 from graphc.records import replace
@@ -25,37 +25,51 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
     done: dict[Node, Node] = {}
     graphs: dict[Graph, Graph] = {}
     rounds: dict[Node, int] = {}  # how often a node was replaced; two rules that undo each other must not hang
-    # Each entry: a node, and what stands for it once that is done.
-    stack: list[tuple[Node, Node | None]] = [(root, None) for root in reversed(graph.roots)]
-    while stack:
-        node, instead = stack[-1]
-        if node in done:
-            stack.pop()
-            continue
-        if instead is not None:
-            stack.pop()
-            done[node] = done[instead]
-            continue
-        inner = [sub for _, sub in subgraphs(node.op)] if isinstance(node.op, Nested) else []
-        needed = [*node.inputs, *(root for sub in inner for root in sub.outputs)] if inner else node.inputs
-        pending = [x for x in needed if x not in done]
-        if pending:
-            stack.extend((x, None) for x in reversed(pending))
-            continue
-        for sub in inner:
-            graphs.setdefault(sub, with_roots(sub, tuple(done[root] for root in sub.outputs)))
-        rebuilt = node.on(tuple([done[x] for x in node.inputs]), with_subgraphs(node.op, graphs) if inner else None)
-        with made_at(node.origin):
-            new = rule(rebuilt)
+
+    def visit(node: Node) -> Node | None:
+        """Note what stands for a node whose operands are done, or return its replacement, which must be done first."""
+        rebuilt = node
+        if isinstance(node.op, Nested):
+            for _, sub in subgraphs(node.op):
+                graphs.setdefault(sub, with_roots(sub, tuple(done[root] for root in sub.outputs)))
+            rebuilt = node.on(tuple([done[x] for x in node.inputs]), with_subgraphs(node.op, graphs))
+        else:
+            for x in node.inputs:
+                if done[x] is not x:
+                    rebuilt = node.on(tuple([done[x] for x in node.inputs]))
+                    break
+        made.at(node.origin)
+        new = rule(rebuilt)
         if new is rebuilt or new.type != node.type or rounds.get(node, 0) >= LIMIT:
             done[node] = done[rebuilt] = rebuilt
         elif new in done:
             done[node] = done[new]
         else:
             rounds[new] = rounds.get(node, 0) + 1
-            stack[-1] = (node, new)
-            stack.append((new, None))
+            return new
+        return None
+
+    with made_at(here()) as made:
+        for each in graph.nodes():
+            # Its operands are done. Only graphs inside ops, and what the rule makes, are gone into.
+            stack: list[tuple[Node, Node | None]] = [(each, None)]
+            while stack:
+                node, instead = stack.pop()
+                if instead is not None:
+                    done[node] = done[instead]
+                elif node not in done:
+                    if pending := [x for x in _operands(node) if x not in done]:
+                        stack += [(node, None), *((x, None) for x in reversed(pending))]
+                    elif (new := visit(node)) is not None:
+                        stack += [(node, new), (new, None)]
     return with_roots(graph, tuple(done[root] for root in graph.roots))
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """Return what must be done before a node: its operands, and what the graphs inside it give."""
+    if not isinstance(node.op, Nested):
+        return node.inputs
+    return (*node.inputs, *(root for _, sub in subgraphs(node.op) for root in sub.outputs))
 
 
 def with_roots(graph: Graph, roots: tuple[Node, ...]) -> Graph:

@@ -1,8 +1,8 @@
-"""Collecting updates: what `with_update` carries becomes an update of the graph, or is dropped.
+"""Collecting updates: what `with_update` carries becomes an update of the graph, in training.
 
-In training, each update that the outputs reach is collected. Two for one leaf are chained in the order of their
-construction: where the second reads the leaf, it gets what the first wrote. Otherwise the identities vanish alone. An
-update inside a loop or a branch would be made several times or not at all, so it is refused in training.
+Each update that the outputs reach is collected. Two for one leaf are chained in the order of their construction: where the
+second reads the leaf, it gets what the first wrote. An update inside a loop or a branch would be made several times or not
+at all, so it is refused. What carried the updates stays, as a mark.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node
 from graphc.ops.gradient_control import WithUpdate
-from graphc.passes.rewriting import rewrite
 
 
 def collect_updates(graph: Graph, training: bool) -> Graph:
-    """Return the graph without `with_update`: its updates joined to the graph's if `training`, dropped if not."""
+    """Return the graph with the updates that it carries joined to its own if `training`, else as it is."""
+    if not training:
+        return graph
+    _refuse_nested(graph)
     carried = [node for node in graph.nodes() if isinstance(node.op, WithUpdate)]
-    if training:
-        _refuse_nested(graph)
-        graph = Graph(graph.inputs, graph.outputs, (*graph.updates, *_chained(carried, graph)), graph.requirements)
-    return rewrite(graph, lambda node: node.inputs[0] if isinstance(node.op, WithUpdate) else node)
+    return Graph(graph.inputs, graph.outputs, (*graph.updates, *_chained(carried, graph)), graph.requirements)
 
 
 def _chained(carried: list[Node], graph: Graph) -> list[tuple[Node, Node]]:

@@ -12,7 +12,7 @@ import numpy as np
 import graphc
 from graphc.graph.structure import leaves
 from graphc.graph.verify import verify
-from graphc.passes import collect_updates, fold_phase, run_passes
+from graphc.passes import collect_updates, drop_marks, run_passes
 from tests.ops.catalogue import ROWS
 from tests.passes.noise import difference, is_open
 
@@ -307,7 +307,7 @@ def failure(seed):
         return None
     graph, feeds, training = made
     passed = run_passes(graph, training=training, check=verify if seed % 10 == 0 else None)
-    before = fold_phase(collect_updates(graph, training), training)
+    before = drop_marks(collect_updates(graph, training), training)
     found = difference(before, passed, feeds)
     return None if found and is_open(before, feeds) else found
 

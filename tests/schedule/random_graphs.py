@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 import graphc
-from graphc.passes import collect_updates, fold_phase
+from graphc.passes import collect_updates, drop_marks
 from tests.passes.noise import unlike
 from tests.passes.random_graphs import Builder
 
@@ -247,7 +247,7 @@ def random_graph(seed):
     if seed % 2:
         outputs.append(graphc.grad(grown.scalar(), grown.pick([grown.w, grown.x]), disconnected="zeros"))
     graph, training = graphc.Graph(tuple(grown.inputs), tuple(outputs)), seed % 3 == 0
-    plain = fold_phase(collect_updates(graph, training), training)
+    plain = drop_marks(collect_updates(graph, training), training)
     try:
         graphc.evaluate(list(plain.outputs), grown.feeds)
     except (graphc.CallError, graphc.IndexOutOfRangeError):

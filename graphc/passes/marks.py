@@ -1,4 +1,8 @@
-"""Phase folding: `training()` becomes true or false. Legal always: a compilation has one phase."""
+"""Marks vanish, and the phase is known: `training()` becomes true or false.
+
+Marks are identities: of carried updates, of derivatives that depend on the phase, of rules of a user's own. Legal once the updates
+are collected, for a compilation has one phase, and passes run on a finished graph: nothing asks for a derivative after them.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,24 @@ from graphc.errors import GraphError
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Leaf, Node, constant
 from graphc.ops.custom_vjp import CustomVjp
-from graphc.ops.gradient_control import OfPhase
+from graphc.ops.gradient_control import OfPhase, WithUpdate
+from graphc.ops.nested import Item
 from graphc.passes.rewriting import rewrite
 
 
-def fold_phase(graph: Graph, training: bool) -> Graph:
-    """Return the graph of one phase."""
+def drop_marks(graph: Graph, training: bool) -> Graph:
+    """Return the graph of one phase, without marks."""
 
     def rule(node: Node) -> Node:
-        if isinstance(node.op, OfPhase):
-            return node.inputs[0]
-        return constant(training) if isinstance(node.op, Leaf) and node.op.kind == "training" else node
+        match node.op:
+            case OfPhase() | WithUpdate():
+                return node.inputs[0]
+            case Item(index) if isinstance(node.inputs[0].op, CustomVjp):
+                return node.inputs[0].inputs[index]
+            case Leaf("training"):
+                return constant(training)
+            case _:
+                return node
 
     return rewrite(graph, rule)
 
