@@ -1,7 +1,7 @@
 """Marks vanish, and the phase is known: `training()` becomes true or false.
 
-Marks are identities: of carried updates, of derivatives that depend on the phase, of rules of a user's own. Legal once the updates
-are collected, for a compilation has one phase, and passes run on a finished graph: nothing asks for a derivative after them.
+Marks are identities: of carried updates, of derivatives that depend on the phase, of rules of a user's own. Legal once the
+updates are collected, for a compilation has one phase, and nothing asks for a derivative of a graph that is being compiled.
 """
 
 from __future__ import annotations
