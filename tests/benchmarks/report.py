@@ -29,7 +29,8 @@ class Result:
     bandwidths: list[float] = field(default_factory=list)
     starts: dict[str, list[float]] = field(default_factory=dict)
     growth: dict[str, int] = field(default_factory=dict)
-    known: int = 0
+    arrays: int = 0
+    bound: int = 0
     footprint: int = 0
 
     def note_start(self, peer, cold, memory, warm):
@@ -39,7 +40,8 @@ class Result:
             *(figure for one in (cold, warm) for figure in (one.ready["first"], one.start, one.ready["work"])),
         ]
         self.growth[peer] = memory.ready["growth"]
-        self.known = warm.ready.get("known", self.known)
+        self.arrays = warm.ready.get("arrays", self.arrays)
+        self.bound = memory.ready.get("bound", self.bound)
 
     def best(self, measure, ours):
         """Return the least minimum or median of graphc's ways to run, or of its peers'."""
@@ -110,12 +112,9 @@ def print_tables(results, options):
     ]
     _table(heads, rows)
     peers = list(dict.fromkeys(peer for one in results for peer in one.growth))
-    heads = ["memory of a step, MB", "graphc, known at binding", *peers]
-    rows = [
-        [f"`{one.row}`", f"{one.known / 1e6:.2f}", *(f"{one.growth.get(p, math.nan) / 1e6:.2f}" for p in peers)]
-        for one in results
-    ]
-    _table(heads, rows)
+    heads = ["memory of a step, MB", "graphc's arrays", "graphc, known at binding", *peers]
+    rows = [[one.row, one.arrays, one.bound, *(one.growth.get(peer, math.nan) for peer in peers)] for one in results]
+    _table(heads, [[f"`{row}`", *(f"{nbytes / 1e6:.2f}" for nbytes in figures)] for row, *figures in rows])
 
 
 def _times(result, used):

@@ -1,3 +1,4 @@
+import sys
 import types
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from tests.benchmarks import calls, elements, kernels
 from tests.benchmarks.machine import Machine
-from tests.benchmarks.peer import MACHINE, Unavailable, Worker
+from tests.benchmarks.peer import MACHINE, PEERS, Unavailable, Worker
 from tests.benchmarks.report import Result, print_row, print_tables
 from tests.benchmarks.rows import ROWS, convolutional, dense_flops
 
@@ -25,6 +26,15 @@ def test_worker_answers_until_it_is_closed(tmp_path):
     assert worker.process.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_a_training_step_is_known_at_binding(tmp_path):
+    worker = Worker(PEERS["graphc"], "mlp", 2, tmp_path, "memory")
+    worker.close()
+    grown = worker.ready["growth"]
+    assert grown > 4 * 4 * (785 * 256 + 257 * 128 + 129 * 10)  # parameters, gradients, two moments
+    assert abs(worker.ready["bound"] - grown) <= 0.05 * grown
+
+
 def test_what_is_missing_or_ends_is_told(tmp_path):
     with pytest.raises(Unavailable, match="No module named"):
         Worker(("tests.benchmarks.models.nothing", "Steps", 0.0), "mlp", 1, tmp_path)
@@ -42,7 +52,8 @@ def test_ratios_are_of_the_fastest_ways(capsys):
         ("jax", "scan"): [3e-3, 7e-3, 8e-3],
     }
     worker = types.SimpleNamespace(
-        ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "known": 10**6, "work": 5.0}, start=4.0
+        ready={"import": 1.0, "first": 2.0, "growth": 3_000_000, "arrays": 10**6, "bound": 2 * 10**6, "work": 5.0},
+        start=4.0,
     )
     result.note_start("graphc", worker, worker, worker)
     print_row(result)
@@ -51,7 +62,7 @@ def test_ratios_are_of_the_fastest_ways(capsys):
     assert "best peer / graphc 3.00x (2.50x)" in said
     assert "64% of 200 GFLOP/s" in said  # 129 million operations in 1 ms
     assert "| `mlp` | 2000 (2000) | 1000 (2000) | 4000 (5000) | 3000 (7000) | 3.00x (2.50x) | 64% | 10% |" in said
-    assert "| `mlp` | 1.00 | 3.00 |" in said
+    assert "| `mlp` | 1.00 | 2.00 | 3.00 |" in said
 
 
 def test_arithmetic_of_a_step_is_counted():

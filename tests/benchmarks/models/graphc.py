@@ -144,15 +144,20 @@ class Steps:
         """Make the first step, to the value of its loss."""
         return float(self.step(*self.arrays))
 
+    def step_bytes(self):
+        """Return what a step is said to take for temporaries and results; by then the plan is bound and its code loaded."""
+        self.step.binding(**self.sizes)
+        return self.step.peak_bytes(**self.sizes)
+
     def about(self):
-        """Return what is known at binding: bytes of temporaries, results, parameters, arguments; and those a step touches."""
+        """Return the bytes of a step's arrays: temporaries, results, parameters, states, arguments; and those that it touches."""
         # What counts imports is the compiler, of which a start from the cache has no need.
         from tests.benchmarks.counts import footprint
 
         self.bound = self.step.bind(*self.arrays)
         stored = sum(one.nbytes for one in (*self.arrays, *(leaf.value for leaf in self.step.updates)))
         return {
-            "known": self.step.peak_bytes(**self.sizes) + stored,
+            "arrays": self.step.peak_bytes(**self.sizes) + stored,
             "footprint": footprint(self.step.plan, self.sizes),
         }
 
