@@ -41,6 +41,8 @@ from graphc.records import replace
 
 # How many times as much as the loop walks and stores anyway may be stored for what moves behind it.
 MORE = 4
+# Numbers of a row from which on a loop reduces it rather than storing it.
+LONG = 16
 _MOVABLE = (Elementwise, Movement, Contract, Reduction, Take, Concat, Positions, Constant)
 
 
@@ -170,7 +172,15 @@ class _Behind:
 
     def __init__(self, loop: _Loop, length: Dim) -> None:
         self.loop, self.length = loop, length
-        self.sums = _sums(loop)
+        self.inside: set[Node] = set()  # what stays in the loop though it might move
+        self._decide()
+        if self._reduce_rows_inside():
+            self._decide()
+        if not self._fits():
+            self.sums, self.moved, self.factors = {}, {}, {}
+
+    def _decide(self) -> None:
+        self.sums = _sums(self.loop)
         while True:  # until no sum turns out to have to stay
             self.moved, self.factors = self._split()
             staying = [carry for carry, terms in self.sums.items() if not all(self._is_worth(t) for t in terms)]
@@ -178,8 +188,44 @@ class _Behind:
                 del self.sums[carry]
             if not staying:
                 break
-        if not self._fits():
-            self.sums, self.moved, self.factors = {}, {}, {}
+
+    def _reduce_rows_inside(self) -> bool:
+        """Let the loop reduce the rows of values that would be stored for that alone; return whether there were any.
+
+        Of a gradient's norm, a number for each row is stored instead of the row; behind the loop these are added up.
+        """
+        chains = {node: chain for node in self.moved if (chain := self._chain(node))}
+        inner = {*chains, *(x for chain in chains.values() for x in chain)}
+        stored = {*self.loop.results, *self.loop.slices, *(t for terms in self.sums.values() for t in terms)}
+        stored |= {x for node in self.moved if node not in inner for x in node.inputs}
+        split: dict[Node, Node] = {}
+        for node, chain in chains.items():
+            if any(x in self.factors and x not in stored for one in chain for x in (one, *one.inputs)):
+                assert isinstance(node.op, Reduction)
+                (x,) = walk.replace(node.inputs, split)
+                rows = make(type(node.op)(tuple(axis for axis in node.op.axes if axis)), x)
+                self.inside.add(rows)
+                split[node] = make(type(node.op)((0,)), rows) if 0 in node.op.axes else rows
+        outputs = walk.replace((*self.loop.new, *self.loop.results), split)
+        self.loop.new, self.loop.results = outputs[: len(self.loop.new)], outputs[len(self.loop.new) :]
+        return bool(split)
+
+    def _chain(self, node: Node) -> list[Node]:
+        """Return what a reduction of long rows reads: its operand and, if that moves, what that is made of element by element."""
+        if not isinstance(node.op, Reduction):
+            return []
+        (x,) = node.inputs
+        inner = dims.product(x.shape[axis] for axis in node.op.axes if axis)
+        if not dims.is_nonnegative(inner - LONG):
+            return []
+        chain, stack = dict[Node, None](), [x]
+        while stack:
+            one = stack.pop()
+            chain[one] = None
+            if one in self.moved and not isinstance(one.op, Elementwise):
+                return []
+            stack.extend(y for y in one.inputs if y in self.moved and y not in chain)
+        return list(chain)
 
     def outputs(self, op: Scan) -> list[Node]:
         """Return the outputs of the scan, made of a smaller one."""
@@ -225,7 +271,7 @@ class _Behind:
         varying = walk.dependents(roots, (*loop.carries, *loop.slices))
         moved: dict[Node, None] = {}
         for node in order:
-            if node in core or node not in varying or not _may_move(node):
+            if node in core or node in self.inside or node not in varying or not _may_move(node):
                 continue
             if _is_heavy(node) or any(x in moved for x in node.inputs):
                 moved[node] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from graphc.dims import DimExpr
@@ -18,13 +18,13 @@ from graphc.schedule.root import Root, maker_of
 class Epilogues:
     """The contractions of a region and what may hang on them.
 
-    `is_total`: whether a late root is one sum with the contraction over all steps of a loop. `above` holds for each node
-    the contractions that it depends on, as bits; `bit` says which is whose.
+    A loop's carry is replaced by the contraction that makes it, `leaves` are by a kernel that they share. `above` holds for
+    each node the contractions that it depends on, as bits; `bit` says which is whose.
     """
 
     order: Sequence[Node]
     bodies: Mapping[Node, Body | Assembly]
-    is_total: Callable[[Node, Root], bool]
+    leaves: Set[int]
     above: dict[Node, int] = field(default_factory=dict[Node, int])
     bit: dict[Node, int] = field(default_factory=dict[Node, int])
 
@@ -78,7 +78,7 @@ class Epilogues:
         if root.ordered or [a.extent for a in root.axes] != list(node.shape):
             return False
         identity = tuple(DimExpr.of(a) for a in root.axes)
-        if root.late and not self.is_total(node, root):
+        if root.late and root.buffer in self.leaves:
             return False
         for inner in expr.walk(root.expression):
             match inner:

@@ -93,7 +93,14 @@ def gather(draft: Draft, units: Sequence[Unit], *, alone: bool) -> list[Unit]:
 
 def _replaces_in_place(unit: Unit) -> bool:
     kernel = unit.kernel
-    return not isinstance(kernel, Map) or all(reads_in_place(s, kernel.stores) for s in kernel.stores)
+    if isinstance(kernel, Tile):
+        # Operands are read by other rows and lanes, too; sums so far, by rounds, stand where the old value is still read.
+        replaced = {store.buffer for store in kernel.stores}
+        if any(o.source in replaced for o in kernel.operands) or (kernel.rounds is not None and not kernel.is_bare):
+            return False
+    elif not isinstance(kernel, Map):
+        return True
+    return all(reads_in_place(s, kernel.stores) for s in kernel.stores)
 
 
 def _merged(units: Sequence[Unit]) -> list[Unit]:

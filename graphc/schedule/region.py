@@ -20,7 +20,7 @@ from graphc.graph.node import Constant, Node
 from graphc.graph.text import function_name
 from graphc.graph.types import TupleType
 from graphc.loops import expr
-from graphc.loops.expr import Apply, Const, Expr, Load, Reduce, Rewriter
+from graphc.loops.expr import Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
 from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad
@@ -298,25 +298,15 @@ class Region:
 
     def _contractions(self, roots: list[Root]) -> set[int]:
         """Make the Tile units; return which roots became epilogues."""
-        needed = {n for n, _ in (*self.destinations, *self.updates)}.union(*map(self._read_whole, self.order))
+        needed = {n for n, _ in self.destinations}.union(*map(self._read_whole, self.order))
+        leaves = frozenset(self.draft.leaves.values())
         taken: set[int] = set()
-        for node, fused, stored in Epilogues(self.order, self.bodies, self._is_total).chosen(roots, needed):
+        for node, fused, stored in Epilogues(self.order, self.bodies, leaves).chosen(roots, needed):
             taken |= {id(r) for r in fused}
             body = self.bodies[node]
             assert isinstance(body, Contract)
             self.units.append(self._tile(node, body, fused, stored=stored))
         return taken
-
-    def _is_total(self, node: Node, root: Root) -> bool:
-        """Whether a root adds a contraction to the carry of a loop that it replaces: that is one sum over all steps."""
-        if self.draft.buffers[root.buffer].kind == "leaf" or not isinstance(root.expression, Apply):
-            return False
-        index = tuple(DimExpr.of(a) for a in root.axes)
-        loads = [e for e in root.expression.args if isinstance(e, Load) and e.index == index and e.guard is None]
-        carry = [e.source for e in loads if e.source is not node]
-        is_sum = root.expression.function == "add" and len(loads) == 2 and len(carry) == 1
-        read = {self._buffer(operand.source) for operand in self.operands[node]}
-        return is_sum and self._buffer(carry[0]) == root.buffer and root.buffer not in read
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
         left, right = (expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node])

@@ -35,21 +35,21 @@ class States:
 def kept_together(draft: Draft, body: Loop, results: Sequence[int]) -> dict[Node, dict[int, int]]:
     """Return, for carries of a loop that are kept among their values, which results these are and at which shift.
 
-    A result may hold all values that entered a step, or all that left it: the same, one position further. No other buffer
-    may take the place of one of them, for others are read later.
+    A result may hold all values that entered a step, or all that left it: the same, one position further in the order of
+    the walk. No other buffer may take the place of one of them, for others are read later.
     """
     new, stacked = body.step.outputs[: body.carries], body.step.outputs[body.carries :]
     found: dict[Node, dict[int, int]] = {}
     taken: set[int] = set()
     for entering, after in zip(body.step.inputs, new, strict=False):
         parts = {
-            k: int(value is after)
+            k: int((value is after) != body.reverse)
             for k, value in enumerate(stacked)
             if (value is entering or value is after)
             and k not in taken
             and draft.buffers[results[k]].kind == "temporary"
         }
-        if not body.reverse and 0 in parts.values():
+        if int(body.reverse) in parts.values():
             found[entering] = parts
             taken |= parts.keys()
     return found
@@ -85,12 +85,14 @@ def states(
         whole = draft.temporary("states", TensorType((body.length + 1, *item.shape), item.dtype))
         for k, shift in parts.items():
             draft.buffers[results[k]] = replace(draft.buffers[results[k]], shares=whole, shift=shift)
-        here, following = draft.slice(whole), draft.slice(whole, shift=1)
+        here, following = (draft.slice(whole, shift=int(leaves != body.reverse)) for leaves in (False, True))
         made.read.append(here)
         made.stored.append((after, following))
         made.slices += [here, following]
-        made.begin += draft.steps_of(whole_copy(start, whole, item))
-        made.end += draft.steps_of(whole_copy(whole, last, item, first=body.length * dims.product(item.shape)))
+        far = body.length * dims.product(item.shape)
+        begin, end = (far, 0) if body.reverse else (0, far)
+        made.begin += draft.steps_of(whole_copy(start, whole, item, onto=begin))
+        made.end += draft.steps_of(whole_copy(whole, last, item, first=end))
     for k, (value, result) in enumerate(zip(stacked, results, strict=True)):
         if k not in within:
             made.stored.append((value, draft.slice(result)))

@@ -65,14 +65,21 @@ def _without_single(kernel: Map) -> Map:
 
 
 def whole_copy(
-    source: int, target: int, item: TensorType, nodes: Sequence[Node] = (), *, late: bool = False, first: Dim = 0
+    source: int,
+    target: int,
+    item: TensorType,
+    nodes: Sequence[Node] = (),
+    *,
+    late: bool = False,
+    first: Dim = 0,
+    onto: Dim = 0,
 ) -> Unit:
-    """Return the unit that copies one buffer, from its element `first` on, to another."""
+    """Return the unit that copies one buffer, from its element `first` on, to another, from its element `onto` on."""
     axes = axes_of(item.shape)
     offset = flat_offset([DimExpr.of(a) for a in axes], item.shape)
     value = load(source, (first + offset,), item.dtype)
     rows, lane = (axes[:-1], axes[-1]) if axes else ((), None)
-    return map_unit(Map(rows, lane, (Store(target, offset, value),)), nodes, late=late)
+    return map_unit(Map(rows, lane, (Store(target, onto + offset, value),)), nodes, late=late)
 
 
 def axes_of(shape: Sequence[Dim]) -> tuple[Axis, ...]:

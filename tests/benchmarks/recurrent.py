@@ -1,10 +1,12 @@
 """One training step of a recurrent network (forward, backward, Adam) beside PyTorch eager and jax.jit, interleaved in one run.
 
     python -m tests.benchmarks.recurrent [--rounds N] [--threads N] [ROW ...]     # needs torch, jax and optax
+    python -m tests.benchmarks.recurrent --watch [--rounds N] [--threads N] [ROW ...]
 
 The last state of one layer goes through a linear layer into a cross entropy, in time-major order for graphc and jax. Each round
 times a block of steps of each; minimum and median over rounds, in microseconds. `call` is an ordinary call from Python,
-`fit` the same steps as one native run (`repeat`); jax's `scan` likewise.
+`fit` the same steps as one native run (`repeat`); jax's `scan` likewise. `--watch`: the step that also returns the norm of
+the gradient by each state, beside the one that does not, bound, in turn; what it costs is the median of the pairs' ratios.
 """
 
 import argparse
@@ -35,13 +37,34 @@ def arrays(features, length):
     )
 
 
-def training(kind, features, hidden, length, threads=None):
-    """Return the compiled training step."""
+def training(kind, features, hidden, length, threads=None, watch=False):
+    """Return the compiled training step; `watch`: that returns the norms of dL/dh_t, too."""
     x, y = graphc.input("x", (length, BATCH, features)), graphc.input("y", (BATCH,), "int64")
-    _, last = getattr(nn, kind)(features, hidden)(x)
+    probes = graphc.zeros((1, length))
+    _, last = getattr(nn, kind)(features, hidden)(x, watch=probes if watch else None)
     state = last[0] if kind == "LSTM" else last
     loss = nn.cross_entropy(nn.Linear(hidden, CLASSES)(state[-1]), y)
-    return graphc.compile([x, y], loss, updates=optim.Adam(1e-3).minimize(loss), threads=threads)
+    outputs = [loss, graphc.grad(loss, probes)] if watch else [loss]
+    return graphc.compile([x, y], outputs, updates=optim.Adam(1e-3).minimize(loss), threads=threads)
+
+
+def watching(row, rounds, threads):
+    """Print what a step costs with and without norms, and the median of the ratios of pairs."""
+    kind, features, hidden, length, count = ROWS[row]
+    feeds = arrays(features, length)
+    steps = [training(kind, features, hidden, length, threads, watch).bind(*feeds) for watch in (False, True)]
+    times = [[], []]
+    for turn in range(rounds + 2):
+        for place in (0, 1) if turn % 2 else (1, 0):
+            start = time.perf_counter()
+            for _ in range(count):
+                steps[place]()
+            if turn >= 2:
+                times[place].append((time.perf_counter() - start) / count * 1e6)
+    for name, found in zip(("plain", "watched"), times, strict=True):
+        print(f"{row:6s} {name:12s} {min(found):10.1f} {statistics.median(found):10.1f}", flush=True)
+    ratios = [b / a for a, b in zip(*times, strict=True)]
+    print(f"{row:6s} watching costs {100 * (statistics.median(ratios) - 1):.1f} % of the step", flush=True)
 
 
 def ours(kind, features, hidden, length, count, threads):
@@ -144,10 +167,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--alone", action="store_true", help="time graphc only")
+    parser.add_argument("--watch", action="store_true", help="time what the norms of gradients by states cost")
     options = parser.parse_args()
     if options.threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     for row in options.rows:
+        if options.watch:
+            watching(row, options.rounds, options.threads)
+            continue
         kind, features, hidden, length, count = ROWS[row]
         runs = ours(kind, features, hidden, length, count, options.threads)
         if not options.alone:

@@ -54,9 +54,22 @@ def test_watching_leaves_the_loops_as_they_are():
     graph = run_passes(Graph((x,), tuple(graphc.grad(last.sum(), [w, probes]))))
     forward, backward = (node for node in graph.nodes() if isinstance(node.op, Scan))
     assert len(forward.op.step.outputs) == 3  # the state, its history, and its activation for the gradient
-    # One more result, the state's gradient, whose norms are made for all times at once after the loop.
-    assert "sum" not in {node.op.name for node in backward.op.step.nodes()}
+    # One more result, of few numbers: the norms are made for all times at once after the loop.
+    assert "sqrt" not in {node.op.name for node in backward.op.step.nodes()}
     assert len(backward.op.step.outputs) == 3
+
+
+def test_of_a_long_state_a_number_for_each_row_is_stored():
+    layer = graphc.nn.LSTM(3, 32)
+    x, probes = graphc.input("x", (5, 2, 3)), graphc.zeros((1, 5))
+    loss = layer(x, watch=probes)[0][-1].sum()
+    plain = run_passes(Graph((x,), tuple(graphc.grad(loss, layer.parameters()))))
+    graph = run_passes(Graph((x,), tuple(graphc.grad(loss, [*layer.parameters(), probes]))))
+    before, after = (
+        [type.shape for node in one.nodes() if isinstance(node.op, Scan) for type in node.type.items]
+        for one in (plain, graph)
+    )
+    assert sorted(after) == sorted([*before, (5, 2)])
 
 
 def test_forward_derivatives_pass_through():

@@ -38,6 +38,22 @@ def test_a_training_step_copies_no_state(kind, kernels):
     assert shifts == [0] * layer.carried + [1] * layer.carried
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("entering", [False, True])
+def test_a_loop_that_keeps_its_states_copies_none_whichever_way_it_walks(reverse, entering):
+    x = graphc.input("x", ("time", B, H))
+    w = graphc.parameter(RNG.normal(size=(H, H)).astype("float32"))
+
+    def step(h, v):
+        new = graphc.tanh(h @ w + v)
+        return new, graphc.sin(h) if entering else new
+
+    _, rows = graphc.scan(step, graphc.zeros((B, H)), x, reverse=reverse)
+    outputs = [graphc.grad((rows * rows).sum(), w)]
+    forward, _ = loops(plan_of(run_passes(Graph((x,), tuple(outputs))), LEVELS["x86-64-v4"]))
+    assert len(forward.steps) == 1 + entering
+
+
 def uses(rows, last, zero):
     """Losses that read the states as they entered, as they left, the last one, and all of these."""
     weights = graphc.constant(RNG.normal(size=(T, B, H)))
