@@ -16,13 +16,13 @@ from typing import Any, ClassVar, TypeAlias
 
 from graphc.errors import NodeUseError
 from graphc.origin import here
-from graphc.records import record
+from graphc.records import interned
 
 Monomial: TypeAlias = "tuple[tuple[Atom, int], ...]"
 Dim: TypeAlias = "int | DimExpr"
 
 
-@record
+@interned
 class Atom:
     """What a polynomial is made of."""
 
@@ -43,7 +43,7 @@ class Atom:
         raise KeyError(str(self))
 
 
-@record
+@interned
 class Symbol(Atom):
     """A named size, 0 or more."""
 
@@ -56,7 +56,7 @@ class Symbol(Atom):
         return self.name
 
 
-@record
+@interned
 class Axis(Atom):
     """A loop variable, from 0 to extent - 1."""
 
@@ -73,7 +73,7 @@ class Axis(Atom):
         return self.name
 
 
-@record
+@interned
 class _Pair(Atom):
     left: Dim
     right: Dim
@@ -142,12 +142,13 @@ class Maximum(_Pair):
 class DimExpr:
     """A polynomial that is not a plain integer; made by arithmetic on dims, never by hand."""
 
-    __slots__ = ("_atoms", "_hash", "_mentioned", "_text", "terms")
+    __slots__ = ("_atoms", "_axes", "_hash", "_mentioned", "_text", "terms")
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
         self._hash = hash(terms)
         self._atoms: frozenset[Atom] | None = None
+        self._axes: frozenset[Axis] | None = None
         self._mentioned: frozenset[Atom] | None = None
         self._text = ""
 
@@ -160,6 +161,13 @@ class DimExpr:
                 if not isinstance(atom, Axis | Symbol):
                     self._atoms = self._atoms.union(*(atoms(part) for part in atom.parts()))
         return self._atoms
+
+    @property
+    def axes(self) -> frozenset[Axis]:
+        """The axes among the atoms."""
+        if self._axes is None:
+            self._axes = frozenset(atom for atom in self.atoms if isinstance(atom, Axis))
+        return self._axes
 
     @property
     def mentioned(self) -> frozenset[Atom]:
@@ -314,9 +322,16 @@ def is_nonnegative(dim: Dim) -> bool:
 
 def linear(dim: Dim, atom: Atom) -> tuple[Dim | None, Dim]:
     """Split dim into slope * atom + rest; slope is None if dim is not linear in the atom."""
+    if isinstance(dim, int) or atom not in dim.atoms:
+        return 0, dim
+    return _linear(dim, atom)
+
+
+@lru_cache(maxsize=65536)
+def _linear(dim: DimExpr, atom: Atom) -> tuple[Dim | None, Dim]:
     slope: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
-    for monomial, count in _terms(dim):
+    for monomial, count in dim.terms:
         power = dict(monomial).get(atom, 0)
         others = tuple((a, p) for a, p in monomial if a != atom)
         if power > 1 or any(_mentions(a, atom) for a, _ in others):
@@ -335,6 +350,9 @@ def substitute(dim: Dim, replacement: Mapping[Atom, Dim] | Mapping[Axis, Dim]) -
     terms: list[tuple[Monomial, int]] = []
     for monomial, count in dim.terms:
         term: Dim = count
+        if len(monomial) == 1 and monomial[0][1] == 1 and (new := mapping.get(monomial[0][0])) is not None:
+            terms += [(m, c * count) for m, c in _terms(new)]
+            continue
         for atom, power in monomial:
             if atom in mapping:
                 new = mapping[atom]
@@ -358,9 +376,9 @@ def symbols(dim: Dim) -> set[str]:
     return {atom.name for atom in atoms(dim) if isinstance(atom, Symbol)}
 
 
-def axes(dim: Dim) -> set[Axis]:
+def axes(dim: Dim) -> frozenset[Axis]:
     """Return the axes in the dim."""
-    return {atom for atom in atoms(dim) if isinstance(atom, Axis)}
+    return dim.axes if isinstance(dim, DimExpr) else frozenset()
 
 
 def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
@@ -415,13 +433,13 @@ def _from_terms(terms: Iterable[tuple[Monomial, int]]) -> Dim:
         return kept[()]
     if len(kept) == 1:
         return DimExpr(tuple(kept.items()))
-    # Higher degrees first, constants last: the order in which people write polynomials.
-    return DimExpr(tuple(sorted(kept.items(), key=lambda item: (-sum(p for _, p in item[0]), _text(item[0])))))
+    return DimExpr(tuple(sorted(kept.items(), key=lambda item: _place(item[0]))))
 
 
 @lru_cache(maxsize=65536)
-def _text(monomial: Monomial) -> str:
-    return "*".join(f"{atom}^{power}" for atom, power in monomial)
+def _place(monomial: Monomial) -> tuple[int, str]:
+    """Return what terms are sorted by: higher degrees first, constants last, the order in which people write polynomials."""
+    return -sum(power for _, power in monomial), "*".join(f"{atom}^{power}" for atom, power in monomial)
 
 
 @lru_cache(maxsize=65536)

@@ -10,7 +10,9 @@ import inspect
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from operator import attrgetter
+from threading import Lock
 from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform
+from weakref import WeakValueDictionary
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -91,6 +93,19 @@ def record(cls: C) -> C:
     return cls
 
 
+@dataclass_transform(frozen_default=True)
+def interned(cls: C) -> C:
+    """Make a record of which equal ones are one object, as long as it is in use; so are its subclasses.
+
+    They are compared and hashed by identity, which takes Python no call of a function: for what many tables have as keys.
+    """
+    cls = record(cls)
+    own: dict[str, Any] = {"__new__": _one, "__init__": object.__init__, "__reduce__": _reduced}
+    for name, value in {**own, "__eq__": object.__eq__, "__hash__": object.__hash__}.items():
+        setattr(cls, name, value)
+    return cls
+
+
 def names_of(value: Any) -> tuple[str, ...]:
     """Return the names of a record's fields."""
     return value._record_names
@@ -123,25 +138,25 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _init(self: Any, /, *values: Any, **named: Any) -> None:
     if named or len(values) != self._record_plain:
-        values = _completed(self, values, named)
+        values = _completed(type(self), values, named)
     # A frozen value refuses assignment. Not through `__dict__`, for as long as nobody asks for that there is none: a quarter of
     # the memory, and there are two records for each node of a graph.
     for name, value in zip(self._record_names, values):  # noqa: B905
         _set(self, name, value)
 
 
-def _completed(record: Any, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-    names: tuple[str, ...] = record._record_names
-    what = type(record).__name__
-    if len(values) > record._record_positional:
-        raise TypeError(f"{what} takes {record._record_positional} values by position, got {len(values)}")
+def _completed(kind: Any, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    names: tuple[str, ...] = kind._record_names
+    what = kind.__name__
+    if len(values) > kind._record_positional:
+        raise TypeError(f"{what} takes {kind._record_positional} values by position, got {len(values)}")
     given = dict(zip(names, values))  # noqa: B905
     if twice := given.keys() & named.keys():
         raise TypeError(f"{what} got {sorted(twice)[0]!r} twice")
     given |= named
     if unknown := given.keys() - set(names):
         raise TypeError(f"{what} has no field {sorted(unknown)[0]!r}")
-    complete = record._record_fields | given
+    complete = kind._record_fields | given
     if missing := [name for name in names if complete[name] is _MISSING]:
         raise TypeError(f"{what} needs {', '.join(missing)}")
     return tuple(complete[name] for name in names)
@@ -167,6 +182,30 @@ def _hash(self: Any) -> int:
         found = hash(self._record_values(self))
         _set(self, "_record_hash", found)
         return found
+
+
+_interned: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+_interning = Lock()
+
+
+def _one(cls: Any, *values: Any, **named: Any) -> Any:
+    if named or len(values) != cls._record_plain:
+        values = _completed(cls, values, named)
+    key = (cls, *values)
+    found = _interned.get(key)
+    if found is None:
+        with _interning:  # two threads must not make two
+            found = _interned.get(key)
+            if found is None:
+                found = object.__new__(cls)
+                for name, value in zip(cls._record_names, values):  # noqa: B905
+                    _set(found, name, value)
+                _interned[key] = found
+    return found
+
+
+def _reduced(self: Any) -> tuple[Any, Any]:
+    return self.__class__, self._record_values(self)
 
 
 def _state(self: Any) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Records: what a frozen dataclass promises, without generated source."""
 
 import copy
+import gc
 import inspect
 import pickle
+import threading
+import weakref
 from dataclasses import FrozenInstanceError
 from typing import ClassVar
 
@@ -10,7 +13,7 @@ import pytest
 
 import graphc
 from graphc.graph.op import Op
-from graphc.records import keyword, names_of, record, replace
+from graphc.records import interned, keyword, names_of, record, replace
 
 
 @record
@@ -28,6 +31,17 @@ class Named(Point):
 
 class Plain(Point):
     kind = "plain"
+
+
+@interned
+class Place:
+    name: "str"
+    size: "int"
+
+
+@interned
+class Part(Place):
+    whole: "Place"
 
 
 @record
@@ -118,3 +132,55 @@ def test_every_op_with_fields_is_a_record():
         if kind.__module__.startswith("graphc."):
             assert set(own) <= set(kind._record_names), f"{kind.__name__} is not marked @record"
     assert seen > 100
+
+
+def test_equal_interned_records_are_one_object_of_their_class():
+    place = Place("a", 1)
+    assert Place("a", 1) is place
+    assert Place("a", 2) is not place
+    assert Place("a", 2) != place
+    assert Part("a", 1, place) is Part("a", 1, Place("a", 1))
+    assert (Part("a", 1, place).whole, names_of(place), repr(place)) == (
+        place,
+        ("name", "size"),
+        "Place(name='a', size=1)",
+    )
+    assert replace(place, size=2) is Place("a", 2)
+    with pytest.raises(FrozenInstanceError):
+        place.size = 3
+    with pytest.raises(TypeError, match="Place needs size"):
+        Place("a")
+
+
+def test_copies_of_interned_records_are_the_record():
+    part = Part("a", 1, Place("b", 2))
+    assert copy.copy(part) is part
+    assert copy.deepcopy(part) is part
+    assert pickle.loads(pickle.dumps(part)) is part
+
+
+def test_interned_records_that_nobody_uses_go():
+    class Unique:
+        pass
+
+    held = Unique()
+    alive = weakref.ref(held)
+    Place(held, 1)
+    del held
+    gc.collect()
+    assert alive() is None
+
+
+def test_threads_make_one_interned_record():
+    found, start = [], threading.Barrier(8)
+
+    def make():
+        start.wait()
+        found.append([Place("many", n) for n in range(2000)])
+
+    workers = [threading.Thread(target=make) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(a is b for other in found for a, b in zip(found[0], other, strict=True))

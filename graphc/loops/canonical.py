@@ -14,7 +14,7 @@ from graphc.loops.expr import Expr, Load, Rewriter, load
 from graphc.loops.kernels import ACCUMULATOR, Beside, Kernel, Map, Pack, Rounds, Rows, Store, Tile, Within
 from graphc.records import names_of
 
-_SUMMED = re.compile(r"^r(\d+)_(?=[a-z]\d*$)")
+_SUMMED = re.compile(r"^r(\d*)_(?=[a-z]\d*$)")
 
 
 def canonical(kernel: Kernel) -> tuple[Kernel, list[int] | None]:

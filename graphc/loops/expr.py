@@ -17,16 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType, bool_, int64
-from graphc.records import record
+from graphc.records import interned
 
 E = TypeVar("E", bound="Expr")
-_NUMBERS = (int, float)
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -46,18 +45,23 @@ class Expr:
     @classmethod
     def of(cls: type[E], *values: Any) -> E:
         """Return the one expression of this class with these fields."""
-        # 0.0 == -0.0 and True == 1 in Python, but they are different constants: repr keeps them apart.
-        key = (cls, *[repr(v) if isinstance(v, _NUMBERS) else v for v in values])
+        key = cls._key(*values)
         found = cls._table.get(key)
         if found is None:
-            found = cls(*values)
-            # Kept with the expression, for what walks expressions asks for them again and again.
-            operands = tuple(_operands(found))
-            object.__setattr__(found, "operands", operands)
-            object.__setattr__(found, "free", _free(found, operands))
-            object.__setattr__(found, "below", None)
-            cls._table[key] = found
+            found = cls._table[key] = cls(*values)._completed()
         return found
+
+    @classmethod
+    def _key(cls, *values: Any) -> tuple[Any, ...]:
+        return (cls, *values)
+
+    def _completed(self) -> Self:
+        # Kept with the expression, for what walks expressions asks for them again and again.
+        operands = _operands(self)
+        object.__setattr__(self, "operands", operands)
+        object.__setattr__(self, "free", _free(self, operands))
+        object.__setattr__(self, "below", None)
+        return self
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,6 +69,11 @@ class Const(Expr):
     """A number."""
 
     value: bool | int | float
+
+    @classmethod
+    def _key(cls, *values: Any) -> tuple[Any, ...]:
+        # 0.0 == -0.0 and True == 1 in Python, but they are different constants: repr keeps them apart.
+        return (cls, *map(repr, values))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,7 +123,7 @@ class Reduce(Expr):
     value: Expr
 
 
-@record
+@interned
 class Loaded(Atom):
     """An index that was read from data, inside an index expression."""
 
@@ -223,33 +232,28 @@ def within(at: Dim, low: Dim, high: Dim) -> Expr | None:
     return guard
 
 
-def _operands(expr: Expr) -> Iterator[Expr]:
+def _operands(expr: Expr) -> tuple[Expr, ...]:
     match expr:
-        case Index(_, dim):
-            yield from _loaded(dim)
-        case Load(_, _, at, guard):
-            for dim in at:
-                yield from _loaded(dim)
-            if guard is not None:
-                yield guard
-        case Apply(_, _, args):
-            yield from args
-        case Check(_, value, size, _, _, guard):
-            yield value
-            yield from _loaded(size)
-            if guard is not None:
-                yield guard
-        case Reduce(_, _, _, value):
-            yield value
+        case Apply():
+            return expr.args
+        case Load():
+            return _loaded(*expr.index) if expr.guard is None else (*_loaded(*expr.index), expr.guard)
+        case Index():
+            return _loaded(expr.dim)
+        case Check():
+            found = (expr.value, *_loaded(expr.size))
+            return found if expr.guard is None else (*found, expr.guard)
+        case Reduce():
+            return (expr.value,)
         case _:
-            pass
+            return ()
 
 
 def _free(expr: Expr, operands: tuple[Expr, ...]) -> frozenset[Axis]:
-    used = frozenset(axis for dim in index_dims(expr) for axis in dims.axes(dim))
-    for operand in operands:
-        if not operand.free <= used:
-            used = used | operand.free if used else operand.free
+    used = frozenset[Axis]()
+    for inner in (*map(dims.axes, index_dims(expr)), *[operand.free for operand in operands]):
+        if not inner <= used:
+            used = used | inner if used else inner
     return used - frozenset(expr.axes) if isinstance(expr, Reduce) else used
 
 
@@ -359,7 +363,6 @@ def _walk(roots: Sequence[Expr]) -> Iterator[Expr]:
             stack.extend([(operand, False) for operand in expr.operands])
 
 
-def _loaded(dim: Dim) -> Iterator[Expr]:
-    for atom in sorted(dims.atoms(dim), key=str):
-        if isinstance(atom, Loaded):
-            yield atom.expr
+def _loaded(*index: Dim) -> tuple[Expr, ...]:
+    found = [[atom for atom in dims.atoms(dim) if isinstance(atom, Loaded)] for dim in index]
+    return tuple(atom.expr for atoms in found for atom in sorted(atoms, key=str))

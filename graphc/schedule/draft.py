@@ -24,6 +24,7 @@ from graphc.requirements import Requirement
 from graphc.schedule.cost import pieces_of, work_of
 from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step
+from graphc.schedule.tilings import Tilings
 from graphc.schedule.units import Unit, buffers_of, finished, reads_in_place
 from graphc.simd.levels import Level
 
@@ -55,7 +56,11 @@ class Draft:
     steps: tuple[Step, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     choose: Choose | None = None
+    tilings: Tilings = field(init=False)
     _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.tilings = Tilings(self.level)
 
     def number(self) -> int:
         """Return a number not used before in this plan."""

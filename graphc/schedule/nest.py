@@ -8,12 +8,12 @@ rows of the tile, as are (tap, channel) of its weight's gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, Symbol
 from graphc.loops.expr import Load, Rewriter, load
-from graphc.loops.kernels import Store, Within, flat_offset, index_dims_of, usual
+from graphc.loops.kernels import ACCUMULATOR, Store, Within, flat_offset, index_dims_of, usual
 from graphc.loops.merging import walk_as_one
 from graphc.records import record, replace
 
@@ -50,6 +50,31 @@ class Copied:
 
     operand: Load
     others: tuple[Axis, ...]
+
+
+def numbered(nest: Nest) -> tuple[Nest, list[int]]:
+    """Return the nest on buffers numbered 0, 1, ... as they come, and which these are: equal contractions are equal then."""
+    numbers: dict[int, int] = {}
+
+    def number(buffer: int) -> int:
+        return numbers.setdefault(buffer, len(numbers))
+
+    return on_buffers(nest, number), list(numbers)
+
+
+def on_buffers(nest: Nest, number: Callable[[int], int]) -> Nest:
+    """Return the nest on other buffers."""
+    left, right = load_from(nest.left, number), load_from(nest.right, number)
+    onto = Rewriter({}, lambda found: load_from(found, number))
+    stores = tuple([Store(number(s.buffer), s.offset, onto(s.value)) for s in nest.stores])
+    return replace(nest, left=left, right=right, stores=stores)
+
+
+def load_from(read: Load, number: Callable[[int], int]) -> Load:
+    """Return a load from another buffer."""
+    if read.source == ACCUMULATOR:
+        return read
+    return Load.of(read.dtype, number(read.source), read.index, read.guard)
 
 
 def collapsed(nest: Nest, apart: Axis | None) -> Nest:

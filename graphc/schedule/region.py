@@ -6,7 +6,6 @@ for a loop's carries: all right sides read the old values, then all are replaced
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,14 +34,13 @@ from graphc.schedule.inline import Inliner, lane_of
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
-from graphc.schedule.nest import Nest
+from graphc.schedule.nest import Nest, numbered
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
 from graphc.schedule.root import Root, maker_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.states import all_kept_together, states
-from graphc.schedule.tilings import candidates
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
 from graphc.schedule.views import Operand, Views
@@ -148,20 +146,15 @@ class Region:
             self.operands[node] = found[scalar], found[1 - scalar]
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
-        new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
-
-        def renamed(index: tuple[Dim, ...]) -> tuple[Dim, ...]:
-            return tuple(dims.substitute(d, new) for d in index)
-
-        domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
-        body = Contract(domain, renamed(body.left), renamed(body.right), renamed(body.out))
         if node.dtype.is_float:
-            operands = [Operand.of(n, index) for n, index in zip(node.inputs, (body.left, body.right), strict=True)]
-            scalar = contraction.scalar_operand(body, operands)
+            # A tile makes one sum, so equal contractions may have equal axes, and are looked at once.
+            tile = _renamed(body, "r_")
+            operands = [Operand.of(n, index) for n, index in zip(node.inputs, (tile.left, tile.right), strict=True)]
+            scalar = contraction.scalar_operand(tile, operands)
             if scalar is not None:
                 self.scalar_operand[node] = scalar
-                return body
-        return contraction.general(body, node.tensor, node.dtype)
+                return tile
+        return contraction.general(_renamed(body, prefix), node.tensor, node.dtype)
 
     # -- what is stored
 
@@ -327,13 +320,13 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned)
-        nest, panels = widened(nest) or (nest, None)
-        found = candidates(nest, self.draft.level, lambda b: dims.product(self.draft.buffers[b].shape), panels)
-        position = 0
+        alone, touched = numbered(Nest(kept, reduced, left, right, tuple(stores), self.owned))
+        nest, panels = widened(alone) or (alone, None)
+        position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None and panels is None:
-            position = self.draft.choose(trial(nest, self.draft.buffers, node, self.invariant, self.owned))
-        tiling = next(itertools.islice(found, position, None))
+            position = self.draft.choose(trial(alone, touched, buffers, node, self.invariant, self.owned))
+        sizes = tuple(dims.product(buffers[b].shape) for b in touched)
+        tiling = self.draft.tilings.of(nest, panels, sizes, position).on_buffers(touched.__getitem__)
         kernel = self.panels.of(tiling.kernel(), tiling.roles, node)
         return tile_unit(kernel, [node, *(r.node for r in fused)], late=any(r.late for r in fused))
 
@@ -434,3 +427,11 @@ class Region:
             return [plan.Branch(inputs[0], *sides)]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+
+
+def _renamed(body: Contract, prefix: str) -> Contract:
+    """Return a contraction with a prefix to the names of its axes."""
+    new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
+    domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
+    left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
+    return Contract(domain, left, right, out)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -17,7 +19,9 @@ from graphc.schedule.nest import (
     collapsed,
     in_panels,
     is_parted,
+    load_from,
     magnitude,
+    on_buffers,
     paneled,
     row_candidates,
     slope,
@@ -79,6 +83,31 @@ class Tiling:
             roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
             within=nest.within,
         )  # fmt: skip
+
+    def on_buffers(self, number: Callable[[int], int]) -> Tiling:
+        """Return the tiling on other buffers."""
+
+        def moved(copied: Copied | None) -> Copied | None:
+            return None if copied is None else replace(copied, operand=load_from(copied.operand, number))
+
+        roles = replace(self.roles, pack=moved(self.roles.pack), strips=moved(self.roles.strips))
+        return replace(self, nest=on_buffers(self.nest, number), roles=roles)
+
+
+@dataclass(eq=False)
+class Tilings:
+    """The tilings of a plan's contractions. Equal ones have the same, which is looked for once."""
+
+    level: Level
+    found: dict[tuple[object, ...], Tiling] = field(default_factory=dict[tuple[object, ...], Tiling])
+
+    def of(self, nest: Nest, panels: Copied | None, sizes: tuple[Dim, ...], position: int) -> Tiling:
+        """Return the candidate at a position; `sizes` are the numbers of elements of the nest's buffers 0, 1, ..."""
+        key = (nest, panels, sizes, position)
+        if key not in self.found:
+            every = candidates(nest, self.level, sizes.__getitem__, panels)
+            self.found[key] = next(itertools.islice(every, position, None))
+        return self.found[key]
 
 
 def candidates(

@@ -8,8 +8,7 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Dim
 from graphc.graph.node import Node
-from graphc.loops.expr import Expr, Load, Rewriter, load
-from graphc.loops.kernels import ACCUMULATOR, OWNED, Store
+from graphc.loops.kernels import OWNED
 from graphc.records import record, replace
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
@@ -60,27 +59,18 @@ class Trial:
 Choose: TypeAlias = Callable[[Trial], int]
 
 
-def trial(nest: Nest, buffers: Sequence[Buffer], node: Node, invariant: frozenset[int], owned: Dim | None) -> Trial:
-    """Return a nest by itself, on buffers like those that it touches."""
-    numbers: dict[int, int] = {}
-
-    def on_load(found: Load) -> Expr:
-        if found.source == ACCUMULATOR:
-            return found
-        return load(numbers.setdefault(found.source, len(numbers)), found.index, found.dtype, found.guard)
-
-    rewriter = Rewriter({}, on_load)
-    left, right = rewriter(nest.left), rewriter(nest.right)
-    assert isinstance(left, Load)
-    assert isinstance(right, Load)
-    values = [rewriter(s.value) for s in nest.stores]
-    stores = tuple(
-        Store(numbers.setdefault(s.buffer, len(numbers)), rewriter.dim(s.offset), value)
-        for s, value in zip(nest.stores, values, strict=True)
-    )
+def trial(
+    nest: Nest,
+    touched: Sequence[int],
+    buffers: Sequence[Buffer],
+    node: Node,
+    invariant: frozenset[int],
+    owned: Dim | None,
+) -> Trial:
+    """Return a nest by itself, on buffers like those that it touches: number n is like `buffers[touched[n]]`."""
     own = tuple(
         Buffer(new, f"array_{new}", buffers[old].dtype, buffers[old].shape, "input", new)
-        for old, new in numbers.items()
+        for new, old in enumerate(touched)
     )
-    unchanged = frozenset(new for old, new in numbers.items() if old in invariant)
-    return Trial(replace(nest, left=left, right=right, stores=stores), own, node, unchanged, owned)
+    unchanged = frozenset(new for new, old in enumerate(touched) if old in invariant)
+    return Trial(nest, own, node, unchanged, owned)

@@ -9,7 +9,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.compiler import plan_of
-from graphc.emit import build, tile
+from graphc.emit import build, fetches
 from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
@@ -166,8 +166,8 @@ def test_short_rounds_of_convolutions(monkeypatch, within, layer):
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_lines_from_far_are_asked_for(monkeypatch, layer):
     """What is prefetched may lie anywhere: also beyond the end of all arrays."""
-    monkeypatch.setattr(tile, "LARGE", 0)
-    monkeypatch.setattr(tile, "AHEAD", 0)
+    monkeypatch.setattr(fetches, "LARGE", 0)
+    monkeypatch.setattr(fetches, "AHEAD", 0)
 
     def kernels_of(plan, passed):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
