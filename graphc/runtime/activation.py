@@ -214,7 +214,7 @@ class Activation:
             pool.grow(count - 1)
             self._words[10] = pool.address
             self._pool = pool
-        if self.binding.heavy:
+        if self.binding.heavy or pool.is_hot:
             pool.wake(count - 1)
 
     def reset(self) -> None:

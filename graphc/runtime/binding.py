@@ -27,8 +27,8 @@ from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
 from graphc.schedule.plan import Address, Buffer, Leave, Plan, total_work
 
-# Work of a plan below which sleeping threads are left alone: about 200 us, at eight scalar operations a nanosecond.
-WAKE_WORK = 1_600_000
+# Work of a plan below which a lone call leaves sleeping threads alone: about 200 us of contractions, and of anything else more.
+WAKE_WORK = 30_000_000
 # What a barrier costs, with the caches that exchange lines after it: about 2 us.
 BARRIER_WORK = 40_000
 # An arena that is larger than need be by this factor is worth barriers that cost this part of the work.

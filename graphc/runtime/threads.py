@@ -1,7 +1,8 @@
 """The pool: daemon Python threads parked in native code.
 
 After a launch a worker stays awake for a while, so that the next launch costs about a microsecond; then it sleeps on a
-lock and uses no CPU. Waking it takes about 100 us, so only heavy plans wake sleepers.
+lock and uses no CPU. Waking it takes 100 us and more, so only heavy plans wake sleepers, and launches that soon follow
+another one: then more will come.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Pool:
         self._memory = ctypes.create_string_buffer(LINE * (MOST_THREADS + 2))
         keep(self._memory)
         self.address = -(-ctypes.addressof(self._memory) // LINE) * LINE
-        self._strain, give_way = (ctypes.c_int64.from_address(self.address + 8 * word) for word in (1, 2))
+        words = (ctypes.c_int64.from_address(self.address + 8 * word) for word in (1, 2, 3))
+        self._strain, give_way, self._last = words
         give_way.value = native().give_way
         self._states: list[ctypes.c_int64] = []
         self._beds: list[threading.Lock] = []
@@ -51,6 +53,11 @@ class Pool:
                 self._states.append(ctypes.c_int64.from_address(line))
                 self._beds.append(bed)
                 self.size += 1
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether the last launch ended so recently that a worker which took part would be awake."""
+        return time.monotonic_ns() - self._last.value < AWAKE_NANOSECONDS
 
     def wake(self, size: int) -> None:
         """Wake those of the first `size` workers that sleep, less those that cores are too strained for.

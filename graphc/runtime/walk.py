@@ -198,6 +198,8 @@ def graphc_launch(args, thread, unused):
                     call_kernel(word(pool, 2), pool, 0, 0)
             i += 1
         atomic_store(pool, 0)
+    if word(args, 12) > 1:
+        atomic_store(pool + 24, nanoseconds())
     if atomic_load(word(args, 0)) != 0:
         store(2, args + 64)
 """

@@ -1,12 +1,15 @@
 """Measures what a call from Python costs, and what `fit` adds to the steps that it makes.
 
-    python -m tests.benchmarks.calls [--rounds N] [--threads N]
+    python -m tests.benchmarks.calls [--rounds N] [--threads N] [--lone]
 
 Calls: `mlp_tiny` predicting for one sample, beside the same network written in NumPy by hand and in ONNX Runtime (where it and
 `onnx` are installed), and its training step. Each way's block of calls comes in turn; minimum (median), microseconds a call.
 
 Fit: a whole run of `fit`, against a native run of as many steps on the same minibatches, gathered the same way, that is
 started once. The rest is Python between epochs: permutations, the start of each epoch's program, the history.
+
+Lone (and nothing else): predictions of `mlp`'s network, one after the other and with a millisecond between, in which other
+threads fall asleep; on one thread and on all.
 """
 
 import argparse
@@ -141,6 +144,27 @@ def fits(row, samples, rounds, threads):
     return times(ways, rounds, block=1), epochs
 
 
+def lone(threads):
+    """Print the table of calls that come alone."""
+    x = graphc.input("x", ("batch", WIDTHS["mlp"][0]))
+    linears = [nn.Linear(a, b) for a, b in itertools.pairwise(WIDTHS["mlp"])]
+    y = nn.Sequential(*[m for one in linears for m in (one, nn.ReLU())][:-1])(x)
+    runs = [(count, graphc.compile([x], y, threads=count)) for count in (1, threads)]
+    print("| batch | threads | without pause | alone |\n|---|---|---|---|")
+    for batch in (8, 16, 32, 64, 128, 256):
+        for count, run in runs:
+            bound, found = run.bind(np.ones((batch, WIDTHS["mlp"][0]), "float32")), []
+            for pause in (0, 1e-3):
+                seconds = []
+                for _ in range(300):
+                    time.sleep(pause) if pause else None
+                    start = time.perf_counter()
+                    bound()
+                    seconds.append(time.perf_counter() - start)
+                found.append(micro(seconds))
+            print(f"| {batch} | {count} | {' | '.join(found)} |", flush=True)
+
+
 def micro(seconds):
     """Return minimum (median) in microseconds."""
     return f"{min(seconds) * 1e6:.2f} ({statistics.median(seconds) * 1e6:.2f})"
@@ -151,7 +175,11 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calls", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--lone", action="store_true", help="calls that come alone, and nothing else")
     options = parser.parse_args()
+    if options.lone:
+        lone(options.threads)
+        return
     print("| one call | us |\n|---|---|")
     for ways in (checked(predictions(options.threads)), trainings(options.threads)):
         for name, seconds in times(ways, options.rounds, BLOCK).items():

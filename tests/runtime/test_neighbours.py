@@ -115,7 +115,7 @@ def on_cores_of_their_own():
     """Pin the caller and the first worker to two cores, so that the scheduler does not put both on one."""
     first, second = sorted(os.sched_getaffinity(0))[:2]
     tasks = {threading.get_native_id(): first}
-    tasks |= {thread.native_id: second for thread in threading.enumerate() if thread.name == "graphc-2"}
+    tasks |= {thread.native_id: second for thread in threading.enumerate() if thread.name == "graphc-1"}
     before = {task: os.sched_getaffinity(task) for task in tasks}
     for task, core in tasks.items():
         os.sched_setaffinity(task, {core})

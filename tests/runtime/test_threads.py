@@ -85,6 +85,24 @@ def test_threads_are_used_only_where_they_save_more_than_barriers_cost():
 
 
 @pytest.mark.usefixtures("no_strain")
+def test_light_plans_wake_workers_where_they_follow_each_other():
+    x = np.ones(N, np.float32)
+    light = chain(2, work=5 * 10**5).bind(x)
+
+    def counts(gap):
+        found = []
+        for _ in range(30):
+            time.sleep(gap)
+            light()
+            found.append(ran(light))
+        return found
+
+    light()
+    assert max(counts(0.003)) == 1  # each would wait for a worker that wakes up, and be done before
+    assert 2 in counts(0)
+
+
+@pytest.mark.usefixtures("no_strain")
 def test_a_program_wakes_the_workers_by_the_work_of_all_its_steps():
     program = chain(2, work=5 * 10**5).repeat(100, [np.ones(N)], [])
     time.sleep(0.01)
