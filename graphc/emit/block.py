@@ -17,7 +17,21 @@ INFIX = {
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
     *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "table"),
-    *("blocks", "piece", "pieces", "position", "panel", "band", "first", "last"),
+    *(
+        "blocks",
+        "piece",
+        "pieces",
+        "position",
+        "panel",
+        "band",
+        "first",
+        "last",
+        "part",
+        "begin",
+        "end",
+        "slice",
+        "slices",
+    ),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 

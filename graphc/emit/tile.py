@@ -14,10 +14,10 @@ from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
 from graphc.emit.fetches import LINE, is_ahead, is_apart, is_both, write_fetches
 from graphc.emit.pack import write_pack
-from graphc.emit.spans import range_text, span_of
+from graphc.emit.spans import close_part, close_round, open_part, open_round, range_text, span_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, load, within
-from graphc.loops.kernels import ACCUMULATOR, Rounds, Tile
+from graphc.loops.kernels import ACCUMULATOR, Tile
 from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
@@ -49,10 +49,14 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if kernel.by_lanes:
         block.add(f"pieces = {total}")
         total = f"pieces * (({stop} + {writer.lanes - 1}) // {writer.lanes})"
-    span = writer.split(total, block) if kernel.owner is None else ("0", total)
-    whole_sum, rounds = block, kernel.rounds
+    rounds, all_parts = kernel.rounds, block
+    if rounds is not None and rounds.parts > 1:
+        block, span = open_part(rounds, total, writer, all_parts)
+    else:
+        span = writer.split(total, block) if kernel.owner is None else ("0", total)
+    whole_sum = block
     if rounds is not None and not rounds.within:
-        block = _round(rounds, writer, whole_sum)
+        block = open_round(rounds, writer, whole_sum)
     outside, band = block, kernel.band
     first, last = span
     if band:
@@ -73,7 +77,9 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
     if rounds is not None and not rounds.within:
-        _close_round(rounds, writer, whole_sum, outside)
+        close_round(rounds, writer, whole_sum, outside)
+    if rounds is not None and rounds.parts > 1:
+        close_part(rounds, writer, all_parts, whole_sum)
 
 
 def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None, *, is_single: bool = False) -> Block:
@@ -102,19 +108,6 @@ def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], ve
     return first, last
 
 
-def _round(rounds: Rounds, writer: Writer, block: Block) -> Block:
-    """Return the block of a round; the first one is made of an empty sum, too."""
-    inner = block.inner(rounds.first)
-    inner.add(f"last = min(first + {rounds.steps}, {writer.dim(rounds.axis.extent, inner)})")
-    return inner
-
-
-def _close_round(rounds: Rounds, writer: Writer, outer: Block, block: Block) -> None:
-    extent = writer.dim(rounds.axis.extent, outer)
-    stop = extent if isinstance(rounds.axis.extent, int) and rounds.axis.extent > 0 else f"max({extent}, 1)"
-    outer.close(block, f"for first in range(0, {stop}, {rounds.steps}):")
-
-
 def _write_lanes(
     kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], own: tuple[str, str], vectors: int
 ) -> None:
@@ -122,9 +115,9 @@ def _write_lanes(
     if kernel.rounds is None or not kernel.rounds.within:
         _write_rows(kernel, writer, block, span, own, vectors)
         return
-    inner = _round(kernel.rounds, writer, block)
+    inner = open_round(kernel.rounds, writer, block)
     _write_rows(kernel, writer, inner, span, own, vectors)
-    _close_round(kernel.rounds, writer, block, inner)
+    close_round(kernel.rounds, writer, block, inner)
 
 
 def _write_rows(
@@ -255,7 +248,8 @@ def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors
     store, mask = kernel.stores[0], block.mask
     if start is None:
         mask = writer.fresh("mask")
-        block.add(f"{mask} = bx{lanes}(first > 0){f' & {block.mask}' if block.mask else ''}")
+        others = f" & {block.mask}" if block.mask else ""
+        block.add(f"{mask} = bx{lanes}(first > {kernel.rounds.begin if kernel.rounds else 0}){others}")
     buffer = store.buffer if start is None else start.source
     stride = dims.linear(store.offset, kernel.row)[0]
     assert stride is not None

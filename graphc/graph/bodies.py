@@ -40,12 +40,16 @@ class Compute:
 
 @record
 class Contract:
-    """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes."""
+    """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes.
+
+    `in_order`: the sum is made from the first position on, as one, for the sake of its bits.
+    """
 
     domain: tuple[Axis, ...]
     left: tuple[Dim, ...]
     right: tuple[Dim, ...]
     out: tuple[Dim, ...]
+    in_order: bool = False
 
 
 @record

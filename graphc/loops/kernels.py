@@ -160,17 +160,29 @@ class Rounds:
     """A sum in rounds of so many positions of an axis each; each round adds to what the last one has stored.
 
     What a round reads stays in the cache while all tiles use it. With `within`, a block of lanes passes all rounds before
-    the next block, else all lanes pass a round before the next one.
+    the next block, else all lanes pass a round before the next one. The axis may be cut into so many `parts` that threads
+    share: each is a sum of its own then, in a place of its own.
     """
 
     axis: Axis
     steps: int
     within: bool
+    parts: int = 1
 
     @property
     def first(self) -> Axis:
         """The position at which a round begins."""
         return Axis("first", self.axis.extent)
+
+    @property
+    def part(self) -> Axis:
+        """The number of a part."""
+        return Axis("part", self.parts)
+
+    @property
+    def begin(self) -> str:
+        """Where the first round begins, as the kernel's text calls it."""
+        return "begin" if self.parts > 1 else "0"
 
 
 @record

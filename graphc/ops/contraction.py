@@ -113,6 +113,15 @@ class Contract(Op):
         return bodies.Contract(self.domain, self.left, self.right, self.out)
 
 
+class Forwards(Contract):
+    """A contraction that makes its sums position by position: what a loop adds up, step by step."""
+
+    name = "contract_forwards"
+
+    def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
+        return bodies.Contract(self.domain, self.left, self.right, self.out, in_order=True)
+
+
 class Backwards(Contract):
     """A contraction that begins its sums with the last position: what a loop that runs backwards adds up, step by step."""
 
@@ -122,7 +131,7 @@ class Backwards(Contract):
         kept = {axis for index in self.out for axis in dims.axes(index)}
         turned: dict[Atom, Dim] = {a: a.extent - 1 - DimExpr.of(a) for a in self.domain if a not in kept}
         first, second = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
-        return bodies.Contract(self.domain, first, second, self.out)
+        return bodies.Contract(self.domain, first, second, self.out, in_order=True)
 
 
 def contraction(

@@ -6,9 +6,9 @@ that are only added to. The gradient of a weight, g + contract(a_t, b_t) step by
 which the loop stores. A carry that is only added to and small becomes a sum over a result.
 
 Legal always: the same values are computed, and what is added to a carry is added in the order of the steps, to the same
-bits: so it makes no difference whether a loop runs at once or in pieces. Of a loop that runs backwards, contractions begin
-with the last position of each step, too; what reductions give is added up step by step. What would have to be stored
-must not be much more than the loop walks and stores anyway; lean scans, which must not store more, are left alone.
+bits: so it makes no difference whether a loop runs at once or in pieces. Contractions are made in that order, too, within a
+step from its last position on if the loop runs backwards; what reductions give is added up step by step. What would have to
+be stored must not be much more than the loop walks and stores anyway; lean scans, which must not store more, are left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Constant, Leaf, Node, call, made_at, make, placeholder
 from graphc.graph.types import TensorType
 from graphc.ops.arithmetic import Add
-from graphc.ops.contraction import Backwards, Contract
+from graphc.ops.contraction import Backwards, Contract, Forwards
 from graphc.ops.cumulative import CumulativeSum
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.gathering import Take
@@ -93,32 +93,32 @@ def _hoisted(node: Node) -> list[Node] | None:
         part.new,
         part.results,
     )
-    turned = op.reverse and _turn(loop)
+    is_ordered = _put_in_order(loop, Backwards if op.reverse else Forwards)
     if op.lean:
-        if not turned:
+        if not is_ordered:
             return None
         step = Graph(op.step.inputs, (*loop.new, *loop.results), (), op.step.requirements)
         made = node.on(node.inputs, replace(op, step=step))
         return [item(made, k) for k in range(len(step.outputs))]
     before = _before(loop)
     behind = _Behind(loop, op.length)
-    if not turned and not before and not behind.moved:
+    if not is_ordered and not before and not behind.moved:
         return None
     return behind.outputs(op)
 
 
-def _turn(loop: _Loop) -> bool:
-    """Let the contractions that a loop adds up begin with their last position; return whether there are any."""
-    turned: dict[Node, Node] = {}
+def _put_in_order(loop: _Loop, kind: type[Contract]) -> bool:
+    """Let the contractions that a loop adds up be of this kind; return whether there are others."""
+    found: dict[Node, Node] = {}
     for term in (term for terms in _sums(loop).values() for term in terms):
         while isinstance(term.op, Movement):
             (term,) = term.inputs
         if type(term.op) is Contract:
             op = term.op
-            turned[term] = make(Backwards(op.domain, op.left, op.right, op.out, op.shape), *term.inputs)
-    outputs = walk.replace((*loop.new, *loop.results), turned)
+            found[term] = make(kind(op.domain, op.left, op.right, op.out, op.shape), *term.inputs)
+    outputs = walk.replace((*loop.new, *loop.results), found)
     loop.new, loop.results = outputs[: len(loop.new)], outputs[len(loop.new) :]
-    return bool(turned)
+    return bool(found)
 
 
 def _sums(loop: _Loop) -> dict[Node, list[Node]]:

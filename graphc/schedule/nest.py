@@ -27,7 +27,7 @@ class Nest:
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
     `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
-    `within`: as for a Tile.
+    `within`: as for a Tile. `in_order`: as for a Contract.
     """
 
     kept: tuple[Axis, ...]
@@ -38,6 +38,7 @@ class Nest:
     owned: Dim | None = None
     number: Dim = 0
     within: Within | None = None
+    in_order: bool = False
 
 
 @record

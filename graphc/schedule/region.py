@@ -38,11 +38,12 @@ from graphc.schedule.nest import Nest, numbered
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
+from graphc.schedule.parts import tile_units
 from graphc.schedule.root import Root, maker_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.states import all_kept_together, states
 from graphc.schedule.trial import trial
-from graphc.schedule.units import Unit, axes_of, map_unit, merge, tile_unit, whole_copy
+from graphc.schedule.units import Unit, axes_of, map_unit, merge, whole_copy
 from graphc.schedule.views import Operand, Views
 from graphc.schedule.wide import widened
 
@@ -298,10 +299,10 @@ class Region:
             taken |= {id(r) for r in fused}
             body = self.bodies[node]
             assert isinstance(body, Contract)
-            self.units.append(self._tile(node, body, fused, stored=stored))
+            self.units += self._tile(node, body, fused, stored=stored)
         return taken
 
-    def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> Unit:
+    def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> list[Unit]:
         left, right = (expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node])
         assert isinstance(left, Load)
         assert isinstance(right, Load)
@@ -320,15 +321,15 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        alone, touched = numbered(Nest(kept, reduced, left, right, tuple(stores), self.owned))
+        alone, touched = numbered(Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order))
         nest, panels = widened(alone) or (alone, None)
         position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None and panels is None:
             position = self.draft.choose(trial(alone, touched, buffers, node, self.invariant, self.owned))
         sizes = tuple(dims.product(buffers[b].shape) for b in touched)
         tiling = self.draft.tilings.of(nest, panels, sizes, position).on_buffers(touched.__getitem__)
-        kernel = self.panels.of(tiling.kernel(), tiling.roles, node)
-        return tile_unit(kernel, [node, *(r.node for r in fused)], late=any(r.late for r in fused))
+        nodes = [node, *(r.node for r in fused)]
+        return tile_units(self.panels, tiling, nodes, late=any(r.late for r in fused))
 
     def _whole(self, node: Node) -> None:
         """Add the unit of a node that works on whole arrays."""
@@ -434,4 +435,4 @@ def _renamed(body: Contract, prefix: str) -> Contract:
     new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
     domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
     left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
-    return Contract(domain, left, right, out)
+    return Contract(domain, left, right, out, body.in_order)

@@ -8,15 +8,15 @@ from typing import TypeAlias
 from graphc import dims
 from graphc.dims import Dim
 from graphc.graph.node import Node
-from graphc.loops.kernels import OWNED
+from graphc.loops.kernels import OWNED, Tile
 from graphc.records import record, replace
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
 from graphc.schedule.nest import Nest
 from graphc.schedule.panels import Panels
+from graphc.schedule.parts import tile_units
 from graphc.schedule.plan import Buffer, Repeat, Step
 from graphc.schedule.tilings import Tiling
-from graphc.schedule.units import tile_unit
 from graphc.simd.levels import Level
 
 # Steps of a loop for a contraction that stands in one: copies that are made before the loop count once.
@@ -41,11 +41,13 @@ class Trial:
         """Return the draft of the nest in one tiling; the buffers that it reads and writes come first, as inputs."""
         draft = Draft(level, {}, list(self.buffers))
         panels = Panels(draft, self.invariant, is_shared=self.owned is None)
-        kernel = panels.of(tiling.kernel(), tiling.roles, self.node)
+        own = tile_units(panels, tiling, [self.node], late=False)
+        kernel = own[0].kernel
+        assert isinstance(kernel, Tile)
         is_owned = kernel.row.extent == self.owned and kernel.rounds is None and OWNED % kernel.shape[0] == 0
         if is_owned:
-            kernel = replace(kernel, owner=kernel.row)
-        units = [*panels.units, tile_unit(kernel, [self.node], late=False)]
+            own[0].kernel = replace(kernel, owner=kernel.row)
+        units = [*panels.units, *own]
         steps: tuple[Step, ...] = tuple(step for unit in units for step in draft.steps_of(unit))
         if panels.prologue or is_owned:
             before = [step for unit in panels.prologue for step in draft.steps_of(unit)]
