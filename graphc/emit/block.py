@@ -16,22 +16,23 @@ INFIX = {
 }  # fmt: skip
 # Names without a digit that a kernel's text gives a meaning.
 _LOCAL = (
-    *("args", "thread", "threads", "a", "i", "j", "row", "width", "segment", "table"),
     *(
+        "args",
+        "thread",
+        "threads",
+        "a",
+        "i",
+        "j",
+        "row",
+        "width",
+        "segment",
+        "table",
         "blocks",
         "piece",
         "pieces",
         "position",
-        "panel",
-        "band",
-        "first",
-        "last",
-        "part",
-        "begin",
-        "end",
-        "slice",
-        "slices",
     ),
+    *("panel", "strip", "vector", "band", "first", "last", "part", "begin", "end", "slice", "slices"),
 )
 _TAKEN = frozenset((*NAMES, *dir(builtins), *keyword.kwlist, *_LOCAL))
 

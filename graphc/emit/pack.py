@@ -15,7 +15,7 @@ from graphc.loops.expr import Load, rewrite
 from graphc.loops.kernels import Pack, Rounds, Store
 
 # Which vector of the block of lanes a square belongs to.
-PART = Axis("part", dims.symbol("vectors"))
+VECTOR = Axis("vector", dims.symbol("vectors"))
 
 
 def write_pack(pack: Pack, lane: Axis, rounds: Rounds | None, writer: Writer, block: Block, vectors: int) -> None:
@@ -25,8 +25,8 @@ def write_pack(pack: Pack, lane: Axis, rounds: Rounds | None, writer: Writer, bl
     inner = block
     chain: list[tuple[Block, str]] = []
     if across is not None and vectors > 1:
-        chain.append((inner, f"for {PART.name} in range({vectors}):"))
-        inner = inner.inner(PART)
+        chain.append((inner, f"for {VECTOR.name} in range({vectors}):"))
+        inner = inner.inner(VECTOR)
     for axis in pack.axes:
         if axis != across:
             start, _, stop = span_of(axis, rounds, 1, writer, inner)
@@ -36,7 +36,7 @@ def write_pack(pack: Pack, lane: Axis, rounds: Rounds | None, writer: Writer, bl
         for v in range(vectors):
             _write_vector(_moved(pack.copy, lane, v * writer.lanes), writer, inner)
     else:
-        copy = _moved(pack.copy, lane, writer.lanes * DimExpr.of(PART)) if vectors > 1 else pack.copy
+        copy = _moved(pack.copy, lane, writer.lanes * DimExpr.of(VECTOR)) if vectors > 1 else pack.copy
         _write_squares(copy, lane, across, rounds, writer, inner)
     for outer, head in reversed(chain):
         outer.close(inner, head)

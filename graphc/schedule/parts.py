@@ -22,8 +22,8 @@ from graphc.schedule.panels import Panels
 from graphc.schedule.tilings import Tiling
 from graphc.schedule.units import Unit, axes_of, map_unit, tile_unit
 
-# The most parts; more threads share each.
-MOST = 4
+# The most parts (more threads share each), and how many times as large as the operands their results may be together.
+MOST, SMALL = 4, 1
 
 
 def tile_units(panels: Panels, tiling: Tiling, nodes: Sequence[Node], *, late: bool) -> list[Unit]:
@@ -37,13 +37,13 @@ def tile_units(panels: Panels, tiling: Tiling, nodes: Sequence[Node], *, late: b
 
 
 def _number(kernel: Tile, draft: Draft) -> int:
-    """Return how many parts pay: together their results are no larger than the operands."""
+    """Return how many parts pay."""
     if kernel.rounds is None or kernel.rounds.within or kernel.start is not None:
         return 1
     sources: set[int] = {one.source for one in kernel.operands}
     read = sum(usual(dims.product(draft.buffers[source].shape)) for source in sources)
     result = usual_size((*kernel.outer, kernel.row, kernel.lane))
-    return next((parts for parts in (MOST, MOST // 2) if parts * result <= read), 1)
+    return next((parts for parts in (MOST, MOST // 2) if parts * result <= SMALL * read), 1)
 
 
 def _in_parts(kernel: Tile, parts: int, draft: Draft) -> tuple[Tile, Map]:

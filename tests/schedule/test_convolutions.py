@@ -14,7 +14,8 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import rounds
+from graphc.schedule import parts as in_parts
+from graphc.schedule import rounds, tilings
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
 from tests.interpreter import Interpreter, compiled, unjitted
@@ -38,7 +39,8 @@ def case(layer):
     return Graph((x, w, b, g), (graphc.relu(y + b), *graphc.vjp(y, [x, w], g)))
 
 
-def check(graph, level, kernels_of, batches):
+def check(graph, level, kernels_of, batches, threads=(2,)):
+    """Compare with the definition; all numbers of threads must give the bits of the first."""
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
     kernel_of = kernels_of(plan, passed)
@@ -47,7 +49,11 @@ def check(graph, level, kernels_of, batches):
         generator = np.random.default_rng(batch)
         shapes = ([batch if not isinstance(d, int) else d for d in node.shape] for node in graph.inputs)
         arrays = [generator.normal(size=shape).astype("float32") for shape in shapes]
-        got = Interpreter(plan, arrays, stored, {"n": batch}, kernel_of, threads=2).result("output")
+        got, *others = (
+            Interpreter(plan, arrays, stored, {"n": batch}, kernel_of, threads=count).result("output")
+            for count in threads
+        )
+        assert all(a.tobytes() == b.tobytes() for other in others for a, b in zip(got, other, strict=True))
         wanted = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
         for k, (a, b) in enumerate(zip(got, wanted, strict=True)):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1, np.abs(b).max(initial=0)), err_msg=str(k))
@@ -114,7 +120,9 @@ def test_sums_in_rounds(groups, filters):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
 
     plan = check(graph, HOST, kernels_of, (0, 1, 3))
-    assert groups > 1 or any("for first in range(0, max(n, 1), " in text for text in plan.kernels.values())
+    assert groups > 1 or any(
+        "for first in range(begin, max(end, begin + 1), " in text for text in plan.kernels.values()
+    )
     check(graph, "x86-64-v3", lambda plan, passed: unjitted(plan, natives(passed)), (0, 1))
 
 
@@ -161,6 +169,54 @@ def test_short_rounds_of_convolutions(monkeypatch, within, layer):
 
     plan = check(case(layer), HOST, kernels_of, (0, 1, 5))
     assert any("for first in " in text for text in plan.kernels.values())
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize(
+    "layer", [*LAYERS[:2], LAYERS[3], (3, 4, 2, 270, 3, 1, 1, 1), (5, 6, 20, 24, 1, 1, 0, 1)], ids=str
+)
+def test_sums_in_parts(monkeypatch, layer, parts):
+    """Parts of several rounds, of one and of none; threads fewer and more than parts, which give the same bits."""
+    with_short_rounds(monkeypatch, False, 30)
+    monkeypatch.setattr(in_parts, "MOST", parts)
+    monkeypatch.setattr(in_parts, "SMALL", 1 << 40)
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(case(layer), HOST, kernels_of, (0, 1, 5, 23), threads=(1, 2, 3, 2 * parts + 1))
+    assert any(f"share(n, part, {parts})" in text or f"// {parts}" in text for text in plan.kernels.values())
+    check(case(layer), "x86-64-v3", lambda plan, passed: unjitted(plan, natives(passed)), (0, 2))
+
+
+def test_what_follows_sums_in_parts(monkeypatch):
+    """A gradient that is added to, scaled, and read by two: made when its parts are added."""
+    monkeypatch.setattr(in_parts, "SMALL", 1 << 40)
+    x, w = graphc.input("x", ("n", 18, 18, 6)), graphc.input("w", (3, 3, 6, 18))
+    y = graphc.conv2d(x, w)
+    g = graphc.input("g", y.shape)
+    found = graphc.vjp(y, w, g)
+    graph = Graph((x, w, g), (graphc.tanh(found * 0.01 + w), found, (found * found).sum()))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 9), threads=(1, 2, 5))
+    assert any("// slices" in text for text in plan.kernels.values())
+
+
+@pytest.mark.parametrize("name", ["part", "slice", "begin", "first", "strip", "vector", "panel", "piece"])
+def test_names_of_sizes_are_the_users(monkeypatch, name):
+    """What a kernel's text calls its own does not hide a size of the same name."""
+    with_short_rounds(monkeypatch, False, 6)
+    monkeypatch.setattr(tilings, "WIDE", 1)
+    x, w, g = graphc.input("x", (name, 70)), graphc.input("w", (40, 70)), graphc.input("g", (name, 40))
+    y = x @ w.T
+    step = graphc.compile([x, w, g], [y, *graphc.vjp(y, [x, w], g)])
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.normal(size=shape).astype("float32") for shape in ((29, 70), (40, 70), (29, 40)))
+    for got, wanted in zip(step(a, b, c), (a @ b.T, c @ b, c.T @ a), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-4)
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=str)

@@ -6,7 +6,7 @@ import numpy as np
 
 import graphc
 from graphc.graph.node import make
-from graphc.ops.contraction import Backwards, Contract
+from graphc.ops.contraction import Backwards, Contract, Forwards
 from tests.ops.catalogue.row import FINITE, NAN, SPOILS, Row, f, ints, misread, node
 
 
@@ -20,15 +20,16 @@ def _einsum(text: str, *shapes: tuple[int, ...], spoils: tuple[float, ...] = SPO
     )
 
 
-def _backwards(a: graphc.Node, b: graphc.Node) -> graphc.Node:
-    """The product whose sums begin with the last position, which loops that run backwards are given by a pass."""
+def _of(kind: type[Contract], a: graphc.Node, b: graphc.Node) -> graphc.Node:
+    """The product whose sums are made in the order of a loop, which a pass gives to those that the loop adds up."""
     op = graphc.matmul(a, b).op
     assert isinstance(op, Contract)
-    return make(Backwards(op.domain, op.left, op.right, op.out, op.shape), a, b)
+    return make(kind(op.domain, op.left, op.right, op.out, op.shape), a, b)
 
 
 ROWS = (
-    Row("matmul backwards", _backwards, (f(3, 4), f(4, 5)), np.matmul),
+    Row("matmul forwards", lambda a, b: _of(Forwards, a, b), (f(3, 4), f(4, 5)), np.matmul),
+    Row("matmul backwards", lambda a, b: _of(Backwards, a, b), (f(3, 4), f(4, 5)), np.matmul),
     *(
         Row(f"matmul {a} {b}", graphc.matmul, (f(*a), f(*b)), np.matmul)
         for a, b in (
