@@ -10,7 +10,7 @@ from tests.benchmarks.rows import ROWS
 
 # What a change may not exceed without a word: kernels that a step calls, its operations over those of its contractions.
 CALLS = {"mlp_tiny": 10, "mlp": 10, "mlp_big": 10, "deep_mlp": 107, "rnn": 371, "lstm": 536, "gru": 469}
-CALLS |= {"lenet": 23, "cnn": 20, "resnet20": 290, "gpt": 119}
+CALLS |= {"lenet": 23, "cnn": 22, "resnet20": 311, "gpt": 119}
 OVERHEAD = {"mlp_tiny": 3.0, "mlp": 1.15, "mlp_big": 1.05, "deep_mlp": 1.35, "rnn": 1.1, "lstm": 1.2, "gru": 1.15}
 OVERHEAD |= {"lenet": 1.3, "cnn": 1.05, "resnet20": 1.05, "gpt": 1.05}
 OVER_BOUND = 1.05
