@@ -237,11 +237,11 @@ def _operands(expr: Expr) -> tuple[Expr, ...]:
         case Apply():
             return expr.args
         case Load():
-            return _loaded(*expr.index) if expr.guard is None else (*_loaded(*expr.index), expr.guard)
+            return loaded(*expr.index) if expr.guard is None else (*loaded(*expr.index), expr.guard)
         case Index():
-            return _loaded(expr.dim)
+            return loaded(expr.dim)
         case Check():
-            found = (expr.value, *_loaded(expr.size))
+            found = (expr.value, *loaded(expr.size))
             return found if expr.guard is None else (*found, expr.guard)
         case Reduce():
             return (expr.value,)
@@ -363,6 +363,7 @@ def _walk(roots: Sequence[Expr]) -> Iterator[Expr]:
             stack.extend([(operand, False) for operand in expr.operands])
 
 
-def _loaded(*index: Dim) -> tuple[Expr, ...]:
+def loaded(*index: Dim) -> tuple[Expr, ...]:
+    """Return the expressions that these index expressions read from data, in an order that is the same in every process."""
     found = [[atom for atom in dims.atoms(dim) if isinstance(atom, Loaded)] for dim in index]
     return tuple(atom.expr for atoms in found for atom in sorted(atoms, key=str))

@@ -5,7 +5,8 @@ Each thread makes its share of both; nobody waits in between, as threads would b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from graphc import dims
 from graphc.loops.kernels import Beside, Kernel, Map, Rows, Segments, Tile
@@ -20,13 +21,14 @@ WINDOW, MOST, LARGER = 16, 4, 4
 def side_by_side(units: Sequence[Unit]) -> list[Unit]:
     """Return the units, which are in order, with small ones put into the calls of larger ones near by."""
     order = list(units)
+    size = cache(_size)  # each is asked for by all that stand near
     for guest in units:
         if not _is_guest(guest):
             continue
         at = order.index(guest)
         near = range(max(0, at - WINDOW), min(len(order), at + WINDOW + 1))
         for host in sorted(near, key=lambda place: abs(place - at)):
-            if host != at and _is_host(order[host], guest):
+            if host != at and _is_host(order[host], guest, size):
                 joined = _joined(order, min(host, at), max(host, at), order[host], guest)
                 if joined is not None:
                     order = joined
@@ -39,7 +41,7 @@ def _is_guest(unit: Unit) -> bool:
     return isinstance(kernel, Map | Rows) and not (isinstance(kernel, Map) and kernel.ordered)
 
 
-def _is_host(unit: Unit, guest: Unit) -> bool:
+def _is_host(unit: Unit, guest: Unit, size: Callable[[Kernel], int]) -> bool:
     kernel = unit.kernel
     main = kernel.parts[0] if isinstance(kernel, Beside) else kernel
     if unit.late != guest.late or not isinstance(main, Tile | Segments):
@@ -47,7 +49,7 @@ def _is_host(unit: Unit, guest: Unit) -> bool:
     if isinstance(kernel, Beside) and len(kernel.parts) > MOST:
         return False
     assert guest.kernel is not None
-    return _size(main) >= LARGER * _size(guest.kernel)
+    return size(main) >= LARGER * size(guest.kernel)
 
 
 def _size(kernel: Kernel) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
@@ -26,6 +27,7 @@ from graphc.loops.kernels import COLUMNS, flat_offset
 from graphc.ops.movement import BroadcastTo
 from graphc.schedule.branches import Branch, Branches
 
+Form: TypeAlias = "tuple[object, ...]"
 CHEAP = 8
 REPEATED = 24
 LARGEST = 128
@@ -94,6 +96,11 @@ class Inliner:
     summing: set[Node] = field(default_factory=set[Node])
     memo: dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr] = field(
         default_factory=dict[tuple[Node, tuple[Dim, ...], Expr | None], Expr]
+    )
+    # What was decided for nodes of a form (see `_form`).
+    by_rows: dict[Form, bool] = field(default_factory=dict[Form, bool])
+    repeated: dict[tuple[object, ...], tuple[int, ...]] = field(
+        default_factory=dict[tuple[object, ...], tuple[int, ...]]
     )
 
     def is_inlined(self, node: Node) -> bool:
@@ -171,10 +178,45 @@ class Inliner:
         body = self.bodies[node]
         return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
 
+    def _form(self, root: Node) -> tuple[Form, list[Node]]:
+        """Return what the expression of a node is made of, and the nodes by their numbers in it.
+
+        Of equal layers the forms are equal: they do not say which arrays are read, but which of them are the same. Cost and sums
+        are of what was inlined once, some of which may be stored by now.
+        """
+        numbers: dict[Node, int] = {}
+        parts: list[object] = []
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node in numbers:
+                parts.append(numbers[node])
+                continue
+            numbers[node] = len(numbers)
+            if node is not root and node in self.scalars:
+                parts.append(self.scalars[node])
+            elif node is root or self.is_inlined(node):
+                parts.append((node.op, node.type, self.cost[node], node in self.summing))
+                stack += reversed(node.inputs)
+            else:
+                parts.append(node.type)
+        return tuple(parts), list(numbers)
+
     def store_repeated(
         self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool, apart: bool
     ) -> None:
         """Store what the kernel of `root` would compute more often than once an element; with `apart`, reductions too."""
+        form, nodes = self._form(root)
+        key = (form, rows, lane, commit, apart)
+        if key not in self.repeated:
+            found = self._repeated(root, rows, lane, commit=commit, apart=apart)
+            self.repeated[key] = tuple(number for number, node in enumerate(nodes) if node in found)
+        self.stored |= {nodes[number] for number in self.repeated[key]}
+
+    def _repeated(
+        self, root: Node, rows: tuple[Axis, ...], lane: Axis | None, *, commit: bool, apart: bool
+    ) -> set[Node]:
+        before = set(self.stored)
         everything = _real([*rows, *([lane] if lane else [])])
         identity = tuple(DimExpr.of(a) for a in (*rows, *([lane] if lane else [])))
         # The scopes that a value may be computed in, outermost first: once, once a row, once an element.
@@ -214,10 +256,12 @@ class Inliner:
                     at = tuple(dims.substitute(d, axes) for d in found.index)
                     operand = _operand(node, found)
                     stack.append((operand, at, inner))
+        self.reductions.clear()
+        return self.stored - before
 
     def _reductions(self, node: Node, index: tuple[Dim, ...]) -> frozenset[frozenset[Axis]]:
         """Return the sets of axes that the reductions within the node's expression at an index depend on."""
-        if not self.is_inlined(node):
+        if node not in self.summing or not self.is_inlined(node):
             return frozenset()
         key = (node, index)
         if key not in self.reductions:
@@ -263,11 +307,17 @@ class Inliner:
 
     def prefers_rows(self, node: Node) -> bool:
         """Whether the node's reductions run along contiguous memory, and so are vectorised themselves, rather than across it."""
-        shape = self.shape_of(node)
-        if not shape:
+        if not self.shape_of(node):
             return True
         if node not in self.summing:
             return False
+        form, _ = self._form(node)
+        if form not in self.by_rows:
+            self.by_rows[form] = self._votes(node) > 0
+        return self.by_rows[form]
+
+    def _votes(self, node: Node) -> int:
+        shape = self.shape_of(node)
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
         lane = lane_of(node, axes)
         value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
@@ -280,7 +330,7 @@ class Inliner:
                     offset = flat_offset(inner.index, self.shape_of(inner.source))
                     votes += any(dims.linear(offset, a)[0] == 1 for a in found.axes)
                     votes -= dims.linear(offset, lane)[0] == 1
-        return votes > 0
+        return votes
 
 
 def lane_of(node: Node, axes: Sequence[Axis]) -> Axis:
@@ -301,7 +351,7 @@ def _guarded(value: Expr, guard: Expr) -> Expr:
 
 def _keep_checks(value: Expr, index: Sequence[Dim]) -> Expr:
     """Return the value with the checks of its index, also where it is the same at every index and so does not use it."""
-    checks = [a.expr for d in index for a in sorted(dims.atoms(d), key=str) if isinstance(a, expr.Loaded)]
+    checks = expr.loaded(*index)
     made = set(expr.walk(value)) if checks else set[Expr]()
     for check in checks:
         if check not in made:
@@ -309,12 +359,8 @@ def _keep_checks(value: Expr, index: Sequence[Dim]) -> Expr:
     return value
 
 
-def _axes(dim: Dim) -> set[Axis]:
-    found = set(dims.axes(dim))
-    for atom in dims.atoms(dim):
-        if isinstance(atom, expr.Loaded):
-            found |= atom.expr.free
-    return found
+def _axes(dim: Dim) -> frozenset[Axis]:
+    return dims.axes(dim).union(*(one.free for one in expr.loaded(dim)))
 
 
 def _operand(node: Node, found: Load) -> Node:

@@ -16,8 +16,9 @@ from graphc.graph import bodies
 from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native, While
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
+from graphc.graph.op import Op
 from graphc.graph.text import function_name
-from graphc.graph.types import TupleType
+from graphc.graph.types import NodeType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
@@ -108,13 +109,17 @@ class Region:
 
     def _lower(self) -> None:
         self.order = [n for n in self.graph.nodes() if n not in self.bound]
+        known: dict[tuple[Op, tuple[NodeType, ...]], Body] = {}
         for node in self.order:
             if isinstance(node.op, Item):
                 continue
             if isinstance(node.op, Constant) and node.op.value.size != 1:
                 self.bound[node] = self.draft.constant(node.op.value)
                 continue
-            body: Body = node.op.lower(node.type, *(i.type for i in node.inputs))  # pyright: ignore[reportArgumentType]
+            types = (node.type, *(i.type for i in node.inputs))
+            if (node.op, types) not in known:
+                known[node.op, types] = node.op.lower(*types)  # pyright: ignore[reportArgumentType]
+            body = known[node.op, types]
             prefix = f"r{self.draft.number()}_"
             if isinstance(body, Contract):
                 body = self._contract(node, body, prefix)
@@ -189,7 +194,6 @@ class Region:
                 rows, lane = self.modes[node] = self._mode(node)
                 apart = node in leaves and lane is not None
                 self.inliner.store_repeated(node, rows, lane, commit=node in replaced, apart=apart)
-                self.inliner.reductions.clear()
         self.inliner.memo.clear()
 
     def _mode(self, node: Node) -> tuple[tuple[Axis, ...], Axis | None]:
