@@ -131,7 +131,7 @@ class Epoch:
 
     def run(self, progress: Progress) -> dict[str, float]:
         """Run in the order that stands in `order`; return the mean of each measure, weighted by the sizes of the batches."""
-        totals = np.zeros(len(self._names))
+        totals = [0.0] * len(self._names)
         for size, program in self._programs:
             program.restart()
             while program.done < program.count:
@@ -141,8 +141,9 @@ class Epoch:
                 finally:
                     progress(program.done - before)
             # Not np.sum, which takes five times as long to get there.
-            totals += [size * np.add.reduce(result, axis=None, dtype=np.float64) for result in program.results]
-        return dict(zip(self._names, (totals / self._count).tolist(), strict=True))
+            sums = [float(np.add.reduce(result, axis=None, dtype=np.float64)) for result in program.results]
+            totals = [total + size * one for total, one in zip(totals, sums, strict=True)]
+        return {name: total / self._count for name, total in zip(self._names, totals, strict=True)}
 
 
 def scalars(outputs: Any) -> dict[str, Node]:
