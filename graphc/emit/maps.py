@@ -238,7 +238,7 @@ def _write_row(kernel: Map, writer: Writer, block: Block, ahead: Sequence[tuple[
             for place in ahead:
                 inner.add(f"prefetch({writer.address(*place, inner)})")
 
-        writer.vector_loop(block, kernel.lane, write, span)
+        writer.vector_loop(block, kernel.lane, write, span, is_once=_is_apart(wide, kernel.lane))
     _write_stores(kernel, writer, block, narrow)
 
 
@@ -261,7 +261,12 @@ def _write_lanes(kernel: Map, writer: Writer, block: Block) -> None:
     def write(inner: Block) -> None:
         _write_stores(kernel, writer, inner, kernel.stores)
 
-    writer.vector_loop(block, lane, write, span, is_whole=is_whole)
+    writer.vector_loop(block, lane, write, span, is_whole=is_whole, is_once=_is_apart(kernel.stores, lane))
+
+
+def _is_apart(stores: Sequence[Store], lane: Axis) -> bool:
+    """Whether these are rows abreast: a long body, whose loads and stores take as long with masks."""
+    return any(dims.linear(s.offset, lane)[0] != 1 for s in stores)
 
 
 def _write_stores(kernel: Map, writer: Writer, block: Block, stores: Sequence[Store]) -> None:

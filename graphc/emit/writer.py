@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphc import dims
-from graphc.dims import Atom, Axis, Dim, FloorDiv, Maximum, Minimum, Remainder, Symbol
+from graphc.dims import Atom, Axis, Dim, DimExpr, FloorDiv, Maximum, Minimum, Remainder, Symbol
 from graphc.dtypes import int64
 from graphc.emit.block import Block, apply, factor, identity, literal, symbol_name
 from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, rewrite, walk
@@ -158,10 +158,11 @@ class Writer:
 
     def store(self, store: Store, value: str, block: Block) -> None:
         """Write a store, under the block's mask."""
-        address = self.address(store.buffer, store.offset, store.value.dtype.itemsize, block)
-        if block.vector is not None:
-            assert dims.linear(store.offset, block.vector)[0] == 1, "results are contiguous along the lanes"
-        block.add(f"store({value}, {address}{f', {block.mask}' if block.mask else ''})")
+        size, mask = store.value.dtype.itemsize, f", {block.mask}" if block.mask else ""
+        if block.vector is None or self._is_contiguous(store.offset, block):
+            block.add(f"store({value}, {self.address(store.buffer, store.offset, size, block)}{mask})")
+        else:
+            block.add(f"scatter({value}, {', '.join(self._apart(store.buffer, store.offset, size, block))}{mask})")
 
     def _scalar_load(self, expr: Load, block: Block) -> str:
         kind = expr.dtype.short
@@ -176,16 +177,38 @@ class Writer:
         kind = f"{expr.dtype.short}x{self.lanes}"
         mask = self._mask(expr.guard, block)
         (offset,) = expr.index
-        assert block.vector is not None
-        slope, rest = dims.linear(offset, block.vector)
-        if slope == 1 and not self._dim_varies(rest, block):
+        if self._is_contiguous(offset, block):
             parts = [self.address(expr.source, offset, expr.dtype.itemsize, block)]
             call = f"load_{kind}"
         else:
-            at = self._vector_dim(offset, block)
-            parts = [self.name_of(expr.source), f"{at} * i64x{self.lanes}({expr.dtype.itemsize})"]
+            parts = self._apart(expr.source, offset, expr.dtype.itemsize, block)
             call = f"gather_{kind}"
         return f"{call}({', '.join(parts + ([mask] if mask else []))})"
+
+    def _is_contiguous(self, offset: Dim, block: Block) -> bool:
+        assert block.vector is not None
+        slope, rest = dims.linear(offset, block.vector)
+        return slope == 1 and not self._dim_varies(rest, block)
+
+    def _apart(self, source: int, offset: Dim, itemsize: int, block: Block) -> list[str]:
+        """Return where lanes lie apart: an address that they share, and the bytes from there to each."""
+        still, moving = self._parted(offset, block)
+        lanes = self._vector_dim(moving, block)
+        key = ("bytes", moving, itemsize)
+        if key not in block.names:
+            block.names[key] = name = self.fresh("n")
+            block.add(f"{name} = {lanes} * i64x{self.lanes}({itemsize})")
+        shared = self.name_of(source) if still == 0 else self.address(source, still, itemsize, block)
+        return [shared, block.names[key]]
+
+    def _parted(self, dim: Dim, block: Block) -> tuple[Dim, Dim]:
+        """Return the terms of an index expression that are the same for all lanes, and the others."""
+        still: Dim = 0
+        for monomial, count in dim.terms if isinstance(dim, DimExpr) else ():
+            factors = [DimExpr.of(atom) for atom, power in monomial for _ in range(power)]
+            if not any(self._dim_varies(one, block) for one in factors):
+                still = still + count * dims.product(factors)
+        return still, dim - still
 
     def _mask(self, guard: Expr | None, block: Block) -> str | None:
         if guard is None:
@@ -228,7 +251,7 @@ class Writer:
             factors: list[str] = []
             scale: Dim = count
             for atom, power in monomial:
-                lone = dims.DimExpr.of(atom)
+                lone = DimExpr.of(atom)
                 for _ in range(power):
                     if self._dim_varies(lone, block):
                         factors.append(self._vector_atom(atom, block))
@@ -294,10 +317,12 @@ class Writer:
         span: tuple[str, str] | None = None,
         *,
         is_whole: bool = True,
+        is_once: bool = False,
     ) -> None:
         """Write a loop over the axis, `lanes` positions at a time, with a masked last round where they do not come out even.
 
         span: the bounds, if not all of the axis; `is_whole` says that they lie between whole vectors or at the axis's end.
+        With `is_once` every round is masked then, and the body written once: for long ones, to which masks add little.
         """
         lanes, extent = self.lanes, axis.extent
         if span is None and isinstance(extent, int):
@@ -312,6 +337,10 @@ class Writer:
         start, stop = span or ("0", self.dim(extent, block))
         if is_whole and isinstance(extent, int) and extent % lanes == 0:
             self._round(block, axis, body, f"for {axis.name} in range({start}, {stop}, {lanes}):")
+            return
+        if is_once:
+            rest = f"min({stop} - {axis.name}, {lanes})"
+            self._round(block, axis, body, f"for {axis.name} in range({start}, {stop}, {lanes}):", rest)
             return
         whole = self.fresh("whole")
         length = stop if start == "0" else f"{stop} - {start}"
@@ -426,7 +455,7 @@ class Writer:
         value = expr.value
         if ahead is not None:
             axis, distance = ahead
-            value = rewrite(value, {axis: dims.DimExpr.of(axis) + distance})
+            value = rewrite(value, {axis: DimExpr.of(axis) + distance})
         get = self.vector if spread else self.value
         masked = spread and block.mask is not None
         if place is not None:
@@ -439,7 +468,7 @@ class Writer:
                 better = f"({better}) & {block.mask}"
             flag = self.fresh("better")
             block.add(f"{flag} = {better}")
-            at = Index.of(int64, dims.DimExpr.of(expr.axes[0]))
+            at = Index.of(int64, DimExpr.of(expr.axes[0]))
             block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
             block.add(f"{total} = select({flag}, {name}, {total})")
             return

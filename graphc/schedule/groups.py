@@ -47,13 +47,13 @@ def _grouped(kernel: Map, row: Axis, size: int) -> Map:
     stores: list[Store] = []
     for number in range(size):
         at: dict[Atom, Dim] = {row: size * DimExpr.of(group) + number}
-        rewriter = Rewriter(at, then=_decided)
+        rewriter = Rewriter(at, then=decided)
         for store in kernel.stores:
             stores.append(Store(store.buffer, dims.substitute(store.offset, at), rewriter(store.value)))
     return replace(kernel, rows=tuple(group if a == row else a for a in kernel.rows), stores=tuple(stores))
 
 
-def _decided(found: Expr) -> Expr:
+def decided(found: Expr) -> Expr:
     """Return an expression without a guard that holds everywhere, and with one choice where two ask the same."""
     match found:
         case Apply(dtype, "ge" | "lt" as function, (Index() | Const() as left, Index() | Const() as right)):

@@ -23,6 +23,7 @@ from graphc.loops.kernels import (
     loads,
 )
 from graphc.loops.merging import collapse, with_joint_sums
+from graphc.schedule.abreast import abreast
 from graphc.schedule.groups import in_groups
 from graphc.schedule.plan import Step
 
@@ -258,9 +259,12 @@ def finished(kernel: Kernel) -> Kernel:
     """Return the kernel with its axes merged where memory allows."""
     match kernel:
         case Map():
-            return collapse(in_groups(kernel))
+            merged = collapse(in_groups(kernel))
+            side_by_side = abreast((merged,))
+            return merged if side_by_side is None else collapse(side_by_side)
         case Rows(maps):
-            return Rows(tuple(with_joint_sums(one) for one in maps))
+            side_by_side = abreast(maps)
+            return Rows(tuple(map(with_joint_sums, maps))) if side_by_side is None else collapse(side_by_side)
         case _:
             return kernel
 

@@ -1,7 +1,7 @@
 """The emitter that builders get: arithmetic on LLVM values, and loads and stores."""
 
 from graphc.simd.arithmetic import Arithmetic, Value
-from graphc.simd.kinds import SimdType
+from graphc.simd.kinds import I64, SimdType
 from graphc.simd.listing import POINTER, VOID, WORD
 
 
@@ -27,14 +27,30 @@ class Emitter(Arithmetic):
         return self.convert(Value(self, stored, ir), kind.kind)
 
     def gather(self, kind: SimdType, base: Value, offsets: Value, mask: Value) -> Value:
-        stored, addresses = kind.stored, self.splat(base, kind.lanes) + offsets
+        stored = kind.stored
         if self.level.masks:
-            pointers = f"<{kind.lanes} x {POINTER}>"
-            places = (pointers, self.function.value(f"inttoptr {addresses.typed} to {pointers}"))
+            places = self._places(base, offsets)
             ir = self._masked("gather", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
         else:
-            ir = self._each_lane(kind, addresses, mask)
+            ir = self._each_lane(kind, self.splat(base, kind.lanes) + offsets, mask)
         return self.convert(Value(self, stored, ir), kind.kind)
+
+    def scatter(self, x: Value, base: Value, offsets: Value, mask: Value) -> None:
+        """Store each active lane at an offset of its own; where two are equal, the last lane's stays."""
+        kind, x = x.type, self.convert(x, x.type.stored.kind)
+        if self.level.masks:
+            self._masked("scatter", kind, VOID, [(x.type.llvm, x.ir), self._places(base, offsets)], [mask])
+            return
+        # One by one, inactive lanes to a place on the stack: no branches, and nothing written but what should be.
+        spare = Value(self, I64, self.function.value(f"ptrtoint {POINTER} {self.function.slot(WORD)} to {WORD}"))
+        places = self.select(mask, self.splat(base, kind.lanes) + offsets, self.splat(spare, kind.lanes))
+        for lane in range(kind.lanes):
+            self.store(self.lanes(x, [lane]), self.lanes(places, [lane]), None)
+
+    def _places(self, base: Value, offsets: Value) -> tuple[str, str]:
+        """Return a vector of pointers, from one that all lanes share: the processor adds it itself."""
+        kind = f"<{offsets.type.lanes} x {POINTER}>"
+        return kind, self.function.value(f"getelementptr i8, {POINTER} {self.pointer(base)}, {offsets.typed}")
 
     def lookup(self, table: tuple[int, ...], index: Value) -> Value:
         """Return the numbers at these places of a table known at compile time; index is i64 and within it."""
@@ -81,7 +97,7 @@ class Emitter(Arithmetic):
         self.call("llvm.prefetch.p0", VOID, (POINTER, self.pointer(address)), *kept)
 
     def _masked(self, name: str, kind: SimdType, result: str, before: list[tuple[str, str]], after: list[Value]) -> str:
-        pointers = f"v{kind.lanes}p0" if name == "gather" else "p0"
+        pointers = f"v{kind.lanes}p0" if name in ("gather", "scatter") else "p0"
         align = ("i32", str(kind.itemsize))
         rest = [(one.type.llvm, one.ir) for one in after]
         return self.call(f"llvm.masked.{name}.{self.suffix(kind.stored)}.{pointers}", result, *before, align, *rest)

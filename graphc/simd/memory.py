@@ -90,6 +90,20 @@ def _store_twin(arrays: Arrays, value: Any, address: Any, mask: Any = None) -> N
         write_lanes(_lane_addresses(address, arrays.type_of(value)), value, mask)
 
 
+def _scatter_rule(value: SimdType, base: SimdType, offsets: SimdType, *masks: SimdType) -> None:
+    addresses(1, base)
+    require(value.lanes > 1 and offsets == value.of("i64"), f"a vector and byte offsets i64x{value.lanes}")
+    mask_of(value, masks)
+
+
+def _scatter(emitter: Emitter, value: Value, base: Value, offsets: Value, mask: Value | None = None) -> None:
+    emitter.scatter(value, base, offsets, emitter.constant(value.type.of("b"), 1) if mask is None else mask)
+
+
+def _scatter_twin(arrays: Arrays, value: Any, base: Any, offsets: Any, mask: Any = None) -> None:
+    write_lanes(base + offsets, value, np.ones(value.size, bool) if mask is None else mask)
+
+
 def _word(emitter: Emitter, args: Value, index: Value) -> Value:
     return emitter.load(I64, args + index * emitter.constant(I64, 8), None)
 
@@ -97,6 +111,7 @@ def _word(emitter: Emitter, args: Value, index: Value) -> Value:
 define(
     "store", _store_rule, lambda emitter, value, address, mask=None: emitter.store(value, address, mask), _store_twin
 )
+define("scatter", _scatter_rule, _scatter, _scatter_twin)
 
 
 def _prefetch_rule(address: SimdType) -> None:

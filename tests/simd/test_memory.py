@@ -59,6 +59,33 @@ def kernel(args, thread, threads):
     assert found.tolist() == [True, True, False, False, True, True, True, True]
 
 
+def test_scatter_writes_active_lanes_only(kernels, level, guard_page):
+    """Inactive lanes name places outside; of equal places the last lane's value stays."""
+    source = """
+def kernel(args, thread, threads):
+    m = tail_bx8(word(args, 2))
+    i = load_i64x8(word(args, 1))
+    scatter(load_f32x8(word(args, 3)), word(args, 0), i * i64x8(4), m)
+    scatter(load_i64x8(word(args, 1)), word(args, 4), select(m, i, i64x8(7)) * i64x8(8))
+    scatter(i > i64x8(2), word(args, 5), select(m, i, i64x8(4)))
+"""
+    index = np.array([3, 0, 2, 1, 10**9, -(10**9), 5, 6])
+    values = np.arange(8, dtype=np.float32)
+    for is_twin in (False, True):
+        with guard_page(16) as address:
+            full, flags = np.full(8, 9), np.full(5, 7, np.uint8)
+            words = [address, index, 4, values, full, flags]
+            if is_twin:
+                target = words[0] = np.zeros(4, np.float32)
+                kernels.run_twin(source, words)
+            else:
+                kernels.run(source, words, level)
+                target = np.frombuffer(ctypes.string_at(address, 16), np.float32)
+            assert target.tolist() == [1, 3, 2, 0]
+        assert full.tolist() == [0, 1, 2, 3, 9, 9, 9, 6]
+        assert flags.tolist() == [0, 0, 0, 1, 1]
+
+
 def test_booleans_are_bytes(kernels, level):
     texts = ["load_bx4(p)", "load_b(p)", "load_u8(p)"]
     data = np.array([2, 0, 255, 0], np.uint8)
@@ -119,6 +146,7 @@ def test_call_kernel(kernels, level):
         ("store(f32(1.0), p + 60)", "write of 4 bytes .*starts at its byte 60"),
         ("store(f32(1.0), q)", "write of 4 bytes .*read-only"),
         ("gather_f32x4(p, iota_i64x4(13) * i64x4(4))", "starts at its byte 60"),
+        ("scatter(f32x4(1.0), p, iota_i64x4(12) * i64x4(4))", "write of 4 bytes .*starts at its byte 60"),
         ("load_f32x16(p, tail_bx16(16))", "read of 64 bytes .*starts at its byte 0"),
         ("view_f32(p, 4, 4)", "nearest buffer"),
     ],
