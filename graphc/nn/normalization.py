@@ -7,6 +7,7 @@ Source: `torch.nn.{name}`.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from graphc.graph.node import Node, Parameter, builder, parameter
 from graphc.graph.types import shape_text
 from graphc.nn.arguments import differ, last_axes, number, sizes
 from graphc.nn.module import Module
+from graphc.ops.custom_vjp import custom_vjp
 from graphc.ops.exponential import rsqrt
 from graphc.ops.operands import as_node, as_optional_dtype, floating
 from graphc.ops.reduction import mean
@@ -32,8 +34,18 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     Source: `torch.nn.functional.layer_norm`; Ba, Kiros and Hinton, Layer Normalization, 2016.
     """
     node, axes = _normalized(x, normalized_shape, "layer_norm")
-    centred = node - mean(node, axes, keepdims=True)
-    scaled = centred * rsqrt(mean(centred * centred, axes, keepdims=True) + eps)
+
+    def parts(x: Node) -> tuple[Node, Node]:
+        centred = x - mean(x, axes, keepdims=True)
+        return centred, rsqrt(mean(centred * centred, axes, keepdims=True) + eps)
+
+    def of_input(inputs: tuple[Node, ...], unit: Node, cotangent: Node) -> Node:
+        # The chain rule would go through the mean twice, one pass over the row after another: here one pass makes both sums.
+        centred, inverse = parts(*inputs)
+        average, along = (mean(one, axes, keepdims=True) for one in (cotangent, cotangent * centred))
+        return (cotangent - average - centred * (along * inverse * inverse)) * inverse
+
+    scaled = custom_vjp(lambda x: operator.mul(*parts(x)), of_input)(node)
     scaled = scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
     return scaled if bias is None else scaled + _of_shape(bias, node, axes, "bias")
 
@@ -50,7 +62,16 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     """
     node, axes = _normalized(x, normalized_shape, "rms_norm")
     smallest = float(np.finfo(node.dtype.numpy).eps) if eps is None else eps
-    scaled = node * rsqrt(mean(node * node, axes, keepdims=True) + smallest)
+
+    def inverse_of(x: Node) -> Node:
+        return rsqrt(mean(x * x, axes, keepdims=True) + smallest)
+
+    def of_input(inputs: tuple[Node, ...], unit: Node, cotangent: Node) -> Node:
+        (x,), inverse = inputs, inverse_of(*inputs)
+        along = mean(cotangent * x, axes, keepdims=True)
+        return (cotangent - x * (along * inverse * inverse)) * inverse
+
+    scaled = custom_vjp(lambda x: x * inverse_of(x), of_input)(node)
     return scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
 
 
