@@ -19,6 +19,8 @@ from graphc.records import record, replace
 
 # Stands for the columns of a panel while the tile is chosen, which says how many there are.
 WIDTH = Symbol("_width")
+# Lanes up to which rows take their place.
+TURNED = 8
 
 
 @record
@@ -146,6 +148,23 @@ def is_parted(nest: Nest, axis: Axis) -> bool:
 
 def _bounds(nest: Nest) -> tuple[Dim, ...]:
     return () if nest.within is None else (nest.within.low, nest.within.high)
+
+
+def turned(nest: Nest) -> Nest:
+    """Return a nest of few lanes with rows in their place, if the other operand lies along these.
+
+    The sums are as they were, made for a vector of rows at a time, and stored apart: such is the gradient of the weight of
+    a layer with few inputs.
+    """
+    lane, (store, *others) = nest.kept[-1], nest.stores
+    is_bare = not others and isinstance(store.value, Load) and nest.within is None and nest.owned is None
+    if not is_bare or not isinstance(lane.extent, int) or lane.extent > TURNED or lane in dims.axes(nest.left.index[0]):
+        return nest
+    for row in row_candidates(nest):
+        if dims.linear(nest.left.index[0], row)[0] == 1 and usual(row.extent) >= 2 * TURNED:
+            kept = tuple({row: lane, lane: row}.get(a, a) for a in nest.kept)
+            return replace(nest, kept=kept, left=nest.right, right=nest.left)
+    return nest
 
 
 def row_candidates(nest: Nest) -> list[Axis]:

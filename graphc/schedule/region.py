@@ -35,7 +35,7 @@ from graphc.schedule.inline import Inliner, lane_of
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
-from graphc.schedule.nest import Nest, numbered
+from graphc.schedule.nest import Nest, numbered, turned
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
@@ -325,7 +325,8 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        alone, touched = numbered(Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order))
+        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order)
+        alone, touched = numbered(turned(nest))
         nest, panels = widened(alone) or (alone, None)
         position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None and panels is None:

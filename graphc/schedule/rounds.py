@@ -28,6 +28,8 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     size = kernel.left.dtype.itemsize
     if not all(axis in dims.axes(at) for at in (left, right)) or kernel.stores[0].value.dtype is not kernel.left.dtype:
         return None  # nothing to share, or no place for the sums so far
+    if dims.linear(kernel.stores[0].offset, kernel.lane)[0] != 1:
+        return None  # sums so far would lie apart
     length, inner = usual_size([axis]), usual_size(others)
     # Where both operands are read by vectors, all lanes are one block: they pass a tile's rows before the next ones.
     is_both, lanes = kernel.lane in dims.axes(left), usual_size([kernel.lane])
