@@ -7,7 +7,6 @@ Source: `torch.nn.{name}`.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,17 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
         centred = x - mean(x, axes, keepdims=True)
         return centred, rsqrt(mean(centred * centred, axes, keepdims=True) + eps)
 
-    def of_input(inputs: tuple[Node, ...], unit: Node, cotangent: Node) -> Node:
+    def unit(x: Node) -> Node:
+        centred, inverse = parts(x)
+        return centred * inverse
+
+    def of_input(inputs: tuple[Node, ...], output: Node, cotangent: Node) -> Node:
         # The chain rule would go through the mean twice, one pass over the row after another: here one pass makes both sums.
         centred, inverse = parts(*inputs)
         average, along = (mean(one, axes, keepdims=True) for one in (cotangent, cotangent * centred))
         return (cotangent - average - centred * (along * inverse * inverse)) * inverse
 
-    scaled = custom_vjp(lambda x: operator.mul(*parts(x)), of_input)(node)
+    scaled = custom_vjp(unit, of_input)(node)
     scaled = scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
     return scaled if bias is None else scaled + _of_shape(bias, node, axes, "bias")
 
@@ -66,12 +69,15 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     def inverse_of(x: Node) -> Node:
         return rsqrt(mean(x * x, axes, keepdims=True) + smallest)
 
-    def of_input(inputs: tuple[Node, ...], unit: Node, cotangent: Node) -> Node:
+    def unit(x: Node) -> Node:
+        return x * inverse_of(x)
+
+    def of_input(inputs: tuple[Node, ...], output: Node, cotangent: Node) -> Node:
         (x,), inverse = inputs, inverse_of(*inputs)
         along = mean(cotangent * x, axes, keepdims=True)
         return (cotangent - x * (along * inverse * inverse)) * inverse
 
-    scaled = custom_vjp(lambda x: x * inverse_of(x), of_input)(node)
+    scaled = custom_vjp(unit, of_input)(node)
     return scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
 
 
