@@ -57,14 +57,14 @@ class Pool:
     @property
     def is_hot(self) -> bool:
         """Whether the last launch ended so recently that a worker which took part would be awake."""
-        return time.monotonic_ns() - self._last.value < AWAKE_NANOSECONDS
+        return now() - self._last.value < AWAKE_NANOSECONDS
 
     def wake(self, size: int) -> None:
         """Wake those of the first `size` workers that sleep, less those that cores are too strained for.
 
         They may be given work at once.
         """
-        size -= max(0, self._strain.value - time.monotonic_ns()) // STRAIN
+        size -= max(0, self._strain.value - now()) // STRAIN
         for state, bed in zip(self._states[: max(0, size)], self._beds, strict=False):
             if state.value == ASLEEP:
                 with self._growing:
@@ -74,6 +74,11 @@ class Pool:
                             state.value = FREE
                         finally:
                             bed.release()
+
+
+def now() -> int:
+    """Return the nanoseconds of the clock that the walk reads (`time.monotonic` reads another one on some systems)."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 MOST_THREADS = 256
