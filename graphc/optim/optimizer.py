@@ -289,10 +289,13 @@ def _stepped(
     updates: dict[Node, Node] = {optimizer.step_count: count}
     for rule, members in groups:
         scales = rule.scales(count)
+        of_dtype = {
+            dtype: {name: scale.astype(dtype) for name, scale in scales.items()}
+            for dtype in dict.fromkeys(parameter.dtype for parameter in members)
+        }
         for parameter in members:
             slots = rule.slots_of(parameter)
-            of_dtype = {name: scale.astype(parameter.dtype) for name, scale in scales.items()}
-            updates[parameter], changed = rule.update(parameter, given[parameter], slots, of_dtype)
+            updates[parameter], changed = rule.update(parameter, given[parameter], slots, of_dtype[parameter.dtype])
             updates |= {slots[name]: value for name, value in changed.items()}
     return Updates(updates)
 
