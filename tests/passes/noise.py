@@ -108,11 +108,11 @@ def difference(graph: Graph, passed: Graph, feeds: dict[Any, Any]) -> str:
 
 
 def is_open(graph: Graph, feeds: dict[Any, Any]) -> bool:
-    """Return whether the graph means more than one thing on these feeds, for one of the two causes in docs/passes.md.
+    """Return whether the graph means more than one thing on these feeds, for one of the causes in docs/passes.md.
 
     A number that is not finite meets a contraction that the pass gather may rewrite. Or, in a graph with exponentials, whose
     stable forms are numbers where the formula as written overflows, a NaN decides something, or something is divided by
-    an infinity.
+    an infinity. Or an exponential underflows, which loses what the stable form keeps.
     """
     found = list[Node]()
     may_correct = any(name in CORRECTED for name in _names(graph))
@@ -124,6 +124,9 @@ def is_open(graph: Graph, feeds: dict[Any, Any]) -> bool:
             found.extend([node] * (not all(np.isfinite(x).all() for x in floats)))
         elif may_correct and node.op.name in DECIDING:
             found.extend([node] * any(np.isnan(x).any() for x in floats))
+        elif node.op.name in ("exp", "exp2"):
+            (x,), floor = floats, np.finfo(node.dtype.numpy).tiny
+            found.extend([node] * bool((np.isfinite(x) & (node.op.numpy(x) < floor)).any()))
         elif may_correct and node.op.name == "divide":
             found.extend([node] * any(np.isinf(x).any() for x in floats[1:]))
 
