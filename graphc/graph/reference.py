@@ -31,10 +31,12 @@ def run(roots: Sequence[Node], feeds: Mapping[Node, Any], sizes: Mapping[str, in
     for node in feeds:
         if isinstance(node.type, TensorType):
             solve_sizes(node.type.shape, values[node].shape, known, node.describe())
-    for node in walk.topological(roots, stop=values.keys()):
-        for requirement in node.requirements:
-            if not requirement.holds(known):
-                raise CallError(f"{requirement.reason}: expected {requirement} at {requirement.origin}, got {known}")
+    order = list(walk.topological(roots, stop=values.keys()))
+    # All of them first: what has a shape of these sizes may come before the node that says what they must be.
+    for requirement in (requirement for node in order for requirement in node.requirements):
+        if not requirement.holds(known):
+            raise CallError(f"{requirement.reason}: expected {requirement} at {requirement.origin}, got {known}")
+    for node in order:
         if node in values:
             continue
         if isinstance(node, Stored):

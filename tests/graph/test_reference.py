@@ -63,3 +63,10 @@ def test_an_index_out_of_range_in_a_batch_never_reaches_a_neighbour():
     for bad in (4, -5):
         with pytest.raises(IndexError):
             scatter.eval({rows: np.ones((2, 3, 4)), i: [[0, 1, bad], [0, 1, 2]]})
+
+
+def test_sizes_are_checked_before_anything_is_computed():
+    x = graphc.input("x", ("n", 2, 3))
+    image = graphc.conv1d(x.reshape((1, -1, 6)), np.ones((3, 6, 2), "float32"))[0]
+    with pytest.raises(graphc.CallError, match=r"expected n - 2 >= 1"):
+        graphc.evaluate(1.0 / (1.0 + image), {x: np.ones((1, 2, 3), "float32")})
