@@ -15,7 +15,7 @@ from graphc.schedule.plan import Plan
 from graphc.simd.levels import LEVELS
 from tests.interpreter import Interpreter, unjitted
 from tests.passes.noise import unlike
-from tests.schedule.random_graphs import random_graph
+from tests.schedule.random_graphs import SmallBuilder, random_graph
 from tests.schedule.random_updates import random_updates
 
 
@@ -39,7 +39,7 @@ def always_split(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(110))
 def test_random_graphs_in_bounds(seed, monkeypatch):
-    grown, graph, training, plain = random_graph(seed)
+    grown, graph, training, plain = random_graph(seed, SmallBuilder)
     passed = run_passes(graph, training=training)
     if seed % 4 == 0:
         monkeypatch.setattr(Draft, "share", lambda *_: None)

@@ -28,13 +28,15 @@ from tests.schedule.random_products import Products
 class WideBuilder(Products, Images, Builder):
     """Grows graphs of both float dtypes, one of them `float`, the `other` rarer, of integers and bool."""
 
+    LENGTHS = (0, 1, 2, 3, 5, 7, 17, 33)
+
     def __init__(self, seed):
         self.rng = np.random.default_rng([seed, 1])
         self.special = False
         self.float = self.pick(["float64", "float64", "float32"])
         self.other = "float32" if self.float == "float64" else "float64"
         self.side = int(self.pick([1, 2, 3, 4, 8, 16, 17, 20]))
-        self.length = int(self.pick([0, 1, 2, 3, 5, 7, 17, 33]))
+        self.length = int(self.pick(self.LENGTHS))
         self.sizes = [1, 2, 3, self.side]
         side = self.side
         self.x = self.leaf("x", (2, side))
@@ -279,9 +281,15 @@ class WideBuilder(Products, Images, Builder):
     FAMILIES = (KINDS, KINDS, KINDS, Images.LAYERS, Products.MATRICES)
 
 
-def random_graph(seed):
+class SmallBuilder(WideBuilder):
+    """Grows what takes little time to run unjitted."""
+
+    LENGTHS, CHANNELS, SIZES = (0, 1, 2, 3, 5), (1, 2, 3, 5, 17), ((1, 3, 17), (64, 65), (1, 7, 17))
+
+
+def random_graph(seed, kind=WideBuilder):
     """Return the builder, a graph, whether it is for training, and the graph of that phase."""
-    grown = WideBuilder(seed).grow(25)
+    grown = kind(seed).grow(25)
     outputs = grown.outputs()
     if seed % 2:
         by = [grown.w, grown.x, grown.z, grown.picture, *grown.filters[-1:], *grown.factors]
@@ -291,7 +299,7 @@ def random_graph(seed):
     try:
         graphc.evaluate(list(plain.outputs), grown.feeds)
     except (graphc.CallError, graphc.IndexOutOfRangeError):
-        return random_graph(seed + 100_000)  # sizes or indices that the graph refuses: take another graph
+        return random_graph(seed + 100_000, kind)  # sizes or indices that the graph refuses: take another graph
     return grown, graph, training, plain
 
 

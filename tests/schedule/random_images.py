@@ -6,14 +6,15 @@ import graphc
 
 # The most elements that an array has, but for what n adds.
 LARGEST = 700
-CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17, 24]
 
 
 class Images:
     """Grows images (n, height, width, channels) beside what else a builder grows."""
 
+    CHANNELS = (1, 2, 3, 4, 5, 8, 16, 17, 24)
+
     def begin_images(self):
-        shape = ("n", *(int(self.pick([1, 2, 3, 5, 6, 7])) for _ in range(2)), int(self.pick(CHANNELS)))
+        shape = ("n", *(int(self.pick([1, 2, 3, 5, 6, 7])) for _ in range(2)), int(self.pick(self.CHANNELS)))
         self.picture = graphc.input("p", shape, self.pick([self.float, self.other]))
         self.images = [self.picture]
         self.filters = []
@@ -46,7 +47,7 @@ class Images:
         x = self.image()
         channels = x.shape[-1]
         groups = int(self.pick([1, 1, 1, channels, 2 if channels % 2 == 0 else 1]))
-        outputs = groups * int(self.pick([1, 2])) if groups > 1 else int(self.pick(CHANNELS))
+        outputs = groups * int(self.pick([1, 2])) if groups > 1 else int(self.pick(self.CHANNELS))
         size = int(self.pick([1, 1, 2, 3, 4])), int(self.pick([1, 2, 3, 5]))
         options = {"stride": self.small(1, 1, 2, 3), "padding": self.padding(), "dilation": self.small(1, 1, 1, 2)}
         options["groups"] = groups

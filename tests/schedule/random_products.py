@@ -8,12 +8,11 @@ import graphc
 class Products:
     """Grows large matrices beside what else a builder grows; `large` are those that may be outputs."""
 
+    SIZES = ((1, 3, 17, 40, 70), (64, 65, 130, 300, 520, 1030), (1, 7, 15, 17, 48, 130))  # rows, depths, columns
+
     def begin_products(self):
         kind = self.pick([self.float, self.other])
-        rows, depth, columns = (
-            int(self.pick(sizes))
-            for sizes in ([1, 3, 17, 40, 70], [64, 65, 130, 300, 520, 1030], [1, 7, 15, 17, 48, 130])
-        )
+        rows, depth, columns = (int(self.pick(sizes)) for sizes in self.SIZES)
         rows = self.pick([rows, rows, "n"])
         sides = [(rows, depth), (depth, columns)]
         self.flipped = [bool(self.rng.random() < 0.5) for _ in sides]
