@@ -42,13 +42,18 @@ def checked(graph: Graph, sizes: Any) -> dict[str, int]:
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise GraphError(f"specialize: expected a whole number of 0 or more for {name!r}, got {size!r}")
         given[name] = size
+    if (requirement := _broken(graph, given)) is not None:
+        raise GraphError(f"specialize: {requirement.reason} needs {requirement} ({requirement.origin}); got {given}")
+    return given
+
+
+def _broken(graph: Graph, sizes: Mapping[str, int]) -> Requirement | None:
+    """Return what a graph requires that these sizes do not meet, None where others may decide."""
     for requirement in graph.requirements or ():
         needed = dims.symbols(requirement.left) | dims.symbols(requirement.right)
-        if needed <= given.keys() and not requirement.holds(given):
-            raise GraphError(
-                f"specialize: {requirement.reason} needs {requirement} ({requirement.origin}); got {given}"
-            )
-    return given
+        if needed <= sizes.keys() and not requirement.holds(sizes):
+            return requirement
+    return None
 
 
 def specialized(graph: Graph, sizes: Mapping[str, int]) -> Graph:
@@ -71,6 +76,8 @@ def sizes_of_one(graph: Graph) -> dict[str, int] | None:
     if graph.updates or len(known) != 1:
         return None
     sizes = dict.fromkeys(known, 1)
+    if _broken(graph, sizes) is not None:
+        return None
     work = 0
     for node in graph.nodes():
         if isinstance(node.op, Contract):

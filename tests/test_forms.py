@@ -129,3 +129,16 @@ def test_a_graph_with_loops_draws_and_states_is_specialized_whole():
         strict=True,
     ):
         np.testing.assert_array_equal(one, two)
+
+
+def test_there_is_no_form_for_one_sample_that_the_graph_refuses(monkeypatch):
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
+    x = graphc.input("x", ("n", 64))
+    rows = graphc.conv1d(x.reshape((1, -1, 64)), np.ones((3, 64, 8), "float32"))[0]
+    wide = graphc.tanh(x) @ np.ones((64, 256), "float32")
+    run = graphc.compile([x], [rows, wide])
+    assert not run.forms
+    found, _ = run(np.ones((4, 64), "float32"))
+    np.testing.assert_array_equal(found, np.full((2, 8), 192))
+    with pytest.raises(graphc.CallError, match="n - 2 >= 1"):
+        run(np.ones((1, 64), "float32"))
