@@ -1,8 +1,9 @@
 """The object code of many kernels at once, by a process for each core.
 
 Part of a kernel's compilation is Python, so threads would take turns. A forked child has all that is imported; it makes
-nothing but object code, and leaves by `_exit`. What a child does not deliver, the parent makes itself: so errors are
-raised here, and a child that a lock of another thread keeps from going on costs only time.
+nothing but object code, and leaves by `_exit`. Whoever is free takes the next kernel, the longest first. What a child does not
+deliver, the parent makes itself: so errors are raised here, and a child that a lock of another thread keeps from going on costs
+only time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.emit import objects
@@ -28,19 +29,22 @@ PATIENCE, AT_LEAST = 3, 10
 
 def compile_kernels(kernels: Mapping[str, str], level: Level, natives: Natives) -> dict[str, bytes]:
     """Return the objects of kernels by name; `natives` are the functions that they may call."""
-    parts = _parts(kernels, _processes(kernels))
-    if len(parts) > 1:
+    order = sorted(kernels, key=lambda name: -_lines(kernels[name]))
+    count = _processes(kernels)
+    if count > 1:
         objects.prepare(level)
     begun = time.monotonic()
-    children = [_Child(part, kernels, level, natives) for part in parts[1:]]
     made: dict[str, bytes] = {}
-    deadline = begun
-    try:
-        made |= {name: _compile(name, kernels[name], level, natives) for name in parts[0]}
-        deadline = time.monotonic() + AT_LEAST + PATIENCE * (time.monotonic() - begun)
-    finally:
-        for child in children:
-            made |= child.results(deadline)
+    with _shared(order) if count > 1 else contextlib.nullcontext(order) as waiting:
+        children = [_Child(waiting, kernels, level, natives) for _ in range(count - 1)]
+        deadline = begun
+        try:
+            for name in waiting:
+                made[name] = _compile(name, kernels[name], level, natives)
+            deadline = time.monotonic() + AT_LEAST + PATIENCE * (time.monotonic() - begun)
+        finally:
+            for child in children:
+                made |= child.results(deadline)
     return {name: made[name] if name in made else _compile(name, kernels[name], level, natives) for name in kernels}
 
 
@@ -57,19 +61,17 @@ def _processes(kernels: Mapping[str, str]) -> int:
     return max(1, min(chosen, len(kernels), sum(map(_lines, kernels.values())) // LEAST))
 
 
-def _parts(kernels: Mapping[str, str], count: int) -> list[list[str]]:
-    """Share the kernels out, the longest first to whoever has least."""
-    parts: list[list[str]] = [[] for _ in range(count)]
-    loads = [0] * count
-    for name in sorted(kernels, key=lambda name: -_lines(kernels[name])):
-        least = loads.index(min(loads))
-        parts[least].append(name)
-        loads[least] += _lines(kernels[name])
-    return parts
-
-
 def _lines(text: str) -> int:
     return text.count("\n") + 20  # what a kernel costs besides its lines
+
+
+@contextlib.contextmanager
+def _shared(names: Sequence[str]) -> Generator[Iterable[str]]:
+    """Give names that forked processes take, each of them once: they share the place in a file, which one read moves for all."""
+    with open(os.memfd_create("graphc"), "r+b", buffering=0) as file:
+        file.write(b"".join(number.to_bytes(4, "little") for number in range(len(names))))
+        file.seek(0)
+        yield (names[int.from_bytes(number, "little")] for number in iter(lambda: file.read(4), b""))
 
 
 class _Child:

@@ -41,16 +41,28 @@ def test_children_make_kernels_that_run(processes):
         assert result[0] == n
 
 
-def test_the_work_is_shared_by_length(processes, monkeypatch):
-    by(lambda text, name, level, natives: f"{os.getpid()} {text}".encode(), monkeypatch)
-    made = parallel.compile_kernels(LENGTHS, host_level(), {})
-    loads = {}
-    for name, data in made.items():
-        process, text = data.decode().split(" ", 1)
-        assert text == LENGTHS[name]
-        loads[process] = loads.get(process, 0) + text.count("\n")
-    assert str(os.getpid()) in loads
-    assert sorted(loads.values()) == [800, 900, 900]
+def test_whoever_is_free_takes_the_next_one(processes, monkeypatch):
+    parent = os.getpid()
+
+    def compile_kernel(text, name, level, natives):
+        time.sleep(0.5 if os.getpid() == parent else 0.01)
+        return f"{os.getpid()} {name}".encode()
+
+    by(compile_kernel, monkeypatch)
+    many = {f"{name}_{copy}": text for name, text in LENGTHS.items() for copy in range(4)}
+    made = [data.decode().split() for data in parallel.compile_kernels(many, host_level(), {}).values()]
+    assert [name for _, name in made] == list(many)
+    makers = [int(process) for process, _ in made]
+    assert len(set(makers)) == 3
+    assert makers.count(parent) <= 2
+
+
+def test_the_longest_are_made_first(monkeypatch):
+    monkeypatch.setenv("GRAPHC_COMPILE_PROCESSES", "1")
+    begun = []
+    by(lambda text, name, level, natives: begun.append(text.count("\n")) or b"", monkeypatch)
+    parallel.compile_kernels(LENGTHS, host_level(), {})
+    assert begun == sorted(begun, reverse=True)
 
 
 @pytest.mark.parametrize("end", ["raises", "exits", "is killed"])
@@ -97,7 +109,7 @@ def test_an_error_is_raised_and_leaves_no_child(processes, monkeypatch):
         raise CompileError(f"cannot compile {name}")
 
     by(compile_kernel, monkeypatch)
-    with pytest.raises(CompileError, match="cannot compile kernel_900"):
+    with pytest.raises(CompileError, match="cannot compile kernel_"):
         parallel.compile_kernels(LENGTHS, host_level(), {})
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
