@@ -1,13 +1,15 @@
 """Attention: averages of values, weighted by how well queries fit keys.
 
-The scores of all queries with all keys are never stored together. Keys and values are walked in blocks; a running maximum and
-a running sum keep the softmax exact (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018), and the
-derivative makes the scores of each block anew from the logarithm of that sum (Dao et al., FlashAttention, 2022). So
-memory grows with the number of queries plus that of keys, not with their product, forward and backward.
+The scores of all queries with all keys are never stored together. For each block of queries, keys and values are walked in
+blocks; a running maximum and a running sum keep the softmax exact (Milakov and Gimelshein, Online normalizer calculation for
+softmax, 2018), and the derivative makes the scores of each pair of blocks anew from the logarithm of that sum (Dao et al.,
+FlashAttention, 2022). So memory grows with the number of queries plus that of keys, not with their product, forward and
+backward. In causal order, keys that come after all queries of a block are skipped, which is nearly half of all pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ from graphc.nn.stochastic import thinned
 from graphc.ops.arithmetic import maximum
 from graphc.ops.comparison import where
 from graphc.ops.contraction import matmul
+from graphc.ops.control import cond
 from graphc.ops.creation import ones, zeros
 from graphc.ops.custom_vjp import custom_vjp
 from graphc.ops.exponential import exp, log, rsqrt
@@ -44,12 +47,13 @@ BLOCK = 128
 
 
 class Rules(NamedTuple):
-    """How scores become weights: in causal order or not, and with what dropout."""
+    """How scores become weights: in causal order or not, with what dropout, and by a mask of pairs of blocks or of keys."""
 
     causal: bool
     probability: float
     phase: Node | bool
     site: int
+    is_paired: bool = False
 
 
 @builder("nn.scaled_dot_product_attention")
@@ -98,10 +102,16 @@ def scaled_dot_product_attention(
         return matmul(_dropped(rules, _weights(rules, q, k, mask, factor)), v)
     if mask is None and not (isinstance(sources, int) and sources % BLOCK == 0):
         mask = ones((1, sources), "bool")  # The last block has keys that do not exist, which False stands for.
-    blocks = [_blocks(k, -2, 0), _blocks(v, -2, 0)]
+    targets = q.shape[-2]
+    rows = _rows_of(targets)
+    blocks = [_blocks(q * factor, -2, rows), _blocks(k, -2, BLOCK), _blocks(v, -2, BLOCK)]
     if mask is not None:
-        blocks.append(_blocks(mask, -1, -np.inf if mask.dtype.is_float else 0))
-    return custom_vjp(partial(_forward, rules), partial(_backward, rules))(q * factor, *blocks)[0]
+        fill = -np.inf if mask.dtype.is_float else 0
+        rules = rules._replace(is_paired=mask.shape[-2] != 1)
+        mask = _blocks(mask, -1, BLOCK, fill)
+        blocks.append(_blocks(mask, -2, rows, fill) if rules.is_paired else mask)
+    made = custom_vjp(partial(_forward, rules), partial(_backward, rules))(*blocks)[0]
+    return _joined(made, targets)
 
 
 def attention_weights(query: Node, key: Node, mask: Node | None, is_causal: bool) -> Node:
@@ -131,52 +141,102 @@ def _of_scores(inputs: tuple[Node, ...], weights: Node, cotangent: Node) -> Node
 
 def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node, Node]:
     """Return attention over blocks, and the logarithm of each target's sum of exponentials (0 for none)."""
-    leading = broadcast_shapes(q.shape[:-2], *(blocks.shape[1:-2] for blocks in (k, v, *mask)))
+    of_pairs, of_keys = _by_walk(rules, mask)
+    leading = broadcast_shapes(
+        q.shape[1:-2], *(blocks.shape[1:-2] for blocks in (k, v, *of_keys)), *(m.shape[2:-2] for m in of_pairs)
+    )
     rows = (*leading, q.shape[-2])
 
-    def step(carry: tuple[Node, Node, Node], xs: tuple[Node, ...]) -> tuple[tuple[Node, Node, Node], None]:
-        largest, total, sums = carry
-        k, v, start, *mask = xs
-        scores = expand(_scores(rules, q, k, mask[0] if mask else None, start), (*rows, BLOCK))
-        new = maximum(largest, max_(scores, -1, keepdims=True))
-        # As long as all scores are -inf, any finite number will do.
-        base = where(new == -np.inf, 0.0, new)
-        weights, shrunk = exp(scores - base), exp(largest - base)
-        total = total * shrunk + sum_(weights, -1, keepdims=True)
-        return (new, total, sums * shrunk + matmul(_dropped(rules, weights), v)), None
+    def of_queries(_: None, xs: tuple[Node, ...]) -> tuple[None, tuple[Node, Node]]:
+        q, first, *of_pairs = xs
 
-    none = zeros((*rows, 1), q.dtype)
-    first = (none - np.inf, none, zeros((*rows, v.shape[-1]), q.dtype))
-    (largest, total, sums), _ = scan(step, first, (k, v, _starts(k), *mask), checkpoint=1)
-    total = where(total == 0, 1.0, total)
-    return sums / total, where(largest == -np.inf, 0.0, largest) + log(total)
+        def step(carry: tuple[Node, Node, Node], xs: tuple[Node, ...]) -> tuple[tuple[Node, Node, Node], None]:
+            k, v, start, *mask = xs
+
+            def attended() -> tuple[Node, Node, Node]:
+                largest, total, sums = carry
+                scores = expand(_scores(rules, q, k, mask, start - first), (*rows, BLOCK))
+                new = maximum(largest, max_(scores, -1, keepdims=True))
+                # As long as all scores are -inf, any finite number will do.
+                base = where(new == -np.inf, 0.0, new)
+                weights, shrunk = exp(scores - base), exp(largest - base)
+                total = total * shrunk + sum_(weights, -1, keepdims=True)
+                return new, total, sums * shrunk + matmul(_dropped(rules, weights), v)
+
+            return _unless_later(rules, q, start - first, attended, lambda: carry), None
+
+        none = zeros((*rows, 1), q.dtype)
+        before = (none - np.inf, none, zeros((*rows, v.shape[-1]), q.dtype))
+        (largest, total, sums), _ = scan(step, before, (k, v, _starts(k), *of_keys, *of_pairs), checkpoint=1)
+        total = where(total == 0, 1.0, total)
+        return None, (sums / total, where(largest == -np.inf, 0.0, largest) + log(total))
+
+    return scan(of_queries, None, (q, _starts(q), *of_pairs), checkpoint=1)[1]
 
 
 def _backward(
     rules: Rules, inputs: tuple[Node, ...], outputs: tuple[Node, Node], cotangents: tuple[Node, Node]
 ) -> tuple[Node | None, ...]:
-    """Return the cotangents of queries, blocks of keys and values, and mask; the weights of each block are made anew."""
+    """Return the cotangents of blocks of queries, keys and values, and of the mask; all weights are made anew."""
     q, k, v, *mask = inputs
     (result, logarithm), (of_result, of_logarithm) = outputs, cotangents
+    of_pairs, of_keys = _by_walk(rules, mask)
     # What is subtracted from each weight's cotangent: the average of all cotangents of its row.
     average = sum_(of_result * result, -1, keepdims=True) - of_logarithm
+    is_float = any(one.dtype.is_float for one in mask)
+    # What every block of queries adds to: the cotangents of keys and values, and of a mask that is one for all queries.
+    summed = (k, v, *of_keys) if is_float else (k, v)
 
-    def step(of_q: Node, xs: tuple[Node, ...]) -> tuple[Node, tuple[Node, ...]]:
-        k, v, start, *mask = xs
-        scores = expand(_scores(rules, q, k, mask[0] if mask else None, start), (*result.shape[:-1], BLOCK))
-        weights = exp(scores - logarithm)
-        of_weights, of_v = vjp(matmul(_dropped(rules, weights), v), (weights, v), of_result)
-        floats = [one for one in mask if one.dtype.is_float]
-        share, of_k, *of_mask = vjp(scores, (q, k, *floats), weights * (of_weights - average))
-        return of_q + share, (of_k, of_v, *of_mask)
+    def of_queries(totals: tuple[Node, ...], xs: tuple[Node, ...]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        (q, logarithm, average, of_result, first), of_pairs = xs[:5], xs[5:]
 
-    of_q, of_blocks = scan(step, zeros(q.shape, q.dtype), (k, v, _starts(k), *mask), checkpoint=1)
-    return (of_q, *of_blocks, *(None for one in mask if not one.dtype.is_float))
+        def step(of_q: Node, xs: tuple[Any, ...]) -> tuple[Node, tuple[Node, ...]]:
+            k, v, start, totals, *mask = xs
+            shapes = [one.shape for one in mask if rules.is_paired and is_float]
+            none = tuple(zeros(shape, q.dtype) for shape in shapes)
+
+            def attended() -> tuple[Node, ...]:
+                scores = expand(_scores(rules, q, k, mask, start - first), (*result.shape[1:-1], BLOCK))
+                weights = exp(scores - logarithm)
+                of_weights, of_v = vjp(matmul(_dropped(rules, weights), v), (weights, v), of_result)
+                wrt = (q, k, *mask) if is_float else (q, k)
+                share, of_k, *of_mask = vjp(scores, wrt, weights * (of_weights - average))
+                terms = (of_k, of_v, *of_mask)
+                added = tuple(total + term for total, term in zip(totals, terms, strict=False))
+                return of_q + share, *added, *terms[len(added) :]
+
+            of_all, *others = _unless_later(rules, q, start - first, attended, lambda: (of_q, *totals, *none))
+            return of_all, tuple(others)
+
+        walked = (k, v, _starts(k), totals, *of_keys, *of_pairs)
+        of_q, of_blocks = scan(step, zeros(q.shape, q.dtype), walked, checkpoint=1)
+        return of_blocks[: len(totals)], (of_q, *of_blocks[len(totals) :])
+
+    walked = (q, logarithm, average, of_result, _starts(q), *of_pairs)
+    nothing = tuple(zeros(one.shape, q.dtype) for one in summed)
+    totals, (of_q, *of_mask) = scan(of_queries, nothing, walked, checkpoint=1)
+    of_inputs = (of_q, *totals, *of_mask)
+    return (*of_inputs, *(None for _ in inputs[len(of_inputs) :]))
 
 
-def _scores(rules: Rules, q: Node, k: Node, mask: Node | None, start: Node | int) -> Node:
-    """Return the scores of all queries with keys whose first is number `start`; -inf for those that do not count."""
-    return _masked(rules, matmul(q, swapaxes(k, -1, -2)), mask, start)
+def _by_walk(rules: Rules, mask: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Return the mask, if there is one, among what is walked with pairs of blocks, or what is with those of keys."""
+    return (tuple(mask), ()) if rules.is_paired else ((), tuple(mask))
+
+
+def _unless_later(
+    rules: Rules, q: Node, start: Node, attended: Callable[[], Any], kept: Callable[[], Any]
+) -> tuple[Any, ...]:
+    """Return what attending makes, or what there was before if causal queries all come before a block of keys.
+
+    start: the number of the first key, counted from the first query.
+    """
+    return cond(start < size(q.shape[-2], start.dtype), attended, kept) if rules.causal else attended()
+
+
+def _scores(rules: Rules, q: Node, k: Node, mask: Sequence[Node], start: Node) -> Node:
+    """Return the scores of queries with keys whose first is number `start`; -inf for those that do not count."""
+    return _masked(rules, matmul(q, swapaxes(k, -1, -2)), mask[0] if mask else None, start)
 
 
 def _masked(rules: Rules, scores: Node, mask: Node | None, start: Node | int) -> Node:
@@ -193,19 +253,35 @@ def _dropped(rules: Rules, weights: Node) -> Node:
     return thinned(weights, rules.probability, rules.phase, rules.site) if rules.probability else weights
 
 
-def _blocks(x: Node, axis: int, fill: float) -> Node:
-    """Return an array with the blocks of keys as its first axis, the last of them filled up."""
-    sources = x.shape[axis]
-    count = dims.floordiv(sources + BLOCK - 1, BLOCK)
+def _rows_of(targets: Dim) -> Dim:
+    """Return how many queries a block has: as many as any other if their number is known, so that few do not exist."""
+    if not isinstance(targets, int):
+        return dims.minimum(dims.maximum(targets, 1), BLOCK)
+    return max(1, -(-targets // max(1, -(-targets // BLOCK))))
+
+
+def _blocks(x: Node, axis: int, width: Dim, fill: float = 0) -> Node:
+    """Return an array with blocks along an axis as its first axis, the last of them filled up."""
+    extent = x.shape[axis]
+    count = dims.floordiv(extent + width - 1, width)
     widths: list[tuple[Dim, Dim]] = [(0, 0)] * x.ndim
-    widths[axis] = (0, count * BLOCK - sources)
-    x = x if count * BLOCK == sources else pad(x, widths, constant_values=fill)
+    widths[axis] = (0, count * width - extent)
+    x = x if count * width == extent else pad(x, widths, constant_values=fill)
     place = x.ndim + axis
-    return moveaxis(reshape(x, (*x.shape[:place], count, BLOCK, *x.shape[place + 1 :])), place, 0)
+    return moveaxis(reshape(x, (*x.shape[:place], count, width, *x.shape[place + 1 :])), place, 0)
 
 
-def _starts(k: Node) -> Node:
-    return arange(k.shape[0], dtype="int32") * BLOCK
+def _joined(blocks: Node, targets: Dim) -> Node:
+    """Return the blocks of queries one after another, without what the last one was filled up with."""
+    x = moveaxis(blocks, 0, -3)
+    x = reshape(x, (*x.shape[:-3], x.shape[-3] * x.shape[-2], x.shape[-1]))
+    return x if x.shape[-2] == targets else x[..., :targets, :]
+
+
+def _starts(blocks: Node) -> Node:
+    """Return the number of each block's first row."""
+    count, width = blocks.shape[0], blocks.shape[-2]
+    return arange(count, dtype="int32") * size(width, "int32")
 
 
 def _mask(attn_mask: Any, q: Node, sources: Dim) -> Node:

@@ -16,7 +16,7 @@ from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.iteration import fori_loop, map, scan
-from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, trace_start, zeros
+from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, reached, trace_start, zeros
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import Scan
 from graphc.records import record
@@ -90,6 +90,11 @@ class Cond(Nested):
             chosen = call("reshape", batched[0], (size, *(1,) * output.ndim))
             results.append(call("where", chosen, *enclose(pair, operands)))
         return tuple(results)
+
+    def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
+        read = [reached([branch.outputs[result]]) for branch in (self.then, self.otherwise)]
+        pairs = zip(self.then.inputs, self.otherwise.inputs, node.inputs[1:], strict=True)
+        return (node.inputs[0], *(x for yes, no, x in pairs if yes in read[0] or no in read[1]))
 
     def lower(self, out: Any, *inputs: TensorType) -> bodies.Body:
         return bodies.Branch(self.then, self.otherwise)

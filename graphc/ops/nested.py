@@ -150,19 +150,22 @@ def used(inputs: Sequence[Node], outputs: Sequence[Node]) -> list[bool]:
 
 def depend(outputs: Sequence[Node], sources: Set[Node]) -> bool:
     """Whether a value among the outputs depends on a source; results that nobody reads do not count."""
+    return not sources.isdisjoint(reached(outputs))
+
+
+def reached(outputs: Sequence[Node]) -> set[Node]:
+    """Return the nodes that the outputs depend on, themselves included; of ops with several results by those that are read."""
     seen: set[Node] = set()
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        if node in sources:
-            return True
         if node in seen:
             continue
         seen.add(node)
         several = node.inputs[0] if isinstance(node.op, Item) else node
         inner = isinstance(node.op, Item) and isinstance(several.op, Nested)
         stack.extend(several.op.operands_of(several, node.op.index) if inner else node.inputs)  # pyright: ignore
-    return False
+    return seen
 
 
 def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[tuple[Node, Node]]:

@@ -22,7 +22,7 @@ from graphc.graph.node import Input, Node, call, make, placeholder
 from graphc.graph.op import inherit, require
 from graphc.graph.reference import run
 from graphc.graph.types import TensorType, TupleType
-from graphc.ops.nested import Nested, adopt, item, needed, used, zeros
+from graphc.ops.nested import Nested, adopt, item, needed, reached, used, zeros
 from graphc.ops.operands import expand
 from graphc.ops.slicing import Pad
 from graphc.records import record, replace
@@ -254,12 +254,13 @@ class Scan(Nested):
     def operands_of(self, node: Node, result: int) -> tuple[Node, ...]:
         wanted = {result}
         while True:  # until no further carry turns out to be read on the way
-            reached = used(self.step.inputs, [self.step.outputs[k] for k in wanted])
-            more = {k for k in range(self.carries) if reached[k]} - wanted
+            read = reached([self.step.outputs[k] for k in wanted])
+            more = {k for k in range(self.carries) if self.step.inputs[k] in read} - wanted
             if not more:
                 break
             wanted |= more
-        return tuple(x for k, x in enumerate(node.inputs) if reached[k] or (k < self.carries and k in wanted))
+        inner = self.step.inputs
+        return tuple(x for k, x in enumerate(node.inputs) if inner[k] in read or (k < self.carries and k in wanted))
 
     def lower(self, out: Any, *inputs: TensorType) -> bodies.Body:
         return bodies.Loop(self.step, self.length, self.carries, self.slices, self.reverse)

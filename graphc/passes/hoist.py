@@ -30,14 +30,13 @@ from graphc.ops.elementwise import Elementwise
 from graphc.ops.gathering import Take
 from graphc.ops.joining import Concat
 from graphc.ops.movement import Movement
-from graphc.ops.nested import Item, item
+from graphc.ops.nested import Item, Nested, item
 from graphc.ops.positions import Positions
 from graphc.ops.reduction import Reduction
 from graphc.ops.scan import Carry, Scan, assemble
 from graphc.passes.absorb import permuted, summed
 from graphc.passes.algebra.matching import uniform
 from graphc.passes.rewriting import with_roots, with_subgraphs
-from graphc.records import replace
 
 # How many times as much as the loop walks and stores anyway may be stored for what moves behind it.
 MORE = 4
@@ -95,11 +94,14 @@ def _hoisted(node: Node) -> list[Node] | None:
     )
     is_ordered = _put_in_order(loop, Backwards if op.reverse else Forwards)
     if op.lean:
-        if not is_ordered:
+        if not _before(loop, lean=True) and not is_ordered:
             return None
-        step = Graph(op.step.inputs, (*loop.new, *loop.results), (), op.step.requirements)
-        made = node.on(node.inputs, replace(op, step=step))
-        return [item(made, k) for k in range(len(step.outputs))]
+        carries = [
+            Carry(c, first, new, keep=False) for (c, first), new in zip(loop.carries.items(), loop.new, strict=True)
+        ]
+        walked = list(loop.slices.items()), list(loop.shared.items())
+        made = assemble(carries, *walked, loop.results, op.length, op.reverse, op.lean, op.piece)
+        return [item(made, k) for k in range(len(op.step.outputs))]
     before = _before(loop)
     behind = _Behind(loop, op.length)
     if not is_ordered and not before and not behind.moved:
@@ -140,16 +142,22 @@ def _sums(loop: _Loop) -> dict[Node, list[Node]]:
     return found
 
 
-def _before(loop: _Loop) -> bool:
-    """Move what needs no carry before the loop; return whether there was any."""
+def _before(loop: _Loop, lean: bool = False) -> bool:
+    """Move what needs no carry before the loop, of a lean one what is the same at all times; return whether there was any.
+
+    That is products and reductions, and at equal times also what a loop or branch inside would make anew each time.
+    """
     outputs = (*loop.new, *loop.results)
-    recurring = walk.dependents(outputs, loop.carries)
+    order = walk.topological(outputs)
     given = {*loop.carries, *loop.slices, *loop.shared}
+    changing = walk.dependents(outputs, (*loop.carries, *loop.slices))
+    recurring = changing if lean else walk.dependents(outputs, loop.carries)
+    whole = {x for node in order if isinstance(node.op, Nested) for x in node.inputs} - changing.keys() - given
     heavy: dict[Node, bool] = {}  # what may move, and whether it is worth it
-    for node in walk.topological(outputs):
+    for node in order:
         if node not in recurring and (node in given or _may_move(node)) and all(x in heavy for x in node.inputs):
-            heavy[node] = _is_heavy(node) or any(heavy[x] for x in node.inputs)
-    wanted = dict.fromkeys(x for node in walk.topological(outputs) if node not in heavy for x in node.inputs)
+            heavy[node] = _is_heavy(node) or node in whole or any(heavy[x] for x in node.inputs)
+    wanted = dict.fromkeys(x for node in order if node not in heavy for x in node.inputs)
     wanted |= dict.fromkeys(outputs)
     frontier = list(dict.fromkeys(_below_views(node, heavy) for node in wanted if heavy.get(node)))
     if not frontier:

@@ -69,6 +69,7 @@ class Region:
     bodies: dict[Node, Body | Assembly] = field(default_factory=dict[Node, Body | Assembly])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
+    replacing: set[tuple[Node, int]] = field(default_factory=set[tuple[Node, int]])
     units: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
     scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
@@ -186,6 +187,13 @@ class Region:
             for n, b in self.updates
             if self.inliner.is_inlined(n) and not n.shape and consumers[n] > 1 and self.draft.buffers[b].kind == "leaf"
         }
+        # A carry of one number for each row, a sum or a maximum, is made while the row is at hand, and copied.
+        self.inliner.stored |= {
+            n
+            for n, b in self.updates
+            if self.inliner.is_inlined(n) and n in self.inliner.summing and self.draft.buffers[b].kind != "leaf"
+            if n.shape and (n.shape[-1] == 1 or self._mode(n)[1] is None)
+        }
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
         # What sums in its update would have a kernel of its own, where all other parameters share one.
         leaves = {n for n, b in self.updates if n in replaced and self.draft.buffers[b].kind == "leaf"}
@@ -208,6 +216,14 @@ class Region:
         return tuple(a for a in axes if a is not lane), lane
 
     def _place(self) -> None:
+        for node in self.order:
+            match self.bodies[node]:
+                case Branch():
+                    self._place_branch(node)
+                case Loop() as body:
+                    self._place_loop(node, body)
+                case _:
+                    pass
         for node, buffer in self.destinations:
             key = maker_of(node)
             if key[0] in self.bodies and key not in self.places:
@@ -220,6 +236,39 @@ class Region:
             for number, item in enumerate(items):
                 if (node, number) not in self.places:
                     self.places[node, number] = self.draft.temporary(node.op.name, item)
+
+    def _place_branch(self, node: Node) -> None:
+        """Let a branch that makes new carries of a loop, and nothing else, replace them: the side that keeps one does nothing.
+
+        Nothing follows it then. It must not read what others replace, for these might have to come before it.
+        """
+        assert isinstance(node.type, TupleType)
+        targets = {maker_of(value): buffer for value, buffer in self.updates if maker_of(value)[0] is node}
+        others = {buffer for value, buffer in self.updates if maker_of(value)[0] is not node}
+        read = {self.bound.get(operand) for operand in node.inputs}
+        readers = [n for n in self.order for i in n.inputs if maker_of(i)[0] is node]
+        is_alone = not readers and not any(maker_of(n)[0] is node for n, _ in self.destinations)
+        is_whole = len(targets) == len(node.type.items) == len(set(targets.values()))
+        may = is_alone and is_whole and not others & read and self.bound.get(node.inputs[0]) not in targets.values()
+        if may and all(self.draft.buffers[buffer].kind != "leaf" for buffer in targets.values()):
+            self.places |= targets
+            self.replacing |= targets.keys()
+
+    def _place_loop(self, node: Node, body: Loop) -> None:
+        """Let results of a loop replace carries of the loop around it that it walks itself, if nobody else reads either."""
+        walked = node.inputs[body.carries : body.carries + body.slices]
+        roots = [n for n, _ in (*self.destinations, *self.updates)]
+        for value, buffer in self.updates:
+            maker, number = maker_of(value)
+            old = next((x for x in walked if self.bound.get(x) == buffer), None)
+            if maker is not node or number < body.carries or old is None:
+                continue
+            read = [(x, *maker_of(x)) for x in (*roots, *(x for n in self.order for x in n.inputs))]
+            if (
+                sum(x is old or (by is node and k == number) for x, by, k in read) == 2
+            ):  # the loop's own, and the update
+                self.places[node, number] = buffer
+                self.replacing.add((node, number))
 
     def _buffer(self, node: Node) -> int:
         return self.bound[node] if node in self.bound else self.places[maker_of(node)]
@@ -247,6 +296,8 @@ class Region:
             if maker_of(node)[0] not in self.bodies or self.places[maker_of(node)] != buffer:
                 roots.append(self._copy(node, buffer, late=False))
         for node, buffer in self.updates:
+            if self.bound.get(node) == buffer or maker_of(node) in self.replacing:
+                continue
             if self.inliner.is_inlined(node) and node not in self.scalars:
                 roots.append(self._root(node, buffer, late=True))
             else:
@@ -376,8 +427,8 @@ class Region:
         starts, walked, shared = inputs[: body.carries], inputs[body.carries : split], inputs[split:]
 
         def steps() -> list[plan.Step]:
-            kept = states(self.draft, body, starts, outputs, items)
             slices = [self.draft.slice(b) for b in walked]
+            kept = states(self.draft, body, starts, outputs, items, dict(zip(walked, slices, strict=True)))
             bound = dict(zip(body.step.inputs, [*kept.read, *slices, *shared], strict=True))
             bound |= self.draft.leaves_of(body.step)
             written = [self.draft.buffers[b].shape for _, b in (*kept.stored, *kept.replaced)]
@@ -417,22 +468,17 @@ class Region:
         items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
         outputs = [self.places[node, k] for k in range(len(items))]
 
-        def steps() -> list[plan.Step]:
-            sides = [
-                tuple(
-                    Region(
-                        self.draft,
-                        side,
-                        dict(zip(side.inputs, inputs[1:], strict=True)) | self.draft.leaves_of(side),
-                        list(zip(side.outputs, outputs, strict=True)),
-                        (),
-                    ).steps()
-                )
-                for side in (body.then, body.otherwise)
-            ]
-            return [plan.Branch(inputs[0], *sides)]
+        is_late = (node, 0) in self.replacing
 
-        self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+        def side_of(graph: Graph) -> tuple[plan.Step, ...]:
+            bound = dict(zip(graph.inputs, inputs[1:], strict=True)) | self.draft.leaves_of(graph)
+            made = list(zip(graph.outputs, outputs, strict=True))
+            return tuple(Region(self.draft, graph, bound, () if is_late else made, made if is_late else ()).steps())
+
+        def steps() -> list[plan.Step]:
+            return [plan.Branch(inputs[0], side_of(body.then), side_of(body.otherwise))]
+
+        self.units.append(Unit(set(inputs), set(outputs), steps=steps, late=is_late, nodes=[node]))
 
 
 def _renamed(body: Contract, prefix: str) -> Contract:

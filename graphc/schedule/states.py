@@ -66,9 +66,17 @@ def all_kept_together(draft: Draft, bodies: Mapping[Node, object], places: Mappi
 
 
 def states(
-    draft: Draft, body: Loop, starts: Sequence[int], outputs: Sequence[int], items: Sequence[TensorType]
+    draft: Draft,
+    body: Loop,
+    starts: Sequence[int],
+    outputs: Sequence[int],
+    items: Sequence[TensorType],
+    walked: Mapping[int, int],
 ) -> States:
-    """Return where the carries and results of a loop are, given the buffers that they begin in and end in."""
+    """Return where the carries and results of a loop are, given the buffers that they begin in and end in.
+
+    walked: the slices of what the loop walks. A result that stands in the place of such an array replaces it step by step.
+    """
     made = States()
     carries, results = outputs[: body.carries], outputs[body.carries :]
     new, stacked = body.step.outputs[: body.carries], body.step.outputs[body.carries :]
@@ -94,7 +102,9 @@ def states(
         made.begin += draft.steps_of(whole_copy(start, whole, item, onto=begin))
         made.end += draft.steps_of(whole_copy(whole, last, item, first=end))
     for k, (value, result) in enumerate(zip(stacked, results, strict=True)):
-        if k not in within:
+        if result in walked:
+            made.replaced.append((value, walked[result]))
+        elif k not in within:
             made.stored.append((value, draft.slice(result)))
             made.slices.append(made.stored[-1][1])
     return made

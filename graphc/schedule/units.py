@@ -227,7 +227,8 @@ def staged(left: Unit, right: Unit, shape_of: ShapeOf) -> Unit | None:
 
 def is_within_row(offset: Dim, rows: Sequence[Axis], shape: Sequence[Dim]) -> bool:
     """Whether the offset always lies in the part of a buffer that belongs to the current row."""
-    if [a.extent for a in rows] != list(shape[: len(rows)]):
+    rows, shape = [a for a in rows if a.extent != 1], [size for size in shape if size != 1]
+    if [a.extent for a in rows] != shape[: len(rows)]:
         return False
     width = dims.product(shape[len(rows) :])
     rest = offset - flat_offset([DimExpr.of(a) for a in rows], shape[: len(rows)]) * width

@@ -122,9 +122,9 @@ def test_memory_is_linear_in_the_length_forward_and_backward():
     nodes = [graphc.input(name, (2, "time", 16)) for name in "qkv"]
     step = graphc.compile(nodes, graphc.grad(graphc.square(attend(*nodes, is_causal=True)).sum(), nodes))
     arena = {time: assign_memory(step.plan, {"time": time}, 2)[0].arena for time in (512, 1024, 2048)}
-    assert arena[1024] == pytest.approx(2 * arena[512], rel=0.02)
-    assert arena[2048] == pytest.approx(2 * arena[1024], rel=0.02)
-    assert arena[1024] < 2 * 1024 * 1024 * 4  # not even one float for each pair
+    # Beside what grows there is a block of scores.
+    assert arena[2048] - arena[1024] == pytest.approx(2 * (arena[1024] - arena[512]), rel=0.02)
+    assert arena[2048] < 2048 * 2048 * 4  # not even one float for each pair, of one head
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
