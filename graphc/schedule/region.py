@@ -246,11 +246,10 @@ class Region:
         targets = {maker_of(value): buffer for value, buffer in self.updates if maker_of(value)[0] is node}
         others = {buffer for value, buffer in self.updates if maker_of(value)[0] is not node}
         read = {self.bound.get(operand) for operand in node.inputs}
-        readers = [n for n in self.order for i in n.inputs if maker_of(i)[0] is node]
-        is_alone = not readers and not any(maker_of(n)[0] is node for n, _ in self.destinations)
+        used = [*(n for n, _ in self.destinations), *(x for n in self.order for x in n.inputs)]
+        is_alone = not any(maker_of(x)[0] is node for x in used) and not others & read
         is_whole = len(targets) == len(node.type.items) == len(set(targets.values()))
-        may = is_alone and is_whole and not others & read and self.bound.get(node.inputs[0]) not in targets.values()
-        if may and all(self.draft.buffers[buffer].kind != "leaf" for buffer in targets.values()):
+        if is_alone and is_whole and all(self.draft.buffers[b].kind != "leaf" for b in targets.values()):
             self.places |= targets
             self.replacing |= targets.keys()
 
