@@ -76,7 +76,7 @@ class Interpreter:
             return self.address(buffer.position) + self.offsets[number]
         if buffer.shares is not None:
             size = dims.evaluate(dims.product(buffer.shape[1:]), self.sizes) * buffer.dtype.itemsize
-            return self.address(buffer.shares) + buffer.shift * size
+            return self.address(buffer.shares) + dims.evaluate(buffer.first, self.sizes) * size
         return self.memory[number].address
 
     def truth(self, number):

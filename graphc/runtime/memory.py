@@ -325,8 +325,8 @@ def _begin(buffers: Sequence[Buffer], number: int, sizes: Mapping[str, int]) -> 
     """Return how many bytes behind the begin of its storage a buffer begins that is no slice."""
     buffer, total = buffers[number], 0
     while buffer.kind != "slice" and buffer.shares is not None:
-        if buffer.shift:
-            total += buffer.shift * buffer.dtype.itemsize * dims.evaluate(dims.product(buffer.shape[1:]), sizes)
+        if buffer.first != 0:
+            total += buffer.dtype.itemsize * dims.evaluate(buffer.first * dims.product(buffer.shape[1:]), sizes)
         buffer = buffers[buffer.shares]
     return total
 

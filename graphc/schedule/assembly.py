@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
-from graphc.graph.bodies import Compute, Contract
+from graphc.graph.bodies import Compute, Contract, Loop
 from graphc.graph.node import Node
 from graphc.loops.kernels import flat_offset
 from graphc.ops.joining import Concat, Interleave
 from graphc.ops.movement import PermuteDims, Reshape, reshaped
 from graphc.records import record
+from graphc.schedule.root import maker_of
 from graphc.schedule.units import axes_of
 
 JOINS = (Interleave, Concat)
@@ -68,6 +69,38 @@ def assemblies(order: Sequence[Node], bodies: Mapping[Node, object], roots: Iter
             if all(_is_writable(place) for part, place in inside.items() if isinstance(bodies[part], Contract)):
                 places |= inside
     return places
+
+
+def joined_results(
+    order: Sequence[Node], bodies: Mapping[Node, object], roots: Iterable[Node]
+) -> Iterator[tuple[Node, list[tuple[Node, int, Dim]], list[Node]]]:
+    """Yield joins of what loops stack, which nobody reads otherwise: the array, the results with their first positions, views.
+
+    Pieces of a loop and what is left over are such, and each can store its part in its place. What is made of the array is then
+    made as if one loop had stored it, sums in the same order.
+    """
+    kept = list(roots)
+    uses: Counter[tuple[int, int]] = Counter()
+    for x in (*kept, *(x for n in order for x in n.inputs)):
+        by, k = maker_of(x)
+        uses[id(by), k] += 1
+    for node in order:
+        if not isinstance(node.op, Concat) or node.op.axis or any(node is root for root in kept):
+            continue
+        results, views, first = list[tuple[Node, int, Dim]](), list[Node](), 0
+        for part in node.inputs:
+            source = part
+            # Pieces and their steps become one axis.
+            if isinstance(part.op, Reshape) and uses[id(part), 0] == 1 and part.inputs[0].shape[2:] == part.shape[1:]:
+                views.append(part)
+                (source,) = part.inputs
+            loop, k = maker_of(source)
+            body = bodies.get(loop)
+            if isinstance(body, Loop) and k >= body.carries and uses[id(loop), k] == 1:
+                results.append((loop, k, first))
+            first = first + part.shape[0]
+        if len(results) == len(node.inputs):
+            yield node, results, views
 
 
 def _inside(node: Node, place: Place) -> Iterator[tuple[Node, Place]]:

@@ -35,7 +35,7 @@ class Buffer:
     "temporary" lives in the arena; so does "private", once for each thread of the one step that uses it; "slice" is one
     position of the leading axis of buffer number `position`, walked by the Repeat that names it, or the one `shift` further.
     `shares` is the number of a temporary whose storage this one takes: of a dying one (an in-place result), or of one that it
-    is a part of, from position `shift` of the leading axis on.
+    is a part of, from position `first` of the leading axis on.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Buffer:
     position: int = -1
     shares: int | None = None
     shift: int = 0
+    first: Dim = 0
 
     @property
     def nbytes(self) -> Dim:
@@ -139,7 +140,16 @@ class Plan:
         return json.dumps(
             {
                 "buffers": [
-                    [b.name, b.dtype.name, [str(d) for d in b.shape], b.kind, b.position, b.shares, b.shift]
+                    [
+                        b.name,
+                        b.dtype.name,
+                        [str(d) for d in b.shape],
+                        b.kind,
+                        b.position,
+                        b.shares,
+                        b.shift,
+                        str(b.first),
+                    ]
                     for b in self.buffers
                 ],
                 "steps": [_step_to_json(s) for s in self.steps],
@@ -161,8 +171,10 @@ class Plan:
         data = json.loads(text)
         return Plan(
             tuple(
-                Buffer(n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares, shift)
-                for n, (name, dtype, shape, kind, position, shares, shift) in enumerate(data["buffers"])
+                Buffer(
+                    n, name, DTYPES[dtype], tuple(parse(d) for d in shape), kind, position, shares, shift, parse(first)
+                )
+                for n, (name, dtype, shape, kind, position, shares, shift, first) in enumerate(data["buffers"])
             ),
             tuple(_step_from_json(s) for s in data["steps"]),
             data["kernels"],

@@ -26,7 +26,7 @@ from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
-from graphc.schedule.assembly import Assembly, Place, assemblies
+from graphc.schedule.assembly import Assembly, Place, assemblies, joined_results
 from graphc.schedule.beside import side_by_side
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
@@ -69,6 +69,7 @@ class Region:
     bodies: dict[Node, Body | Assembly] = field(default_factory=dict[Node, Body | Assembly])
     scalars: dict[Node, Const] = field(default_factory=dict[Node, Const])
     places: dict[tuple[Node, int], int] = field(default_factory=dict[tuple[Node, int], int])
+    joined: dict[tuple[Node, int], tuple[Node, Dim]] = field(default_factory=dict[tuple[Node, int], tuple[Node, Dim]])
     replacing: set[tuple[Node, int]] = field(default_factory=set[tuple[Node, int]])
     units: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
@@ -137,6 +138,10 @@ class Region:
         self.parts = assemblies(self.order, self.bodies, [n for n, _ in (*self.destinations, *self.updates)])
         self.bodies |= {place.whole: Assembly() for place in self.parts.values()}
         self.bodies |= {part: Assembly() for part in self.parts if not isinstance(self.bodies[part], Contract)}
+        kept = [n for n, _ in (*self.destinations, *self.updates)]
+        for whole, results, views in joined_results(self.order, self.bodies, kept):
+            self.bodies |= {node: Assembly() for node in (whole, *views)}
+            self.joined |= {(loop, k): (whole, first) for loop, k, first in results}
 
     def _view(self) -> None:
         """Let contractions read operands that are views where their elements lie, if the same tiles fit."""
@@ -236,6 +241,9 @@ class Region:
             for number, item in enumerate(items):
                 if (node, number) not in self.places:
                     self.places[node, number] = self.draft.temporary(node.op.name, item)
+        for key, (whole, first) in self.joined.items():
+            part = self.draft.buffers[self.places[key]]
+            self.draft.buffers[part.number] = replace(part, shares=self.places[whole, 0], first=first)
 
     def _place_branch(self, node: Node) -> None:
         """Let a branch that makes new carries of a loop, and nothing else, replace them: the side that keeps one does nothing.
@@ -440,7 +448,9 @@ class Region:
             loop = plan.Repeat(body.length, tuple(repeated), (*slices, *kept.slices), body.reverse, owners)
             return [*begin, loop, *kept.end]
 
-        self.units.append(Unit(set(inputs), set(outputs), steps=steps, nodes=[node]))
+        # Who reads an array that the loop has a part in waits for the loop.
+        wholes = {self.places[self.joined[node, k][0], 0] for k in range(len(items)) if (node, k) in self.joined}
+        self.units.append(Unit(set(inputs), {*outputs, *wholes}, steps=steps, nodes=[node]))
 
     def _while(self, node: Node, body: While, inputs: list[int]) -> None:
         assert isinstance(node.type, TupleType)

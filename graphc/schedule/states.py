@@ -33,7 +33,7 @@ class States:
 
 
 def kept_together(draft: Draft, body: Loop, results: Sequence[int]) -> dict[Node, dict[int, int]]:
-    """Return, for carries of a loop that are kept among their values, which results these are and at which shift.
+    """Return, for carries of a loop that are kept among their values, which results these are and where they begin.
 
     A result may hold all values that entered a step, or all that left it: the same, one position further in the order of
     the walk. No other buffer may take the place of one of them, for others are read later.
@@ -48,6 +48,7 @@ def kept_together(draft: Draft, body: Loop, results: Sequence[int]) -> dict[Node
             if (value is entering or value is after)
             and k not in taken
             and draft.buffers[results[k]].kind == "temporary"
+            and draft.buffers[results[k]].shares is None
         }
         if int(body.reverse) in parts.values():
             found[entering] = parts
@@ -91,8 +92,8 @@ def states(
             continue
         within |= parts.keys()
         whole = draft.temporary("states", TensorType((body.length + 1, *item.shape), item.dtype))
-        for k, shift in parts.items():
-            draft.buffers[results[k]] = replace(draft.buffers[results[k]], shares=whole, shift=shift)
+        for k, first in parts.items():
+            draft.buffers[results[k]] = replace(draft.buffers[results[k]], shares=whole, first=first)
         here, following = (draft.slice(whole, shift=int(leaves != body.reverse)) for leaves in (False, True))
         made.read.append(here)
         made.stored.append((after, following))

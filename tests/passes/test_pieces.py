@@ -46,10 +46,53 @@ def test_all_bits_are_those_of_storing_everything(kind, dtype, sizes, monkeypatc
         wanted = steps[None, 2](x)
         assert length == 0 or all(np.abs(one).max() > 0 for one in wanted)
         for (c, threads), step in steps.items():
-            if c == 1 and sizes[0] == 1:
-                continue  # a single column is no product of a tile: its sum in one step may be in another order
             for one, other in zip(step(x), wanted, strict=True):
                 np.testing.assert_array_equal(one, other, f"checkpoint={c}, {threads} threads, time {length}")
+
+
+def summed(checkpoint, features=5, hidden=20):
+    """A loss that sums over results of all times, of a step that uses one weight in three products."""
+    generator = np.random.default_rng(5)
+    shapes = ((hidden, hidden), (features, hidden))
+    w, u = (graphc.parameter((generator.normal(size=shape) / hidden**0.5).astype("float32")) for shape in shapes)
+    x = graphc.input("x", ("time", "batch", features))
+
+    def step(h, v):
+        h = graphc.tanh(h @ w + v @ u)
+        h = graphc.tanh(h @ w) + graphc.sin(h) @ w * 0.5
+        return h, h
+
+    last, rows = graphc.scan(step, graphc.zeros(("batch", hidden)), x, checkpoint=checkpoint)
+    losses = [(rows * rows).sum(), graphc.mean(rows), graphc.sin(rows.sum(0)).sum(), graphc.cos(rows.sum((0, 1))).sum()]
+    gradients = [g for loss in losses for g in graphc.grad(loss, [w, u, x])]
+    return Graph((x,), (last, *losses, *gradients))
+
+
+def test_sums_over_all_times_have_the_bits_of_storing_everything(monkeypatch):
+    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
+    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
+    graphs = {c: summed(c) for c in (None, 1, 3, 5)}
+    steps = {c: graphc.compile(list(g.inputs), list(g.outputs), threads=2) for c, g in graphs.items()}
+    for length, batch in ((13, 7), (9, 17), (2, 1), (15, 4), (0, 3)):
+        x = np.random.default_rng(length).normal(size=(length, batch, 5)).astype("float32")
+        wanted = steps[None](x)
+        for c, step in steps.items():
+            for one, other in zip(step(x), wanted, strict=True):
+                np.testing.assert_array_equal(one, other, f"checkpoint={c}, time {length}")
+
+
+def test_pieces_and_what_is_left_over_stand_in_one_array():
+    graph = run_passes(summed(3))
+    plan = plan_of(graph, LEVELS["x86-64-v4"])
+    assert any(b.first != 0 and "time" in str(b.first) for b in plan.buffers)
+    stored = [leaf.value for leaf in graph.stored]
+    for length, batch in ((7, 3), (6, 2), (2, 1), (0, 2)):
+        x = np.random.default_rng(batch).normal(size=(length, batch, 5)).astype("float32")
+        wanted = run(graph.outputs, {graph.inputs[0]: x})
+        found = Interpreter(plan, [x], stored, {"time": length, "batch": batch}, unjitted(plan, {}), threads=2)
+        for a, b in zip(found.result("output"), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1, np.abs(b).max(initial=0)))
 
 
 @pytest.mark.parametrize("level", ["x86-64-v4", "x86-64-v3"])
