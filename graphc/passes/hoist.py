@@ -8,8 +8,8 @@ which the loop stores. A carry that is only added to and small becomes a sum ove
 Legal always: the same values are computed, and what is added to a carry is added in the order of the steps, to the same
 bits: so it makes no difference whether a loop runs at once or in pieces. Contractions are made in that order, too, within a
 step from its last position on if the loop runs backwards; what reductions give is added up step by step. What would have to
-be stored must not be much more than the loop walks and stores anyway, and of what would be stored only to be reduced by rows the loop
-stores what the rows give. From lean scans, which must not store more, only what is the same at all times moves.
+be stored must not be much more than the loop walks and stores anyway; what would be stored only to be reduced by rows, the
+loop reduces. From lean scans, which must not store more, only what is the same at all times moves.
 """
 
 from __future__ import annotations
