@@ -71,6 +71,10 @@ CALLING = [
     (lambda: nn.Embedding(10, 3)(X), "expected integer indices, got float32.*use astype"),
     (lambda: nn.Conv2d(8, 4, 3)(IMAGES), "expected a last axis of 8, got"),
     (lambda: nn.Conv2d(3, 4, 9)(IMAGES), "reaches over 9 does not fit along axis 1"),
+    (
+        lambda: graphc.conv2d(IMAGES, np.ones((3, 0, 3, 2), "float32")),
+        "conv2d: expected a kernel of 1 or more elements along axis 2",
+    ),
     (lambda: nn.LSTM(3, 5)(SERIES, graphc.zeros((1, 2, 5))), r"expected \(h, c\) as initial state, got 1"),
     (lambda: nn.Linear(5, 2)(nn.LSTM(3, 5)(SERIES)), "a node has no value"),
     (lambda: nn.Residual(nn.Linear(3, 2))(X), r"one shape, got float32\[batch, 2\] of the body"),

@@ -93,6 +93,8 @@ def places(
     counts: list[Dim] = []
     reach = reaches(sizes, dilations)
     for k, ((before, after), needed, step) in enumerate(zip(padding, reach, strides, strict=True)):
+        if sizes[k] == 0:
+            raise ShapeError(f"{name}: expected a kernel of 1 or more elements along axis {k + 1} of {type}, got 0")
         extent = type.shape[k + 1]
         span = extent + before + after - needed
         if isinstance(span, int) and span < 0:

@@ -123,6 +123,8 @@ class Executable:
             array = cast(Array, value)
             if not isinstance(value, np.ndarray) or array.dtype != spec.dtype.numpy or not is_aligned(array):
                 got = array.dtype if isinstance(value, np.ndarray) else type(value).__name__
+                if got == spec.dtype.numpy:
+                    got = f"strides {array.strides}" if array.flags.aligned else "one whose elements are not aligned"
                 raise CallError(f"bind: input {spec.name!r} must be a C-contiguous array of {spec.dtype}, got {got}")
         arrays, caller = cast(list[Array], values), self._caller
         for spec, array in zip(self._specs, arrays, strict=True):

@@ -218,6 +218,11 @@ def test_bind_reads_what_its_arrays_hold():
     np.testing.assert_array_equal(weight, -2 * X - 1)
     with pytest.raises(CallError, match="bind: input 'a' must be a C-contiguous array of float32, got float64"):
         run.bind(X.astype(float), X)
+    with pytest.raises(CallError, match=r"a C-contiguous array of float32, got strides \(8,\)"):
+        run.bind(np.zeros(8, "float32")[::2], X)
+    shifted = np.zeros(17, "uint8")[1:].view("float32")
+    with pytest.raises(CallError, match="a C-contiguous array of float32, got one whose elements are not aligned"):
+        run.bind(shifted, X)
 
 
 def test_rebind_runs_on_other_storage():
