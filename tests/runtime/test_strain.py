@@ -168,21 +168,25 @@ finally:
 
 
 def test_a_process_that_stands_still_books_little():
-    # One yield of 0.4 s would be 3.2 s, but no more than 0.1 s counts.
-    code = """
+    # A yield of 0.4 s counts as one of 0.1 s. Shorter ones are other processes' time slices, and are tried again.
+    most = LEVERAGE * LONGEST_YIELD
+    code = f"""
 print("ready", flush=True)
-while not pool._strain.value:
+ahead = 0
+while ahead < {most * 7 // 8}:
+    pool._strain.value = 0
     give_way(pool.address, 0, 0)
-    if 0 < pool._strain.value - time.monotonic_ns() < 700_000_000:
-        pool._strain.value = 0  # another process's time slice
-print(pool._strain.value - time.monotonic_ns())
+    ahead = pool._strain.value - time.monotonic_ns()
+print(ahead)
 """
     with in_a_process(code) as process:
         assert process.stdout.readline() == "ready\n"
-        while process.poll() is None:
+        end = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < end:
             process.send_signal(signal.SIGSTOP)
             time.sleep(0.4)
             process.send_signal(signal.SIGCONT)
             time.sleep(0.05)
+        process.kill()
         ahead = int(process.stdout.read())
-    assert 0 < ahead <= LEVERAGE * LONGEST_YIELD
+    assert 0 < ahead <= most
