@@ -1,11 +1,11 @@
-"""Which lines a contraction asks for before it needs them."""
+"""Lines of the cache that a register tile asks for before it needs them: of its result, and of the next tile's rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from graphc import dims
-from graphc.dims import Dim
+from graphc.dims import Dim, DimExpr
 from graphc.emit.block import Block
 from graphc.emit.writer import Writer
 from graphc.loops.kernels import Tile, loads, usual_size
@@ -17,22 +17,22 @@ LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
 LONG = 64
 
 
-def _is_far(kernel: Tile) -> bool:
-    """Whether the lines of a result come from far: it is large, and not read before its sum."""
-    is_large = usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
-    return kernel.rounds is None and is_large and not is_both(kernel)
-
-
 def is_ahead(kernel: Tile, stride: Dim) -> bool:
     """Whether the scalar operand comes from far, and each of its rows from other lines."""
     is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD and kernel.owner is None
     is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
-    return is_large and is_apart and not is_both(kernel)
+    return is_large and is_apart and not kernel.is_lanewise
 
 
-def is_both(kernel: Tile) -> bool:
-    """Whether both operands are read by vectors: then there are as many loads as products, and none to be had for fetches."""
-    return kernel.lane in dims.axes(kernel.left.index[0])
+def is_apart(kernel: Tile) -> bool:
+    """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
+    steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
+    return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
+
+
+def _is_far(kernel: Tile) -> bool:
+    """Whether the lines of a result come from far: it is large, and not read before its sum."""
+    return kernel.rounds is None and usual_size((*kernel.outer, kernel.row, kernel.lane)) >= LARGE
 
 
 def _fetches(kernel: Tile) -> Iterator[tuple[str, int, Dim]]:
@@ -60,14 +60,11 @@ def write_fetches(kernel: Tile, writer: Writer, block: Block) -> None:
         stride = dims.linear(offset, kernel.row)[0]
         assert stride is not None
         step = str(size * stride) if isinstance(stride, int) else writer.distance(stride, size, block)
-        base, line = writer.address(buffer, offset, size, block), writer.fresh("line")
-        inner = block.inner()
-        for v in range(vectors):
-            inner.add(f"{asking}({line}{f' + {64 * v}' if v else ''})")
-        block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")
-
-
-def is_apart(kernel: Tile) -> bool:
-    """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
-    steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
-    return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
+        axis, count = kernel.stacked or (kernel.row, 1)
+        for number in range(count):
+            place = dims.substitute(offset, {axis: DimExpr.of(axis) + number}) if number else offset
+            base, line = writer.address(buffer, place, size, block), writer.fresh("line")
+            inner = block.inner()
+            for v in range(vectors):
+                inner.add(f"{asking}({line}{f' + {64 * v}' if v else ''})")
+            block.close(inner, f"for {line} in range({base}, {base} + {rows} * {step}, {step}):")

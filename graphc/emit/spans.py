@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc import dims
 from graphc.dims import Axis
 from graphc.emit.block import Block, factor
@@ -25,12 +27,41 @@ def span_of(axis: Axis, rounds: Rounds | None, step: int, writer: Writer, block:
     return start, whole, stop
 
 
-def open_round(rounds: Rounds, writer: Writer, block: Block) -> Block:
-    """Return the block of a round; the first one is made of an empty sum, too."""
-    inner = block.inner(rounds.first)
-    stop = "end" if rounds.parts > 1 else writer.dim(rounds.axis.extent, inner)
+def open_round(rounds: Rounds, writer: Writer, block: Block) -> list[tuple[Block, str]]:
+    """Return the blocks of a round's loops, outermost first, and their heads.
+
+    Each makes one turn at least, so that an empty sum is stored.
+    """
+    chain: list[tuple[Block, str]] = []
+    inner = block
+    for axis in rounds.over:
+        head = f"for {axis.name} in {_turns(rounds, axis, writer.dim(axis.extent, block), 1)}:"
+        inner = inner.inner(axis)
+        chain.append((inner, head))
+    stop = stop_of(rounds, writer, block)
+    head = f"for first in {_turns(rounds, rounds.axis, stop, rounds.steps)}:"
+    inner = inner.inner(rounds.first)
     inner.add(f"last = min(first + {rounds.steps}, {stop})")
-    return inner
+    return [*chain, (inner, head)]
+
+
+def _turns(rounds: Rounds, axis: Axis, stop: str, step: int) -> str:
+    if rounds.parts > 1 and axis == rounds.outermost:
+        return range_text("begin", "max(end, begin + 1)", step)
+    return range_text("0", stop if stop.isdigit() and stop != "0" else f"max({stop}, 1)", step)
+
+
+def stop_of(rounds: Rounds, writer: Writer, block: Block) -> str:
+    """Return where the rounds of an axis end: at once if an axis around it, or its part, is empty."""
+    if rounds.parts > 1 and not rounds.over:
+        return "end"
+    extent, counts = writer.dim(rounds.axis.extent, block), list[str]()
+    for axis in rounds.over:
+        if rounds.parts > 1 and axis == rounds.outermost:
+            counts.append("(end - begin)")
+        elif not isinstance(axis.extent, int) or axis.extent == 0:
+            counts.append(factor(writer.dim(axis.extent, block)))
+    return f"min({extent}, {' * '.join([factor(extent), *counts])})" if counts else extent
 
 
 def open_part(rounds: Rounds, total: str, writer: Writer, block: Block) -> tuple[Block, tuple[str, str]]:
@@ -48,7 +79,7 @@ def open_part(rounds: Rounds, total: str, writer: Writer, block: Block) -> tuple
         inner.add("part = slice // slices")
         inner.add(f"{low} = share({total}, slice - slices * part, slices)")
         inner.add(f"{high} = share({total}, slice - slices * part + 1, slices)")
-    extent, steps = writer.dim(rounds.axis.extent, block), rounds.steps
+    extent, steps = writer.dim(rounds.outermost.extent, block), 1 if rounds.over else rounds.steps
     count = extent if steps == 1 else f"({extent} + {steps - 1}) // {steps}"
     begin, end = (f"share({count}, {part}, {rounds.parts})" for part in ("part", "part + 1"))
     inner.add(f"begin = {begin}" if steps == 1 else f"begin = {begin} * {steps}")
@@ -65,14 +96,11 @@ def close_part(rounds: Rounds, writer: Writer, outer: Block, block: Block) -> No
     outer.close(block, f"for slice in range({start}, {stop}):")
 
 
-def close_round(rounds: Rounds, writer: Writer, outer: Block, block: Block) -> None:
-    """Close the block of a round under the head of its loop: one turn at least, so that an empty sum is stored."""
-    if rounds.parts > 1:
-        outer.close(block, f"for first in range(begin, max(end, begin + 1), {rounds.steps}):")
-        return
-    extent = writer.dim(rounds.axis.extent, outer)
-    stop = extent if isinstance(rounds.axis.extent, int) and rounds.axis.extent > 0 else f"max({extent}, 1)"
-    outer.close(block, f"for first in range(0, {stop}, {rounds.steps}):")
+def close_round(chain: Sequence[tuple[Block, str]], block: Block) -> None:
+    """Close the blocks of a round's loops under their heads."""
+    outers = [block, *(inner for inner, _ in chain)]
+    for outer, (inner, head) in reversed(list(zip(outers, chain, strict=False))):
+        outer.close(inner, head)
 
 
 def range_text(start: str, stop: str, step: int) -> str:

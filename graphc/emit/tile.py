@@ -7,18 +7,21 @@ is not known; lanes that do not fill a vector are masked.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
-from graphc.emit.fetches import LINE, is_ahead, is_apart, is_both, write_fetches
+from graphc.emit.fetches import LINE, is_ahead, is_apart, write_fetches
+from graphc.emit.operands import Cells, Operand, further
 from graphc.emit.pack import write_pack
-from graphc.emit.spans import close_part, close_round, open_part, open_round, range_text, span_of
+from graphc.emit.spans import close_part, close_round, open_part, open_round, range_text, span_of, stop_of
 from graphc.emit.writer import Writer
-from graphc.loops.expr import Load, load, within
-from graphc.loops.kernels import ACCUMULATOR, Tile
-from graphc.records import record, replace
+from graphc.loops.expr import Const, Expr, load, within
+from graphc.loops.kernels import ACCUMULATOR, Tile, usual
+from graphc.records import replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
@@ -39,7 +42,7 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         own = writer.own(kernel.owner, block)
     count = own[1] if own[0] == "0" else f"{own[1]} - {own[0]}"
     block.add(f"blocks = ({count} + {rows - 1}) // {rows}")
-    total = " * ".join(["blocks", *(factor(writer.dim(a.extent, block)) for a in kernel.outer)])
+    total = " * ".join(["blocks", *(factor(writer.dim(count, block)) for count in kernel.blocks[:-1])])
     stop = writer.dim(lane.extent, block)
     if isinstance(lane.extent, int):
         whole, rest = str(lane.extent - lane.extent % width), lane.extent % width != 0
@@ -55,8 +58,9 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     else:
         span = writer.split(total, block) if kernel.owner is None else ("0", total)
     whole_sum = block
-    if rounds is not None and not rounds.within:
-        block = open_round(rounds, writer, whole_sum)
+    chain = open_round(rounds, writer, whole_sum) if rounds is not None and not rounds.within else []
+    if chain:
+        block, _ = chain[-1]
     outside, band = block, kernel.band
     first, last = span
     if band:
@@ -76,8 +80,7 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         block.close(inner, None if is_single else f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
-    if rounds is not None and not rounds.within:
-        close_round(rounds, writer, whole_sum, outside)
+    close_round(chain, whole_sum)
     if rounds is not None and rounds.parts > 1:
         close_part(rounds, writer, all_parts, whole_sum)
 
@@ -115,9 +118,9 @@ def _write_lanes(
     if kernel.rounds is None or not kernel.rounds.within:
         _write_rows(kernel, writer, block, span, own, vectors)
         return
-    inner = open_round(kernel.rounds, writer, block)
-    _write_rows(kernel, writer, inner, span, own, vectors)
-    close_round(kernel.rounds, writer, block, inner)
+    chain = open_round(kernel.rounds, writer, block)
+    _write_rows(kernel, writer, chain[-1][0], span, own, vectors)
+    close_round(chain, block)
 
 
 def _write_rows(
@@ -130,7 +133,9 @@ def _write_rows(
         side = block.inner()
         write_pack(kernel.pack, kernel.lane, kernel.rounds, writer, side, vectors)
         block.close(side, f"if {span[0]} < {span[1]}:")
-    inner = block.inner(*kernel.outer, *([kernel.strip] if kernel.strip else []))
+    stacked = [kernel.stacked[0]] if kernel.stacked is not None else []
+    whole = [axis for axis in kernel.outer if axis not in stacked]
+    inner = block.inner(*whole, *([kernel.strip] if kernel.strip else []))
     flat = "piece"
     if kernel.outer:
         inner.add("position = piece // blocks")
@@ -140,51 +145,54 @@ def _write_rows(
         inner.add(f"{row.name} = {start}{rows} * piece")
     if kernel.strip:
         inner.add(f"{kernel.strip.name} = {row.name} // {rows}")
-    for axis in reversed(kernel.outer):
-        size = factor(writer.dim(axis.extent, inner))
-        inner.add(f"{axis.name} = {flat} % {size}")
+    for axis, count in reversed(list(zip(kernel.outer, kernel.blocks, strict=False))):
+        size, times = factor(writer.dim(count, inner)), kernel.height(axis)
+        inner.add(f"{axis.name} = {f'{times} * ({flat} % {size})' if times > 1 else f'{flat} % {size}'}")
         flat = f"{flat} // {size}"
     if dims.remainder(row.extent, rows) == 0:
-        _write_one(kernel, writer, inner, rows, vectors)
+        _write_one(kernel, writer, inner, (rows, vectors))
     else:
         side = inner.inner()
-        _write_one(kernel, writer, side, rows, vectors)
+        _write_one(kernel, writer, side, (rows, vectors))
         inner.close(side, f"if {row.name} + {rows} <= {extent}:")
         side = inner.inner()
         if isinstance(row.extent, int):
-            _write_one(kernel, writer, side, row.extent % rows, vectors)
+            _write_one(kernel, writer, side, (row.extent % rows, vectors), is_rest=True)
         else:
             single = side.inner()
-            _write_one(kernel, writer, single, 1, vectors)
+            _write_one(kernel, writer, single, (1, vectors))
             side.close(single, f"for {row.name} in range({row.name}, {extent}):")
         inner.close(side, "else:")
     block.close(inner, f"for piece in range({span[0]}, {span[1]}):")
 
 
-def _write_one(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
-    """Write a register tile of so many rows and vectors."""
-    _write_starts(kernel, writer, block, rows, vectors)
-    if (rows, vectors) == kernel.shape:
+def _write_one(kernel: Tile, writer: Writer, block: Block, shape: tuple[int, int], *, is_rest: bool = False) -> None:
+    """Write a register tile of so many rows and vectors; what is left of a known number of rows stands at one place."""
+    cells = Cells.of(kernel, shape, is_rest=is_rest)
+    _write_starts(kernel, writer, block, cells)
+    if shape == kernel.shape:
         write_fetches(kernel, writer, block)
-    unrolled, count = kernel.unrolled or (None, 1)
-    at: dict[Atom, Dim] = {unrolled: 0} if unrolled is not None and unrolled.extent == count else {}
-    loops = [axis for axis in kernel.reduced if axis not in at]
+    counts = dict(kernel.unrolled)
+    at: dict[Atom, Dim] = {axis: 0 for axis, count in kernel.unrolled if axis.extent == count}
+    over = kernel.rounds.over if kernel.rounds is not None else ()
+    loops = [axis for axis in kernel.reduced if axis not in at and axis not in over]
     # Only the tile that does most of the work: every line costs a millisecond of compile time.
-    is_plain = (rows, vectors) != kernel.shape or loops[-1:] in ([], [unrolled])
-    turn = 1 if is_plain else min(4, max(1, PRODUCTS // (rows * vectors * count)))
+    is_plain = shape != kernel.shape or not loops or loops[-1] in counts
+    turn = (
+        1 if is_plain else min(4, max(1, PRODUCTS // (len(cells.places) * cells.vectors * math.prod(counts.values()))))
+    )
     for part, span in _parts(kernel, loops):
-        _write_loops(part, writer, block, (rows, vectors), at, (loops, turn, count), span)
+        _write_loops(part, writer, block, cells, at, (loops, turn), span)
     if kernel.rounds is None or kernel.is_bare:
-        _write_epilogue(kernel, writer, block, rows, vectors)
+        _write_epilogue(kernel, writer, block, cells)
         return
     # Until the last round sums are kept where the first of the results will stand.
     sums = replace(kernel.stores[0], value=load(ACCUMULATOR, (), kernel.left.dtype))
-    for stores, head in (
-        ((sums,), f"if last < {writer.dim(kernel.rounds.axis.extent, block)}:"),
-        (kernel.stores, "else:"),
-    ):
+    more = [f"{axis.name} + 1 < {writer.dim(axis.extent, block)}" for axis in kernel.rounds.over]
+    more.append(f"last < {stop_of(kernel.rounds, writer, block)}")
+    for stores, head in (((sums,), f"if {' or '.join(more)}:"), (kernel.stores, "else:")):
         part = block.inner()
-        _write_epilogue(replace(kernel, stores=stores), writer, part, rows, vectors)
+        _write_epilogue(replace(kernel, stores=stores), writer, part, cells)
         block.close(part, head)
 
 
@@ -205,26 +213,24 @@ def _write_loops(
     kernel: Tile,
     writer: Writer,
     block: Block,
-    shape: tuple[int, int],
+    cells: Cells,
     at: dict[Atom, Dim],
-    plan: tuple[Sequence[Axis], int, int],
+    plan: tuple[Sequence[Axis], int],
     span: Span | None,
 ) -> None:
     """Write the loops of a sum or, along the axis of `span`, of a part of one."""
-    (rows, vectors), (loops, turn, count) = shape, plan
-    unrolled = kernel.unrolled[0] if kernel.unrolled else None
-
+    (loops, turn), counts = plan, dict(kernel.unrolled)
     inner = block
     chain: list[tuple[Block, str]] = []
     for axis in loops if turn == 1 else loops[:-1]:
-        step = count if axis == unrolled else 1
+        step = counts.get(axis, 1)
         start, _, stop = _span(kernel, axis, step, span, writer, inner)
         chain.append((inner, f"for {axis.name} in {range_text(start, stop, step)}:"))
         inner = inner.inner(axis)
     if turn == 1:
-        _write_products(kernel, writer, inner, rows, vectors, at)
+        _write_products(kernel, writer, inner, cells, at)
     else:
-        _write_turns(kernel, writer, inner, rows, vectors, at, (loops[-1], turn), span)
+        _write_turns(kernel, writer, inner, cells, at, (loops[-1], turn), span)
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
@@ -237,35 +243,33 @@ def _span(kernel: Tile, axis: Axis, step: int, span: Span | None, writer: Writer
     return str(first), str(last - (last - first) % step), str(last)
 
 
-def _write_starts(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+def _write_starts(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
     """Write the accumulators' first values: zeros, what they are added to, or what the last round stored."""
-    kind, lanes, start = kernel.left.dtype.short, writer.lanes, kernel.start
-    if kernel.rounds is None and start is None:
-        for t in range(rows):
-            for v in range(vectors):
-                block.add(f"c{t}_{v} = {kind}x{lanes}(0.0)")
+    kind, lanes, start, rounds = kernel.left.dtype.short, writer.lanes, kernel.start, kernel.rounds
+    if rounds is None and start is None:
+        for name in cells.names():
+            block.add(f"{name} = {kind}x{lanes}(0.0)")
         return
     store, mask = kernel.stores[0], block.mask
     if start is None:
+        assert rounds is not None
         mask = writer.fresh("mask")
+        begun = " + ".join(["first", *(axis.name for axis in rounds.over)])
         others = f" & {block.mask}" if block.mask else ""
-        block.add(f"{mask} = bx{lanes}(first > {kernel.rounds.begin if kernel.rounds else 0}){others}")
+        block.add(f"{mask} = bx{lanes}({begun} > {rounds.begin}){others}")
     buffer = store.buffer if start is None else start.source
-    stride = dims.linear(store.offset, kernel.row)[0]
-    assert stride is not None
     size = kernel.left.dtype.itemsize
-    for t in range(rows):
-        for v in range(vectors):
-            place = writer.address(buffer, store.offset + stride * t + v * lanes, size, block)
-            block.add(f"c{t}_{v} = load_{kind}x{lanes}({place}{f', {mask}' if mask else ''})")
+    for number, cell in enumerate(cells.places):
+        for v in range(cells.vectors):
+            place = writer.address(buffer, cells.moved(store.offset, cell) + v * lanes, size, block)
+            block.add(f"c{number}_{v} = load_{kind}x{lanes}({place}{f', {mask}' if mask else ''})")
 
 
 def _write_turns(
     kernel: Tile,
     writer: Writer,
     block: Block,
-    rows: int,
-    vectors: int,
+    cells: Cells,
     at: dict[Atom, Dim],
     by: tuple[Axis, int],
     span: Span | None,
@@ -276,18 +280,17 @@ def _write_turns(
     if whole != start:
         step = block.inner(axis)
         for number in range(turn):
-            _write_products(
-                kernel, writer, step, rows, vectors, at | {axis: DimExpr.of(axis) + number}, ahead=number == 0
-            )
+            further = at | {axis: DimExpr.of(axis) + number}
+            _write_products(kernel, writer, step, cells, further, ahead=number == 0)
         block.close(step, f"for {axis.name} in range({start}, {whole}, {turn}):")
     if whole != stop:
         step = block.inner(axis)
-        _write_products(kernel, writer, step, rows, vectors, at)
+        _write_products(kernel, writer, step, cells, at)
         block.close(step, f"for {axis.name} in range({whole}, {stop}):")
 
 
 def _write_products(
-    kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int, at: Mapping[Atom, Dim], *, ahead: bool = True
+    kernel: Tile, writer: Writer, block: Block, cells: Cells, at: Mapping[Atom, Dim], *, ahead: bool = True
 ) -> None:
     """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once.
 
@@ -295,108 +298,94 @@ def _write_products(
     """
     kind, lanes = kernel.left.dtype.short, writer.lanes
     mask = f", {block.mask}" if block.mask else ""
-    count = kernel.unrolled[1] if kernel.unrolled else 1
-    right = _Operand.of(kernel.right, kernel, writer, block, at)
-    left = _Operand.of(kernel.left, kernel, writer, block, at)
-    for u in range(count):
-        for v in range(vectors):
-            block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address(0, u, v * lanes)}{mask})")
-    if ahead and (rows, vectors) == kernel.shape and is_ahead(kernel, left.row):
-        for t in range(rows):
-            block.add(f"prefetch({left.address(rows + t, 0, 0)})")
-    takes_part = [_mask_of(kernel, writer, block, at, u) for u in range(count)]
-    both = is_both(kernel)
-    if left.row == 1 and not both and kernel.strip is None and is_apart(kernel):
+    positions = list(itertools.product(*(range(count) for _, count in kernel.unrolled)))
+    right = Operand.of(kernel.right, kernel, writer, block, at)
+    left = Operand.of(kernel.left, kernel, writer, block, at)
+    both = kernel.is_lanewise
+    if not both:
+        for u, position in enumerate(positions):
+            for v in range(cells.vectors):
+                block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address((), position, v * lanes)}{mask})")
+    is_whole = cells.shape == kernel.shape
+    if ahead and is_whole and is_ahead(kernel, left.slopes[kernel.row]):
+        for *around, t in cells.places:
+            block.add(f"prefetch({left.address((*around, kernel.shape[0] + t), positions[0], 0)})")
+    takes_part = [_mask_of(kernel, writer, block, at, position) for position in positions]
+    if left.slopes[kernel.row] == 1 and not both and kernel.strip is None and is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
         block.add(f"prefetch({left.base} + {left.size * LINE})")
-    # An element of the left operand may serve several rows: the windows of a convolution overlap.
-    users: dict[Dim, list[tuple[int, int]]] = {}
-    for t in range(rows):
-        for u in range(count):
-            users.setdefault(t * left.row + u * left.reach, []).append((t, u))
-    for places in users.values():
+    # An element of the left operand may serve several rows: the windows of a convolution overlap. Past the end of a row of
+    # an image, where there is none, lies the next one's first.
+    users: dict[tuple[Dim, Expr | None], list[tuple[int, int]]] = {}
+    for t, cell in enumerate(cells.places):
+        for u, position in enumerate(positions):
+            guard = cells.guard(kernel.left, further(kernel, at, position) | cells.at(cell))
+            users.setdefault((left.distance(cell, position), guard), []).append((t, u))
+    # In the order in which it lies, if several positions are walked: then each sum is made in theirs.
+    order = sorted(users.items(), key=lambda one: usual(one[0][0])) if len(kernel.unrolled) > 1 else users.items()
+    held: set[int] = set()
+    for (_, guard), places in order:
         # Lanes that take no part multiply zero, which is what the other operand holds there.
         for some in dict.fromkeys(takes_part[u] for _, u in places):
             own = [place for place in places if takes_part[place[1]] == some]
             (t, u), *_ = own
             if not both:
-                spread = f"{kind}x{lanes}(load_{kind}({left.address(t, u, 0)}))"
+                spread = f"{kind}x{lanes}(load_{kind}({left.address(cells.places[t], positions[u], 0)}))"
                 block.add(f"a = select({some}, {spread}, {kind}x{lanes}(0.0))" if some else f"a = {spread}")
-            for v in range(vectors):
+            for v in range(cells.vectors):
                 if both:
-                    block.add(f"a = load_{kind}x{lanes}({left.address(t, u, v * lanes)}{mask})")
+                    address = left.address(cells.places[t], positions[u], v * lanes)
+                    block.add(f"a = {_vector(kernel, writer, block, address, guard)}")
                 for row, position in own:
+                    if both and position not in held:
+                        for w in range(cells.vectors):
+                            from_right = right.address((), positions[position], w * lanes)
+                            block.add(f"b{position}_{w} = load_{kind}x{lanes}({from_right}{mask})")
+                        held.add(position)
                     block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
 
 
-def _mask_of(kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim], position: int) -> str | None:
+def _vector(kernel: Tile, writer: Writer, block: Block, address: str, guard: Expr | None) -> str:
+    """Return a vector of the left operand, zero where there is none: the guard holds for all lanes or for none."""
+    kind = f"{kernel.left.dtype.short}x{writer.lanes}"
+    if isinstance(guard, Const):
+        return f"{kind}(0.0)"
+    masks = [block.mask] if block.mask else []
+    if guard is not None:
+        masks.append(writer.vector(guard, block))
+    return f"load_{kind}({', '.join([address, *([' & '.join(masks)] if masks else [])])})"
+
+
+def _mask_of(
+    kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim], position: tuple[int, ...]
+) -> str | None:
     """Return which lanes take part in a product at an unrolled position, None where all do."""
     if kernel.within is None:
         return None
-    place = dict(at)
-    if kernel.unrolled is not None:
-        axis = kernel.unrolled[0]
-        place[axis] = place.get(axis, DimExpr.of(axis)) + position
+    place = further(kernel, at, position)
     low, high = (dims.substitute(bound, place) for bound in (kernel.within.low, kernel.within.high))
     guard = within(DimExpr.of(kernel.lane), low, high)
     return None if guard is None else writer.vector(guard, block)
 
 
-@record
-class _Operand:
-    """How a step addresses the elements of an operand: from the first one, by the distances to the next row and position.
-
-    A distance that is no known number has a name.
-    """
-
-    base: str
-    size: int
-    row: Dim
-    reach: Dim
-    row_name: str
-    reach_name: str
-
-    @staticmethod
-    def of(operand: Load, kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> _Operand:
-        """Write the address of the first element."""
-        (offset,), size = operand.index, operand.dtype.itemsize
-        slopes = [
-            (dims.linear(offset, axis)[0] or 0) if axis is not None else 0
-            for axis in (kernel.row, kernel.unrolled[0] if kernel.unrolled else None)
-        ]
-        row, reach = ("" if isinstance(s, int) else writer.distance(s, size, block) for s in slopes)
-        base = writer.fresh("at")
-        block.add(f"{base} = {writer.address(operand.source, dims.substitute(offset, at), size, block)}")
-        return _Operand(base, size, slopes[0], slopes[1], row, reach)
-
-    def address(self, row: int, position: int, lanes: int) -> str:
-        """Return the address that is so many rows, positions and lanes further."""
-        number, text = self.size * lanes, self.base
-        for count, distance, name in ((row, self.row, self.row_name), (position, self.reach, self.reach_name)):
-            if isinstance(distance, int):
-                number += self.size * count * distance
-            elif count:
-                text += f" + {count} * {name}"
-        return f"{text} + {number}" if number > 0 else f"{text} - {-number}" if number else text
-
-
-def _write_epilogue(kernel: Tile, writer: Writer, block: Block, rows: int, vectors: int) -> None:
+def _write_epilogue(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
     """Write what is made of a tile's accumulators, vector by vector."""
     accumulator = load(ACCUMULATOR, (), kernel.left.dtype)
-    writer.accumulated = frozenset((kernel.row, kernel.lane))
-    for v in range(vectors):
+    rows = cells.axes
+    writer.accumulated = frozenset((*rows, kernel.lane))
+    for v in range(cells.vectors):
         # A block of its own for these lanes, so that what is the same for all rows (a bias) is read once; outside of it the
         # lane axis names the first vector, so nothing that uses it may be placed there.
         top = block
         while top.parent is not None:
             top = top.parent
         column = Block(top, block.bound, block.depth, block.vector, block.mask)
-        column.axis_names = {axis: axis.name for axis in kernel.outer}
+        column.axis_names = {axis: axis.name for axis in kernel.outer if axis not in rows}
         column.axis_names[kernel.lane] = f"({kernel.lane.name} + {v * writer.lanes})" if v else kernel.lane.name
-        for t in range(rows):
-            cell = column.inner(kernel.row, depth=0)
-            cell.axis_names = {kernel.row: f"({kernel.row.name} + {t})" if t else kernel.row.name}
-            cell.names[accumulator] = f"c{t}_{v}"
+        for number, place in enumerate(cells.places):
+            cell = column.inner(*rows, depth=0)
+            cell.axis_names = {a: f"({a.name} + {t})" if t else a.name for a, t in zip(rows, place, strict=True)}
+            cell.names[accumulator] = f"c{number}_{v}"
             # What the accumulators began with is in them.
             values = [writer.vector(accumulator if kernel.start else s.value, cell) for s in kernel.stores]
             for store, value in zip(kernel.stores, values, strict=True):

@@ -78,7 +78,7 @@ def _axes_of(kernel: Kernel) -> list[Axis]:
             return [axis for stage in maps for axis in _axes_of(stage)]
         case Tile():
             packed = kernel.pack.axes if kernel.pack is not None else ()
-            more = (kernel.unrolled[0] if kernel.unrolled else None, kernel.panel, kernel.strip, *packed)
+            more = (kernel.panel, kernel.strip, *packed)
             return [*kernel.outer, kernel.row, kernel.lane, *kernel.reduced, *(a for a in more if a is not None)]
         case Beside():
             return [axis for part in kernel.parts for axis in _axes_of(part)]

@@ -157,22 +157,28 @@ class Pack:
 
 @record
 class Rounds:
-    """A sum in rounds of so many positions of an axis each; each round adds to what the last one has stored.
+    """A sum in rounds of so many positions of an axis each, at one position of each axis `over`.
 
-    What a round reads stays in the cache while all tiles use it. With `within`, a block of lanes passes all rounds before
-    the next block, else all lanes pass a round before the next one. The axis may be cut into so many `parts` that threads
-    share: each is a sum of its own then, in a place of its own.
+    Each adds to what the last one has stored. What a round reads stays in the cache while all tiles use it. With `within`,
+    a block of lanes passes all rounds before the next block, else all lanes pass a round before the next one. The outermost
+    of these axes may be cut into so many `parts` that threads share: each is a sum of its own then, in a place of its own.
     """
 
     axis: Axis
     steps: int
     within: bool
     parts: int = 1
+    over: tuple[Axis, ...] = ()
 
     @property
     def first(self) -> Axis:
         """The position at which a round begins."""
         return Axis("first", self.axis.extent)
+
+    @property
+    def outermost(self) -> Axis:
+        """The outermost axis of a round's loops."""
+        return self.over[0] if self.over else self.axis
 
     @property
     def part(self) -> Axis:
@@ -201,8 +207,10 @@ class Tile:
     """accumulator[row, lane] = sum over `reduced` of left * right for each position of `outer`; then the stores.
 
     `right` does not use the row axis and is contiguous along the lane axis; `left` is so too or does not use that one.
-    `shape` is the register tile: rows, vectors. `unrolled` is a summed axis that is walked so many positions, which
-    divide it, at a time: what they share of the left operand is read once. With `panel`, the right operand is read from
+    `shape` is the register tile: rows, vectors. `stacked` is an outer axis of which a tile has so many positions, which
+    divide it, each with as many rows. `unrolled` are summed axes that are walked so many positions at a time, which divide
+    them, too: what rows and positions share of the left operand is read once. Where the guard of the left operand does not
+    hold, it is zero, and what is there is not read. With `panel`, the right operand is read from
     panels as wide as the tile, and that axis is the panel's number: all were made before or, with `pack`, one after the
     other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
     tile has. `owner`: as for a Map, here the row axis. `rounds`: sums so far stand where the first store goes; what is
@@ -217,7 +225,8 @@ class Tile:
     right: Load
     stores: tuple[Store, ...]
     shape: tuple[int, int]
-    unrolled: tuple[Axis, int] | None = None
+    unrolled: tuple[tuple[Axis, int], ...] = ()
+    stacked: tuple[Axis, int] | None = None
     panel: Axis | None = None
     strip: Axis | None = None
     owner: Axis | None = None
@@ -229,6 +238,22 @@ class Tile:
     def lanes(self) -> int:
         """Lanes of its vectors, whatever else is read with the sums: panels are as wide."""
         return lanes_of(self.left.dtype)
+
+    @property
+    def is_lanewise(self) -> bool:
+        """Whether both operands are read by vectors: then there are about as many loads as products."""
+        return self.lane in dims.axes(self.left.index[0])
+
+    @property
+    def blocks(self) -> tuple[Dim, ...]:
+        """The numbers of blocks along the outer axes, and of rows."""
+        counts = [self.height(a) for a in self.outer]
+        outer = [dims.floordiv(a.extent, n) for a, n in zip(self.outer, counts, strict=True)]
+        return (*outer, dims.floordiv(self.row.extent + self.shape[0] - 1, self.shape[0]))
+
+    def height(self, axis: Axis) -> int:
+        """Return how many positions of an outer axis a tile has."""
+        return self.stacked[1] if self.stacked is not None and self.stacked[0] == axis else 1
 
     @property
     def is_bare(self) -> bool:
@@ -267,15 +292,18 @@ class Tile:
         if self.by_lanes or self.pack is not None:
             return 0
         depth = dims.product(a.extent for a in self.reduced)
-        return int(self.lane in dims.axes(self.left.index[0]) or (isinstance(depth, int) and depth <= BRIEF))
+        return int(self.is_lanewise or (isinstance(depth, int) and depth <= BRIEF))
 
     @property
     def by_lanes(self) -> bool:
         """Whether threads share the lanes rather than the rows: then each reads all of `left` and its part of `right`.
 
         The result is read by rows later, so it counts as what must be fetched from another thread's cache, too. What
-        threads copy for themselves, each should copy only a part of, unless there are rows enough to pay for it.
+        threads copy for themselves, each should copy only a part of, unless there are rows enough to pay for it. A tile
+        that has all rows leaves nothing but lanes to share.
         """
+        if self.owner is None and all(count == 1 for count in self.blocks):
+            return True
         if self.pack is not None and usual_size((*self.outer, self.row)) <= FEW_ROWS:
             return True
         left, right = (

@@ -115,7 +115,8 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
             head = f"for {', '.join(_range(a) for a in kernel.rows)}"
         case Tile(outer, row, lane, reduced, left, right, stores, shape, pack=pack):
             heads = [f"for {', '.join(_range(a) for a in outer)}"] if outer else []
-            heads.append(f"tiles of {shape[0]} rows {_range(row)} x {shape[1]} vectors {_range(lane)}")
+            stack = f"{kernel.stacked[1]} {kernel.stacked[0].name} x " if kernel.stacked is not None else ""
+            heads.append(f"tiles of {stack}{shape[0]} rows {_range(row)} x {shape[1]} vectors {_range(lane)}")
             head = "; ".join(heads)
             if pack is not None:
                 printer.stores([pack.copy])

@@ -2,7 +2,7 @@
 
 These are the phases of a strided convolution's gradient, say, or the gradients of queries, keys and values. A join of
 contractions that nothing else reads needs no kernel: each stores its result where it goes, reshaped and permuted ones
-too. Legal because the places of the parts are disjoint and cover the array.
+too, and so do those among them that are single products. Legal because the places of the parts are disjoint and cover the array.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from graphc.dims import Axis, Dim, DimExpr
 from graphc.graph.bodies import Compute, Contract, Loop
 from graphc.graph.node import Node
 from graphc.loops.kernels import flat_offset
+from graphc.ops.contraction import Contract as Contraction
 from graphc.ops.joining import Concat, Interleave
 from graphc.ops.movement import PermuteDims, Reshape, reshaped
 from graphc.records import record
-from graphc.schedule.root import maker_of
+from graphc.schedule.root import Root, maker_of
 from graphc.schedule.units import axes_of
 
 JOINS = (Interleave, Concat)
@@ -58,17 +59,29 @@ def assemblies(order: Sequence[Node], bodies: Mapping[Node, object], roots: Iter
     made: set[Node] = set()
     for node in order:
         is_shuffle = isinstance(node.op, (*JOINS, Reshape, PermuteDims)) and isinstance(bodies.get(node), Compute)
-        if isinstance(bodies.get(node), Contract) or (
-            is_shuffle and all(readers[p] == 1 and p in made for p in node.inputs)
-        ):
+        if is_part(node) or (is_shuffle and all(readers[p] == 1 and p in made for p in node.inputs)):
             made.add(node)
     places: dict[Node, Place] = {}
     for node in reversed(order):
         if node in made and isinstance(node.op, JOINS) and node not in places:
             inside = dict(_inside(node, Place.own(node)))
-            if all(_is_writable(place) for part, place in inside.items() if isinstance(bodies[part], Contract)):
+            is_made = any(isinstance(bodies[part], Contract) for part in inside)
+            if is_made and all(_is_writable(place) for part, place in inside.items() if is_part(part)):
                 places |= inside
     return places
+
+
+def in_place(root: Root, place: Place) -> Root:
+    """Return the value of a part, to be stored in its place."""
+    rows, lane = (root.axes, None) if root.lane is None else (root.axes[:-1], root.axes[-1])
+    part = Root(root.node, root.axes, rows, lane, root.expression, root.buffer, late=False)
+    part.offset, part.is_whole = place.at([DimExpr.of(a) for a in root.axes]), False
+    return part
+
+
+def is_part(node: Node) -> bool:
+    """Whether a node can be a part that is made by a kernel."""
+    return isinstance(node.op, Contraction)
 
 
 def joined_results(

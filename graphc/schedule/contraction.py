@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType, bool_
 from graphc.graph.bodies import Compute, Contract, compute, output_axes
 from graphc.graph.types import TensorType
@@ -48,9 +48,17 @@ def scalar_operand(body: Contract, operands: Sequence[Operand]) -> int | None:
     return None
 
 
+def renamed(body: Contract, prefix: str) -> Contract:
+    """Return a contraction with a prefix to the names of its axes."""
+    new: dict[Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
+    domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
+    left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
+    return Contract(domain, left, right, out, body.in_order)
+
+
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     """Return the contraction as a value at one output index: each output map is solved for one axis, the rest is summed."""
-    solved: dict[dims.Atom, Dim] = {}
+    solved: dict[Atom, Dim] = {}
     guard: Expr | None = None
     for at, target in zip(output_axes(out), body.out, strict=True):
         axis = _solvable(target, solved)
@@ -95,7 +103,7 @@ def _plain_axis(dim: Dim) -> Axis | None:
     return None
 
 
-def _solvable(target: Dim, solved: dict[dims.Atom, Dim]) -> Axis | None:
+def _solvable(target: Dim, solved: dict[Atom, Dim]) -> Axis | None:
     free = [a for a in _ordered_axes((target,)) if a not in solved]
     plain = [a for a in free if isinstance(dims.linear(target, a)[0], int) and dims.linear(target, a)[0] != 0]
     positive = [a for a in plain if dims.is_nonnegative(dims.linear(target, a)[0] or 0)]

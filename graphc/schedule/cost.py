@@ -42,8 +42,8 @@ def pieces_of(kernel: Kernel) -> Dim:
             return 1 if lane is None or ordered else dims.floordiv(lane.extent + 15, 16)
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
-        case Tile(outer, row, lane, shape=(rows, _)):
-            pieces = dims.product(a.extent for a in outer) * dims.floordiv(row.extent + rows - 1, rows)
+        case Tile(lane=lane):
+            pieces = dims.product(kernel.blocks)
             if not kernel.by_lanes:
                 return pieces
             return pieces * dims.floordiv(lane.extent + kernel.lanes - 1, kernel.lanes)

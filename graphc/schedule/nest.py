@@ -1,4 +1,4 @@
-"""The loop nest of a contraction: axes merged where memory walks them as one, then each given its part in a register tile.
+"""The loop nest of a contraction: axes merged where memory walks them as one, to be given their parts in a register tile.
 
 The tile's rows are an axis of the result and of the operand that is read by elements; its lanes an axis of the result
 that is contiguous in the operand that is read by vectors. A convolution is the same nest as a matrix product: the row of
@@ -80,6 +80,14 @@ def load_from(read: Load, number: Callable[[int], int]) -> Load:
     return Load.of(read.dtype, number(read.source), read.index, read.guard)
 
 
+def paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load, Copied]:
+    """Return an operand as it stands in one panel along an axis, and what is copied there."""
+    order = flat_offset([DimExpr.of(a) for a in others], [a.extent for a in others])
+    found = load(operand.source, (DimExpr.of(axis) + DimExpr.of(WIDTH) * order,), operand.dtype)
+    assert isinstance(found, Load)
+    return found, Copied(operand, others)
+
+
 def collapsed(nest: Nest, apart: Axis | None) -> Nest:
     """Return the nest with every pair of axes merged that all its offsets walk as one, but for the axis `apart`."""
     while (merged := _merged_once(nest, apart)) is not None:
@@ -88,7 +96,7 @@ def collapsed(nest: Nest, apart: Axis | None) -> Nest:
 
 
 def _merged_once(nest: Nest, apart: Axis | None) -> Nest | None:
-    operands = [nest.left.index[0], nest.right.index[0], *_bounds(nest)]
+    operands = [*index_dims_of([nest.left, nest.right]), *_bounds(nest)]
     found = [*operands, *(s.offset for s in nest.stores), *index_dims_of([s.value for s in nest.stores])]
     for inner in reversed(nest.kept):
         for outer in nest.kept[:-1]:
@@ -173,36 +181,19 @@ def row_candidates(nest: Nest) -> list[Axis]:
     return [a for a in nest.kept[:-1] if a in left and a not in right]
 
 
-def in_panels(nest: Nest) -> tuple[Nest, Copied]:
-    """Return the nest with its vector operand in panels, summed axes in the order in which the other one walks them."""
-    left, right, lane = nest.left.index[0], nest.right.index[0], nest.kept[-1]
-    summed = tuple(sorted(nest.reduced, key=lambda a: -magnitude(slope(left, a))))
-    others = [a for a in by_stride(right, without=lane) if a not in summed]
-    found, panels = paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
-    return replace(nest, reduced=summed, right=found), panels
-
-
-def paneled(operand: Load, axis: Axis, others: tuple[Axis, ...]) -> tuple[Load, Copied]:
-    """Return an operand as it stands in one panel along an axis, and what is copied there."""
-    order = flat_offset([DimExpr.of(a) for a in others], [a.extent for a in others])
-    found = load(operand.source, (DimExpr.of(axis) + DimExpr.of(WIDTH) * order,), operand.dtype)
-    assert isinstance(found, Load)
-    return found, Copied(operand, others)
-
-
 def by_stride(offset: Dim, without: Axis) -> tuple[Axis, ...]:
     """Return the axes of an offset but one, those with the longest strides first."""
     others = [a for a in dims.axes(offset) if a != without]
-    return tuple(sorted(others, key=lambda a: (-magnitude(slope(offset, a)), a.name)))
+    return tuple(sorted(others, key=lambda a: (-magnitude(slope_of(offset, a)), a.name)))
 
 
-def slope(offset: Dim, axis: Axis) -> Dim:
-    """Return by how much an offset grows from one position of an axis to the next."""
-    found, _ = dims.linear(offset, axis)
-    assert found is not None
-    return found
+def slope_of(offset: Dim, axis: Axis) -> Dim:
+    """Return by how much an offset grows along an axis."""
+    slope, _ = dims.linear(offset, axis)
+    assert slope is not None
+    return slope
 
 
 def magnitude(dim: Dim) -> int:
-    """Return how large a dim usually is, whatever its sign."""
+    """Return how large a dim counts as, without its sign."""
     return abs(usual(dim))

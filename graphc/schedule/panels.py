@@ -52,7 +52,9 @@ class Panels:
             return kernel
         others = set(dims.axes(kernel.right.index[0])) - {kernel.lane}
         is_own = kernel.right.source not in self.invariant and others <= set(kernel.reduced)
-        if is_own and self.is_shared and (kernel.rounds is None or roles.pack.others[0] == kernel.rounds.axis):
+        rounds = kernel.rounds
+        outermost = () if rounds is None else (*rounds.over, rounds.axis)
+        if is_own and self.is_shared and roles.pack.others[: len(outermost)] == outermost:
             return self._packing(kernel, node, roles.pack, width)
         panel, right = self._copied("panel", node, kernel.right, roles.pack, roles.lane, width)
         return replace(kernel, right=right, panel=panel)
@@ -62,7 +64,8 @@ class Panels:
         rounds, onto = kernel.rounds, dict[Atom, Dim]()
         shape = (*(a.extent for a in pack.others), width)
         if rounds is not None:
-            shape = (rounds.steps, *shape[1:])
+            shape = (*(1 for _ in rounds.over), rounds.steps, *shape[len(rounds.over) + 1 :])
+            onto |= dict.fromkeys(rounds.over, 0)
             onto[rounds.axis] = DimExpr.of(rounds.axis) - DimExpr.of(rounds.first)
         buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(shape, node.dtype), "private")
         panel = _number("panel", kernel.lane, width)
@@ -71,7 +74,8 @@ class Panels:
         place, inside = (dims.substitute(at, onto) for at in (place, _inside(kernel.right, width)))
         right = expr.load(buffer, (inside + ahead,), node.dtype)
         assert isinstance(right, Load)
-        copy = Pack(pack.others, Store(buffer, place + ahead, pack.operand))
+        over = () if rounds is None else rounds.over
+        copy = Pack(tuple(a for a in pack.others if a not in over), Store(buffer, place + ahead, pack.operand))
         return replace(kernel, right=right, panel=panel, pack=copy)
 
     def _copied(self, name: str, node: Node, read: Load, copied: Copied, axis: Axis, width: int) -> tuple[Axis, Load]:

@@ -26,7 +26,7 @@ from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
-from graphc.schedule.assembly import Assembly, Place, assemblies, joined_results
+from graphc.schedule.assembly import Assembly, Place, assemblies, in_place, is_part, joined_results
 from graphc.schedule.beside import side_by_side
 from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
@@ -137,7 +137,7 @@ class Region:
         self._view()
         self.parts = assemblies(self.order, self.bodies, [n for n, _ in (*self.destinations, *self.updates)])
         self.bodies |= {place.whole: Assembly() for place in self.parts.values()}
-        self.bodies |= {part: Assembly() for part in self.parts if not isinstance(self.bodies[part], Contract)}
+        self.bodies |= {part: Assembly() for part in self.parts if not is_part(part)}
         kept = [n for n, _ in (*self.destinations, *self.updates)]
         for whole, results, views in joined_results(self.order, self.bodies, kept):
             self.bodies |= {node: Assembly() for node in (whole, *views)}
@@ -152,26 +152,29 @@ class Region:
             body = self.bodies[node]
             assert isinstance(body, Contract)
             pairs = list(zip(node.inputs, (body.left, body.right), strict=True))
-            found = [views.of(n, index) for n, index in pairs]
+            own = [Operand.of(n, index) for n, index in pairs]
+            # Whole vectors are in the margins or are not, so these need no array.
+            is_lanewise = dims.axes(body.out[-1]) <= dims.axes(own[scalar].offset)
+            found = [views.of(n, at, margins=is_lanewise and k == scalar) for k, (n, at) in enumerate(pairs)]
             if contraction.scalar_operand(body, found) != scalar:
-                found = [Operand.of(n, index) for n, index in pairs]
+                found = own
             self.operands[node] = found[scalar], found[1 - scalar]
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
         if node.dtype.is_float:
             # A tile makes one sum, so equal contractions may have equal axes, and are looked at once.
-            tile = _renamed(body, "r_")
+            tile = contraction.renamed(body, "r_")
             operands = [Operand.of(n, index) for n, index in zip(node.inputs, (tile.left, tile.right), strict=True)]
             scalar = contraction.scalar_operand(tile, operands)
             if scalar is not None:
                 self.scalar_operand[node] = scalar
                 return tile
-        return contraction.general(_renamed(body, prefix), node.tensor, node.dtype)
+        return contraction.general(contraction.renamed(body, prefix), node.tensor, node.dtype)
 
     # -- what is stored
 
     def _needed(self) -> set[Node]:
-        needed = {n for n, _ in self.destinations}
+        needed = {n for n, _ in self.destinations} | set(self.parts)
         for node in self.order:
             needed |= self._read_whole(node)
         return {n for n in needed if isinstance(self.bodies.get(n), Compute)}
@@ -296,8 +299,12 @@ class Region:
         for node in self.order:
             body = self.bodies[node]
             if isinstance(body, Compute) and node in self.inliner.stored:
-                roots.append(self._root(node, self.places[node, 0], late=False))
-                if isinstance(node.op, Pad) and node.op.is_margin:
+                place = self.parts.get(node)
+                buffer = self.places[place.whole if place is not None else node, 0]
+                roots.append(self._root(node, buffer, late=False))
+                if place is not None:
+                    roots[-1] = in_place(roots[-1], place)
+                elif isinstance(node.op, Pad) and node.op.is_margin:
                     roots[-1] = self._padded(roots[-1])
         for node, buffer in self.destinations:
             if maker_of(node)[0] not in self.bodies or self.places[maker_of(node)] != buffer:
@@ -365,7 +372,9 @@ class Region:
         return taken
 
     def _tile(self, node: Node, body: Contract, fused: Sequence[Root], *, stored: bool) -> list[Unit]:
-        left, right = (expr.load(self._buffer(one.source), (one.offset,), node.dtype) for one in self.operands[node])
+        left, right = (
+            expr.load(self._buffer(one.source), (one.offset,), node.dtype, one.guard) for one in self.operands[node]
+        )
         assert isinstance(left, Load)
         assert isinstance(right, Load)
         accumulator = expr.load(ACCUMULATOR, (), node.dtype)
@@ -488,11 +497,3 @@ class Region:
             return [plan.Branch(inputs[0], side_of(body.then), side_of(body.otherwise))]
 
         self.units.append(Unit(set(inputs), set(outputs), steps=steps, late=is_late, nodes=[node]))
-
-
-def _renamed(body: Contract, prefix: str) -> Contract:
-    """Return a contraction with a prefix to the names of its axes."""
-    new: dict[dims.Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
-    domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
-    left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
-    return Contract(domain, left, right, out, body.in_order)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.loops.kernels import Rounds, Tile, usual, usual_size
@@ -23,34 +25,63 @@ def rounds_of(kernel: Tile, *, strips: bool) -> Rounds | None:
     it before the next one; the scalar operand once for each block of lanes, if those pass all rounds one after another.
     `strips`: the scalar operand is copied side by side.
     """
-    (left,), (right,) = kernel.left.index, kernel.right.index
-    axis, *others = kernel.reduced
-    size = kernel.left.dtype.itemsize
-    if not all(axis in dims.axes(at) for at in (left, right)) or kernel.stores[0].value.dtype is not kernel.left.dtype:
+    indices, unrolled = (kernel.left.index[0], kernel.right.index[0]), dict(kernel.unrolled)
+    shared: list[Axis] = []
+    for axis in kernel.reduced:
+        # What is written out has no loop that a round could cut, and a loop that makes several steps at once is the last.
+        is_whole = unrolled.get(axis) == axis.extent or any(a in unrolled for a in shared)
+        if is_whole or not all(axis in dims.axes(at) for at in indices):
+            break
+        shared.append(axis)
+    if not shared or kernel.stores[0].value.dtype is not kernel.left.dtype:
         return None  # nothing to share, or no place for the sums so far
     if dims.linear(kernel.stores[0].offset, kernel.lane)[0] != 1:
         return None  # sums so far would lie apart
-    length, inner = usual_size([axis]), usual_size(others)
+    # The outermost axis of which a position has its place in the cache.
+    depth = next((n for n in range(1, len(shared)) if sum(_read(kernel, shared[:n])) <= ROUND), len(shared))
+    found = _rounds(kernel, shared[:depth], strips=strips)
+    # Short loops outside of those over lanes begin these anew too often.
+    return _rounds(kernel, shared[:1], strips=strips) if found is not None and found.over and found.within else found
+
+
+def _rounds(kernel: Tile, axes: Sequence[Axis], *, strips: bool) -> Rounds | None:
+    """Return the rounds of the last of these summed axes, at one position of each other."""
+    *over, axis = axes
+    size, lanes = kernel.left.dtype.itemsize, usual_size([kernel.lane])
     # Where both operands are read by vectors, all lanes are one block: they pass a tile's rows before the next ones.
-    is_both, lanes = kernel.lane in dims.axes(left), usual_size([kernel.lane])
-    width = lanes if is_both else min(kernel.shape[1] * kernel.lanes, lanes)
-    # Bytes at one position of the axis: what a block of lanes reads of the vector operand and of the other one, and both.
-    column = size * inner * width
-    row = size * usual_size([a for a in dims.axes(left) if a != axis and (is_both or a != kernel.lane)])
-    whole = size * usual_size([a for a in dims.axes(right) if a != axis]) + row
-    is_read_in_order = strips or any(_is_near(left, a) for a in kernel.reduced)
-    if length * (column + (0 if is_read_in_order else row)) < LARGE:
+    width = lanes if kernel.is_lanewise else min(kernel.shape[1] * kernel.lanes, lanes)
+    around, length, inner = (usual_size(some) for some in (over, [axis], kernel.reduced[len(axes) :]))
+    # Bytes at one position: what a block of lanes reads of the vector operand and of the other one, and both.
+    column, (row, rest) = size * inner * width, _read(kernel, axes)
+    is_read_in_order = strips or any(_is_near(kernel.left.index[0], a) for a in kernel.reduced)
+    if around * length * (column + (0 if is_read_in_order else row)) < LARGE:
         return None
-    unit = kernel.unrolled[1] if kernel.unrolled is not None and kernel.unrolled[0] == axis else 1
-    most = min(ROUND // max(whole, 1), length // MANY)
+    most = min(ROUND // max(row + rest, 1), max(around * length // MANY, 1))
+    unit = dict(kernel.unrolled).get(axis, 1)
     steps = _even(max(most, -(-LONG // max(inner, 1))), unit, axis.extent)
-    count = -(-length // steps)
+    if over:
+        steps = min(steps, length)
+    count = around * -(-length // steps)
     if count < MANY:
         return None
     result = size * usual_size((*kernel.outer, kernel.row, kernel.lane))
     stored = 2 * count * result if result > STAYS else 0
-    again = (-(-lanes // max(width, 1)) - 1) * row * length
-    return Rounds(axis, steps, within=again < stored)
+    again = (-(-lanes // max(width, 1)) - 1) * row * around * length
+    return Rounds(axis, steps, again < stored, over=tuple(over))
+
+
+def _read(kernel: Tile, axes: Sequence[Axis]) -> tuple[int, int]:
+    """Return the bytes of the left operand and of the right one at one position of these axes."""
+    (left,), (right,), size = kernel.left.index, kernel.right.index, kernel.left.dtype.itemsize
+    without = set(axes) if kernel.is_lanewise else {*axes, kernel.lane}
+    return size * _touched(left, without), size * _touched(right, set(axes))
+
+
+def _touched(offset: Dim, without: set[Axis]) -> int:
+    """Return how many elements are read at one position of these axes: windows that overlap read some of them often."""
+    axes = [a for a in dims.axes(offset) if a not in without]
+    span = 1 + sum((usual_size([a]) - 1) * abs(usual(dims.linear(offset, a)[0] or 0)) for a in axes)
+    return min(usual_size(axes), max(span, 1))
 
 
 def has_place(kernel: Tile) -> bool:
@@ -61,7 +92,8 @@ def has_place(kernel: Tile) -> bool:
     rounds = rounds_of(kernel, strips=False)
     if rounds is None:
         return False
-    extents = {axis: rounds.steps if axis == rounds.axis else usual_size([axis]) for axis in kernel.reduced}
+    known = dict.fromkeys(rounds.over, 1) | {rounds.axis: rounds.steps}
+    extents = {axis: known.get(axis, usual_size([axis])) for axis in kernel.reduced}
     slopes = ({axis: dims.linear(one.index[0], axis)[0] for axis in extents} for one in (kernel.left, kernel.right))
     spans = [sum(extents[axis] * abs(usual(slope or 0)) for axis, slope in by.items()) for by in slopes]
     return max(spans) * kernel.left.dtype.itemsize <= SPAN

@@ -1,8 +1,7 @@
-"""The ways to compute a contraction: its loop nest with its axes merged, a register tile, and what is copied for it."""
+"""The ways to compute a nest: its register tiles, and the copies of operands that pay, the cost model's pick first."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,25 +9,21 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Load
-from graphc.loops.kernels import FAR, Tile, flat_offset, lanes_of
+from graphc.loops.kernels import FAR, Tile, flat_offset
 from graphc.records import record, replace
 from graphc.schedule.nest import (
     Copied,
     Nest,
     by_stride,
-    collapsed,
-    in_panels,
-    is_parted,
     load_from,
     magnitude,
     on_buffers,
     paneled,
-    row_candidates,
-    slope,
+    slope_of,
     without_single,
 )
 from graphc.schedule.rounds import has_place
-from graphc.schedule.tiles import Steps, tile_shapes
+from graphc.schedule.tiles import Choice, best, choices
 from graphc.simd.levels import Level
 
 # The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay, and where rounds
@@ -36,8 +31,6 @@ from graphc.simd.levels import Level
 DEEP, MANY_ROWS, NEAR_ROWS, LONG = 64, 16, 1024, 512
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
-# Positions of a summed axis that may be unrolled, and how much less the tile must take for it.
-UNROLLED, GAIN = (2, 3, 4, 5, 7), 1.05
 # What a tiling counts as that copies an operand where the rules want none, or none where they want a copy.
 AGAINST = 1.1
 
@@ -46,15 +39,16 @@ AGAINST = 1.1
 class Roles:
     """The parts that a nest's axes play, and the register tile: rows, vectors.
 
-    `unrolled` is a summed axis that is walked so many positions at a time, or None. `pack`: the vector operand is copied
-    into panels. `strips`: likewise for the scalar operand, whose rows are copied side by side.
+    `unrolled` and `stacked`: as for a Tile. `pack`: the vector operand is copied into panels. `strips`: likewise for the
+    scalar operand, whose rows are copied side by side.
     """
 
     outer: tuple[Axis, ...]
     row: Axis
     lane: Axis
     shape: tuple[int, int]
-    unrolled: tuple[Axis, int] | None
+    unrolled: tuple[tuple[Axis, int], ...]
+    stacked: tuple[Axis, int] | None
     pack: Copied | None
     strips: Copied | None
 
@@ -73,15 +67,16 @@ class Tiling:
     def __str__(self) -> str:
         roles = self.roles
         copied = [name for name, one in (("panels", roles.pack), ("strips", roles.strips)) if one is not None]
-        unrolled = [f"{roles.unrolled[1]} unrolled"] if roles.unrolled is not None else []
-        return ", ".join([f"{roles.shape[0]} of {roles.row.extent} x {roles.shape[1]}", *unrolled, *copied])
+        unrolled = [f"{count} of {axis.extent} unrolled" for axis, count in roles.unrolled]
+        stacked = f"{roles.stacked[1]} of {roles.stacked[0].extent} x " if roles.stacked is not None else ""
+        return ", ".join([f"{stacked}{roles.shape[0]} of {roles.row.extent} x {roles.shape[1]}", *unrolled, *copied])
 
     def kernel(self) -> Tile:
         """Return the kernel, its operands read as in the nest."""
         nest, roles = self.nest, self.roles
         return Tile(
             roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
-            within=nest.within,
+            roles.stacked, within=nest.within,
         )  # fmt: skip
 
     def on_buffers(self, number: Callable[[int], int]) -> Tiling:
@@ -122,20 +117,20 @@ def candidates(
     """
     order = flat_offset([DimExpr.of(a) for a in nest.reduced], [a.extent for a in nest.reduced])
     nest = without_single(replace(nest, number=order))
-    first = _best(nest, level) if panels is not None or slope(nest.right.index[0], nest.kept[-1]) == 1 else None
+    first = best(nest, level) if panels is not None or slope_of(nest.right.index[0], nest.kept[-1]) == 1 else None
     ways: list[tuple[Nest, Copied | None]] = [(nest, panels)] if first is not None else []
     far = NEAR_ROWS if first is not None and _is_near(first) else MANY_ROWS
     if first is None or (panels is None and _is_scattered(first.nest, size_of, far)):
-        ways.insert(0, in_panels(nest))
-        first = _best(ways[0][0], level)
+        ways.insert(0, _in_panels(nest))
+        first = best(ways[0][0], level)
     wants_strips = _is_strided(first, size_of)
     yield _tiling(first, ways[0][1], strips=wants_strips)
     if ways[0][1] is None and _is_read_once(nest.right, size_of):
-        ways.append(in_panels(nest))
+        ways.append(_in_panels(nest))
     seen = {_kind(first, way=0, strips=wants_strips)}
     others: list[tuple[float, int, Choice, bool]] = []
     for way, (packed, _) in enumerate(ways):
-        for choice in _choices(packed, level):
+        for choice in choices(packed, level):
             usual = _is_strided(choice, size_of)
             others.append((choice.cost * AGAINST**way, way, choice, usual))
             if usual or _may_have_strips(choice, size_of):
@@ -149,7 +144,9 @@ def candidates(
 
 def _kind(choice: Choice, way: int, *, strips: bool) -> tuple[object, ...]:
     rows, vectors = choice.shape
-    return choice.row, rows.bit_length(), vectors, choice.unrolled is None, way, strips
+    stacked = choice.stacked and (choice.stacked[0], choice.stacked[1].bit_length())
+    unrolled = tuple(axis for axis, _ in choice.unrolled) if choice.stacked else bool(choice.unrolled)
+    return choice.row, rows.bit_length(), stacked, vectors, unrolled, way, strips
 
 
 def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
@@ -159,19 +156,18 @@ def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
         left, copied = paneled(nest.left, row, by_stride(nest.left.index[0], without=row))
         nest = replace(nest, left=left)
     outer = tuple(a for a in nest.kept if a not in (row, lane))
-    roles = Roles(outer, row, lane, choice.shape, choice.unrolled, panels, copied)
+    roles = Roles(outer, row, lane, choice.shape, choice.unrolled, choice.stacked, panels, copied)
     return Tiling(nest, roles, order)
 
 
 def _order(choice: Choice) -> tuple[tuple[Dim, Dim], ...]:
     """Return the order of the sum: loops that count on from one another as one."""
     loops: list[tuple[Dim, Dim]] = []
-    axis, count = choice.unrolled or (None, 1)
+    counts = dict(choice.unrolled)
     for one in choice.nest.reduced:
-        step = slope(choice.nest.number, one)
-        loops.append((step * count, dims.floordiv(one.extent, count)) if one == axis else (step, one.extent))
-    if axis is not None:
-        loops.append((slope(choice.nest.number, axis), count))
+        step, count = slope_of(choice.nest.number, one), counts.get(one, 1)
+        loops.append((step * count, dims.floordiv(one.extent, count)))
+    loops += [(slope_of(choice.nest.number, axis), count) for axis, count in choice.unrolled]
     joined: list[tuple[Dim, Dim]] = []
     for step, extent in loops:
         if joined and joined[-1][0] == step * extent:
@@ -181,61 +177,13 @@ def _order(choice: Choice) -> tuple[tuple[Dim, Dim], ...]:
     return tuple(joined)
 
 
-def _best(nest: Nest, level: Level) -> Choice:
-    """Return the cheapest tile of a nest, of equal ones that with neighbouring rows close together: they share lines."""
-    return min(_choices(nest, level), key=lambda choice: (choice.cost, choice.distance))
-
-
-def _choices(nest: Nest, level: Level) -> Iterator[Choice]:
-    """Yield all tiles of a nest, its axes merged as each wants them."""
-    whole = collapsed(nest, None)
-    # A longer body takes longer to compile: it must bring something.
-    yield from _tiles(whole, level, None, GAIN)
-    for axis in nest.reduced:
-        if isinstance(axis.extent, int) and axis.extent in UNROLLED and not is_parted(nest, axis):
-            yield from _tiles(collapsed(nest, axis), level, (axis, axis.extent))
-    for axis in whole.reduced:
-        for count in UNROLLED if not is_parted(nest, axis) else ():
-            if count < magnitude(axis.extent) and dims.remainder(axis.extent, count) == 0:
-                yield from _tiles(whole, level, (axis, count))
-
-
-@record
-class Choice:
-    """A register tile for one nest: its cost in cycles for a vector of products, and how far apart its rows lie."""
-
-    nest: Nest
-    cost: float
-    distance: int
-    row: Axis
-    shape: tuple[int, int]
-    unrolled: tuple[Axis, int] | None
-
-
-def _tiles(nest: Nest, level: Level, unrolled: tuple[Axis, int] | None, gain: float = 1) -> Iterator[Choice]:
-    """Yield the tiles of a nest with this axis unrolled, those with the same rows the best first."""
-    lane, left = nest.kept[-1], nest.left.index[0]
-    depth = magnitude(dims.product(a.extent for a in nest.reduced if a in dims.axes(nest.right.index[0])))
-    for row in row_candidates(nest):
-        stride = slope(left, row)
-        axis, count = unrolled or (None, 1)
-        reach = slope(left, axis) if axis is not None else 0
-        is_shared = isinstance(stride, int) and isinstance(reach, int)
-
-        def reads(
-            rows: int, *, shared: bool = is_shared, count: int = count, reach: Dim = reach, by: Dim = stride
-        ) -> int:
-            return _different(rows, count, by, reach) if shared else rows * count
-
-        steps = Steps(level, lanes_of(nest.left.dtype), lane in dims.axes(left), count, reads, depth)
-        for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
-            yield Choice(nest, round(cost, 3) / gain, magnitude(stride), row, shape, unrolled)
-
-
-@functools.cache
-def _different(rows: int, count: int, by: Dim, reach: Dim) -> int:
-    """Return how many elements of the scalar operand so many rows and positions read, some of them the same."""
-    return len({t * by + u * reach for t in range(rows) for u in range(count)})
+def _in_panels(nest: Nest) -> tuple[Nest, Copied]:
+    """Return the nest with its vector operand in panels, summed axes in the order in which the other one walks them."""
+    left, right, lane = nest.left.index[0], nest.right.index[0], nest.kept[-1]
+    summed = tuple(sorted(nest.reduced, key=lambda a: -magnitude(slope_of(left, a))))
+    others = [a for a in by_stride(right, without=lane) if a not in summed]
+    found, panels = paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
+    return replace(nest, reduced=summed, right=found), panels
 
 
 def _is_near(choice: Choice) -> bool:
@@ -263,9 +211,9 @@ def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool
     Then each step of a sum reads another page, and strides of a power of two fall into a few sets of the cache.
     """
     left = nest.left.index[0]
-    strides = [slope(left, a) for a in nest.reduced if a in dims.axes(left)]
+    strides = [slope_of(left, a) for a in nest.reduced if a in dims.axes(left)]
     far = all(not isinstance(stride, int) or abs(stride) >= FAR // 2 for stride in strides)
-    return far and slope(left, row) == 1 and _is_read_once(nest.left, size_of)
+    return far and slope_of(left, row) == 1 and _is_read_once(nest.left, size_of)
 
 
 def _is_scattered(nest: Nest, size_of: Callable[[int], Dim], many: int) -> bool:
@@ -276,7 +224,7 @@ def _is_scattered(nest: Nest, size_of: Callable[[int], Dim], many: int) -> bool:
     """
     right, lane = nest.right.index[0], nest.kept[-1]
     others = [a for a in dims.axes(right) if a != lane]
-    strides = [slope(right, a) for a in others]
+    strides = [slope_of(right, a) for a in others]
     depth = dims.product(a.extent for a in others)
     # A long sum meets the same few sets of the cache already where its rows lie half as far apart.
     far = FAR // 2 if magnitude(depth) >= LONG else FAR

@@ -21,10 +21,11 @@ _MEANINGS: dict[str, Callable[[float, float], bool]] = {sign: getattr(operator, 
 class Value:
     """An LLVM value with its dialect type and the operators of the dialect.
 
-    `number` is what it is at compile time, if that is known; `origin` a value and the number by which it is larger.
+    `number` is what it is at compile time, if that is known; `origin` a value and the number by which it is larger; `each`
+    the scalar that all lanes are, if one is known.
     """
 
-    __slots__ = ("emitter", "ir", "number", "origin", "type")
+    __slots__ = ("each", "emitter", "ir", "number", "origin", "type")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Value:
         self.ir = ir
         self.number = number
         self.origin = origin
+        self.each: Value | None = None
 
     @property
     def typed(self) -> str:
@@ -224,7 +226,9 @@ class Arithmetic:
         if x.number is not None:
             return self.constant(kind, x.number)
         first = self.function.value(f"insertelement {kind.llvm} poison, {x.typed}, i32 0")
-        return self._shuffled(Value(self, kind, first), "poison", [0] * lanes)
+        result = self._shuffled(Value(self, kind, first), "poison", [0] * lanes)
+        result.each = x
+        return result
 
     def lanes(self, x: Value, indexes: list[int]) -> Value:
         """Return the vector (or scalar, of one index) of the lanes with these numbers."""

@@ -21,6 +21,12 @@ class Emitter(Arithmetic):
         elif self.level.masks:
             places = (POINTER, self.pointer(address))
             ir = self._masked("load", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
+        elif mask.each is not None:
+            # All lanes or none: one load, from zeros if none.
+            zeros = self.function.zeros(stored.llvm)
+            elsewhere = Value(self, address.type, self.function.value(f"ptrtoint {POINTER} {zeros} to {WORD}"))
+            place = self.pointer(self.select(mask.each, address, elsewhere))
+            ir = self.function.make(f"load {stored.llvm}, {POINTER} {place}, align {kind.itemsize}")
         else:
             steps = self.constant(kind.of("i64"), [n * kind.itemsize for n in range(kind.lanes)])
             ir = self._each_lane(kind, self.splat(address, kind.lanes) + steps, mask)

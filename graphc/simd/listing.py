@@ -54,6 +54,7 @@ class Function:
         """Begin a function; `head` is what stands between `define` and the body."""
         self.module, self.name, self.head = module, name, head
         self.slots: list[str] = []
+        self.known_zeros: dict[str, str] = {}
         self.lines: list[str] = []
         self.count = self.labels = 0
         self.known: dict[str, str] = {}
@@ -101,6 +102,12 @@ class Function:
         if start:
             self.slots.append(f"  store {llvm} {start}, {POINTER} {name}")
         return name
+
+    def zeros(self, llvm: str) -> str:
+        """Return the address of zeros of a type on the stack, the same for all who ask."""
+        if llvm not in self.known_zeros:
+            self.known_zeros[llvm] = self.slot(llvm, start="zeroinitializer")
+        return self.known_zeros[llvm]
 
     def label(self, stem: str) -> str:
         """Return the name of a block that is still to be placed."""

@@ -3,6 +3,8 @@
 The batch is a symbol; images are narrower and wider than a tile, strided, dilated, with 1, 3 and many channels.
 """
 
+import re
+
 import numpy as np
 import pytest
 
@@ -173,7 +175,7 @@ def test_short_rounds_of_convolutions(monkeypatch, within, layer):
 
 @pytest.mark.parametrize("parts", [2, 4])
 @pytest.mark.parametrize(
-    "layer", [*LAYERS[:2], LAYERS[3], (3, 4, 2, 270, 3, 1, 1, 1), (5, 6, 20, 24, 1, 1, 0, 1)], ids=str
+    "layer", [*LAYERS[:2], (4, 4, 20, 9, 1, 1, 0, 1), (3, 4, 2, 270, 3, 1, 1, 1), (5, 6, 20, 24, 1, 1, 0, 1)], ids=str
 )
 def test_sums_in_parts(monkeypatch, layer, parts):
     """Parts of several rounds, of one and of none; threads fewer and more than parts, which give the same bits."""
@@ -219,6 +221,38 @@ def test_names_of_sizes_are_the_users(monkeypatch, name):
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-4)
 
 
+def test_rounds_of_parts_of_images(monkeypatch):
+    """A few rows of an image at a time: what follows the sum is made in the last part of the last image, of none too."""
+    with_short_rounds(monkeypatch, within=False, steps=30)
+    monkeypatch.setattr(in_parts, "SMALL", 0)
+    x, w = graphc.input("x", ("n", 14, 10, 4)), graphc.input("w", (3, 3, 4, 20))
+    y = graphc.conv2d(x, w)
+    g = graphc.input("g", y.shape)
+    graph = Graph((x, w, g), (w - 0.1 * graphc.vjp(y, w, g),))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (0, 1, 3))
+    (text,) = plan.kernels.values()
+    assert re.search(r"d0 \+ 1 < n or \w+d1 \+ 1 < 12 or last < min\(8, 8 \* n\):", text)
+    check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (0, 2))
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_few_rows_are_stacked(batch):
+    """One channel, nine taps: the gradient by filters has all of them at once, of two vectors each."""
+    graph = case((8, 14, 1, 32, 3, 1, 1, 1))
+
+    def kernels_of(plan, passed):
+        return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
+
+    plan = check(graph, HOST, kernels_of, (batch,))
+    plan = plan if HOST == "x86-64-v4" else plan_of(run_passes(graph), LEVELS["x86-64-v4"])
+    assert any("c8_1 = fma(" in text and "c9_0 = fma(" not in text for text in plan.kernels.values())
+    check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (min(batch, 1),))
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_lines_from_far_are_asked_for(monkeypatch, layer):
     """What is prefetched may lie anywhere: also beyond the end of all arrays."""
@@ -229,7 +263,10 @@ def test_lines_from_far_are_asked_for(monkeypatch, layer):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
 
     plan = check(case(layer), HOST, kernels_of, (0, 3))
-    assert any("prefetch(at" in text and "claim(line" in text for text in plan.kernels.values())
+    texts = plan.kernels.values()
+    assert any("claim(line" in text for text in texts)
+    # Windows of one channel lie side by side.
+    assert layer == LAYERS[4] or any("prefetch(at" in text and "claim(line" in text for text in texts)
 
 
 @pytest.mark.parametrize("times", [60, 131])
