@@ -60,7 +60,7 @@ def _fits(kernel: Map) -> bool:
 
 def _is_few(axes: Sequence[Axis]) -> bool:
     count = dims.product(a.extent for a in axes)
-    return isinstance(count, int) and count <= FEW
+    return isinstance(count, int) and 0 < count <= FEW
 
 
 def _values(kernel: Map) -> list[Expr]:

@@ -110,3 +110,15 @@ def test_a_label_out_of_range_is_found_in_any_lane():
         labels[place] = 3
         with pytest.raises(IndexOutOfRangeError, match="3"):
             run(scores, labels)
+
+
+@pytest.mark.parametrize("rows", [0, 5, 20])
+def test_rows_without_elements(rows):
+    """Nothing is stored of them, and nothing summed over them: neither stands side by side."""
+    x, none = graphc.input("x", ("n", 3)), graphc.input("none", ("n", 0))
+    a, b = np.arange(3.0 * rows).reshape(rows, 3).astype("float32"), np.empty((rows, 0), "float32")
+    for output in (none + graphc.sum(x, axis=1, keepdims=True), (x - graphc.mean(x, axis=1, keepdims=True))[:, 1:1]):
+        _, (empty,) = results((x, none), (output,), [a, b], {"n": rows})
+        assert empty.shape == (rows, 0)
+    _, (largest,) = results((x, none), (graphc.sum(none, axis=1) + graphc.max(x, axis=1),), [a, b], {"n": rows})
+    np.testing.assert_array_equal(largest, a[:, 2])
