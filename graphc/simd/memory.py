@@ -132,6 +132,16 @@ def _claim(emitter: Emitter, address: Value) -> None:
 define("claim", _prefetch_rule, _claim, lambda arrays, address: None)
 
 
+def _alternate(kind: SimdType, apart: int, start: int) -> list[int]:
+    """Return which lanes of two vectors, the second's numbered on, alternate from a start on, in a step of a transposition."""
+    near = 16 // (kind.nbytes // kind.lanes)
+    block, group = (1, near) if apart < near else (near, kind.lanes)
+    wanted = [lane for lane in range(kind.lanes) if lane // block % 2 == start]
+    return [
+        lane + n for g in range(kind.lanes // group) for n in (0, kind.lanes) for lane in wanted if lane // group == g
+    ]
+
+
 def _define_transpose(kind: SimdType) -> None:
     """A square of so many rows as a vector has lanes, read and written row by row, transposed in registers between."""
 
@@ -145,16 +155,13 @@ def _define_transpose(kind: SimdType) -> None:
             # Too many rows at a time for the processor to see that each goes on.
             emitter.prefetch(source + emitter.constant(I64, 2 * kind.nbytes))
             source = source + step
-        apart = kind.lanes // 2
-        while apart:
-            # Of two rows so far apart, one takes the half of each block of columns that belongs below, and gives its own.
+        for apart in (1 << n for n in range(kind.lanes.bit_length() - 1)):
+            # Of two rows one takes the even lanes of both, the other the odd ones: at first within 16 bytes, then 16 bytes
+            # at a time. Immediate operands tell these shuffles; what tells others stays in registers that tiles then lack.
+            even, odd = (_alternate(kind, apart, start) for start in (0, 1))
             for first in (r for r in range(kind.lanes) if not r & apart):
                 above, below = rows[first], rows[first + apart]
-                lanes = range(kind.lanes)
-                upper = [kind.lanes + lane - apart if lane & apart else lane for lane in lanes]
-                rows[first] = emitter.pick(above, below, upper)
-                rows[first + apart] = emitter.pick(above, below, [one + apart for one in upper])
-            apart //= 2
+                rows[first], rows[first + apart] = (emitter.pick(above, below, lanes) for lanes in (even, odd))
         for row in rows:
             emitter.store(row, target, None)
             target = target + target_step

@@ -2,9 +2,12 @@
 
 import pytest
 
+import graphc
 from graphc import optim
+from graphc.emit.objects import assembly
 from graphc.graph.graph import Graph
-from tests.benchmarks.counts import counts, inner_loops, spills
+from tests.benchmarks.convolutions import NETS
+from tests.benchmarks.counts import LEVEL, counts, inner_loops, plan_at_level, spills, tiles
 from tests.benchmarks.models.graphc import MODELS
 from tests.benchmarks.rows import ROWS
 
@@ -55,3 +58,15 @@ LISTING = """
 def test_spills_are_those_of_summing_loops():
     assert [len(loop) for loop in inner_loops(LISTING)] == [6, 5]
     assert spills(LISTING) == 2
+
+
+@pytest.mark.parametrize("layer", [NETS["resnet50"][n] for n in (2, 6, 8)], ids=str)
+def test_tiles_beside_panels_that_are_transposed_spill_nothing(layer):
+    """What a panel's copy needs in registers must not stay there while the tiles' sums do."""
+    kernel = graphc.input("kernel", (layer.kernel, layer.kernel, layer.channels, layer.filters))
+    x = graphc.input("x", ("batch", layer.side, layer.side, layer.channels))
+    g = graphc.input("g", ("batch", layer.result, layer.result, layer.filters))
+    y = graphc.conv2d(x, kernel, stride=layer.stride, padding=layer.padding)
+    found = tiles(plan_at_level(Graph((kernel, g), (graphc.vjp(y, [x], g)[0],))))
+    assert any("transpose_" in text for text in found.values())
+    assert {name: spills(assembly(text, name, LEVEL)) for name, text in found.items()} == dict.fromkeys(found, 0)
