@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from struct import Struct
@@ -99,7 +99,60 @@ def _too_large(nbytes: int, available: int | None) -> str:
     return f"this call needs {nbytes / 2**20:,.0f} MiB for temporaries{have}; use a smaller batch"
 
 
-class Activation:
+class Run:
+    """Something native that is started under the readers-writer lock, and whose last word tells how it ended."""
+
+    def __init__(self, start: Callable[[ctypes.c_int64], None], block: int, outcome: int, threads: int) -> None:
+        self._start = start
+        self._block = ctypes.c_int64(block)
+        self._outcome = ctypes.c_int64.from_address(block + 8 * outcome)
+        self._threads = threads
+
+    def run(self, writes: bool) -> int:
+        """Run, or go on where a pause left off, under the readers-writer lock; return how it ended.
+
+        Raises what the status block says; then it is ready to start anew.
+        """
+        if reentry.inside and threading.get_ident() in reentry.inside:
+            raise CallError(
+                "a function called by py_callback must not run an executable: the run it belongs to waits for it"
+            )
+        if self._threads > 1:
+            self.prepare_pool()
+        if writes:
+            if LOCK.patient:
+                LOCK.give_way()
+            with LOCK.mutex:
+                try:
+                    LOCK.writer = self
+                    if LOCK.readers:
+                        LOCK.enter_writing(self)
+                    self._start(self._block)
+                finally:
+                    LOCK.writer = None
+        else:
+            try:
+                LOCK.readers.add(self)
+                if LOCK.writer is not None:
+                    LOCK.enter_reading(self)
+                self._start(self._block)
+            finally:
+                LOCK.readers.discard(self)
+        outcome = self._outcome.value
+        if outcome == FAILED:
+            self.fail()
+        return outcome
+
+    def prepare_pool(self) -> None:
+        """Before a run on several threads: see to it that workers are there, and awake where that pays."""
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        """Raise what the status block says."""
+        raise NotImplementedError
+
+
+class Activation(Run):
     """Frames for every thread, the table of external addresses, and the block that the native walk is started with."""
 
     def __init__(
@@ -128,20 +181,20 @@ class Activation:
         self._externals[1] = base + LINE
         known = [address_of(array) for array in (*leaves, *binding.constants)]
         self._externals[2 : 2 + len(known)] = known
-        self._late = binding.inputs_at
         walk = native()
         words[:LAUNCH_WORDS] = (
             *(base + LINE, address_of(binding.table), address_of(self._frames), 8 * stride, base + 2 * LINE),
             *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads, 0),
         )
         self._words = words
-        self._launch = walk.launch
-        self._block = ctypes.c_int64(base)
-        self._outcome = ctypes.c_int64.from_address(base + 8 * _OUTCOME)
+        super().__init__(walk.launch, base, _OUTCOME, binding.threads)
         count = binding.entries - binding.inputs_at
-        late = memoryview(cast(Any, self._externals[self._late :])).cast("B") if count else bytearray()
+        moving = self._externals[binding.inputs_at :]
+        late = memoryview(cast(Any, moving)).cast("B") if count else bytearray()
         # Called with the addresses of inputs and outputs, before each run for which they may have changed.
         self.set_addresses = partial(Struct(f"{count}q").pack_into, late, 0)
+        # Where a chain finds it: its launch block, those addresses, and how many they are.
+        self.place_in_chain = base, address_of(moving), count
         self._arena_address = -1
         self._pool: threads.Pool | None = None
 
@@ -152,45 +205,6 @@ class Activation:
             word, entry, offset = self.binding.fixed.T
             self._frames[:, word] = self._externals[entry] + offset
 
-    def set_time_slice(self, nanoseconds: int) -> None:
-        """Pause after this time, at the first point where the binding allows it."""
-        self._words[6] = nanoseconds
-
-    def run(self, writes: bool) -> int:
-        """Run, or go on where a pause left off, under the readers-writer lock; return how it ended.
-
-        Raises what the status block says; then the activation is ready to start anew.
-        """
-        if reentry.inside and threading.get_ident() in reentry.inside:
-            raise CallError(
-                "a function called by py_callback must not run an executable: the run it belongs to waits for it"
-            )
-        if self.binding.threads > 1:
-            self._prepare_pool(self.binding.threads)
-        if writes:
-            if LOCK.patient:
-                LOCK.give_way()
-            with LOCK.mutex:
-                try:
-                    LOCK.writer = self
-                    if LOCK.readers:
-                        LOCK.enter_writing(self)
-                    self._launch(self._block)
-                finally:
-                    LOCK.writer = None
-        else:
-            try:
-                LOCK.readers.add(self)
-                if LOCK.writer is not None:
-                    LOCK.enter_reading(self)
-                self._launch(self._block)
-            finally:
-                LOCK.readers.discard(self)
-        outcome = self._outcome.value
-        if outcome == FAILED:
-            self._fail()
-        return outcome
-
     def align_threads(self) -> None:
         """After a pause: let all threads stand where thread 0 stands, as the next run may have more of them."""
         self._frames[1:] = self._frames[0]
@@ -200,29 +214,27 @@ class Activation:
         """How many threads the last run had."""
         return int(self._words[_RAN])
 
-    def expect_all(self) -> None:
-        """Let no iteration count as done before the first run."""
-        self._frames[:, self.binding.counter] = self.binding.count
-
     def iterations_done(self) -> int:
-        """Return how many iterations of the first loop are complete."""
+        """Return how many iterations of the first loop are complete, once it has begun."""
         return self.binding.count - int(self._frames[0, self.binding.counter])
 
-    def _prepare_pool(self, count: int) -> None:
-        pool = threads.pool()
+    def prepare_pool(self) -> None:
+        """Before a run on several threads: see to it that workers are there, and awake where that pays."""
+        count, pool = self._threads - 1, threads.pool()
         if pool is not self._pool:
-            pool.grow(count - 1)
+            pool.grow(count)
             self._words[10] = pool.address
             self._pool = pool
         if self.binding.heavy or pool.is_hot:
-            pool.wake(count - 1)
+            pool.wake(count)
 
     def reset(self) -> None:
         """Make ready to start anew: instruction counters, status block and barrier."""
         self._frames[:, 0] = 0
         self._words[LINE // 8 : 4 * LINE // 8] = 0
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
+        """Raise what the status block says."""
         code, site, index, size = (int(word) for word in self._status)
         self.reset()
         raised = reentry.waiting.pop(address_of(self._status), None)

@@ -31,7 +31,7 @@ from graphc.runtime.arguments import (
 from graphc.runtime.binding import Binding
 from graphc.runtime.caller import Bound, BoundCall, Caller
 from graphc.runtime.locks import LOADING
-from graphc.runtime.program import STEPS, Program, repeated
+from graphc.runtime.program import STEPS, Part, Program, repeated
 from graphc.runtime.threads import thread_count
 from graphc.schedule.plan import Form, Plan, calls
 
@@ -161,6 +161,16 @@ class Executable:
         Inputs whose positions are in `stacked` have an extra leading axis of length `count`, walked one position a
         step; the others are the same in every step. Each output has such an axis too.
         """
+        return Program([self.part(count, arguments, stacked, out)])
+
+    def part(
+        self,
+        count: int,
+        arguments: Sequence[Any] | Mapping[Any, Any] = (),
+        stacked: Sequence[int] = (),
+        out: Any = None,
+    ) -> Part:
+        """Return what `repeat` runs, for a program of several parts."""
         if not isinstance(arguments, tuple | list | dict):
             example = f"repeat({count}, [{', '.join(spec.name for spec in self._specs)}])"
             raise CallError(f"expected the arguments in a list, as in {example}, got a {type(arguments).__name__}")
@@ -177,7 +187,7 @@ class Executable:
             whole = Executable(plan, leaves, self._code, inputs, structure, self.threads, (), forms)
             whole._paused = True
             self._repeats[key] = whole
-        return self._repeats[key]._start(count, values, out)
+        return self._repeats[key]._part(count, values, out)
 
     def _repeated(self, form: Form, stacked: tuple[int, ...]) -> Plan:
         return repeated(form.plan, self._specs, stacked)[0]
@@ -237,10 +247,11 @@ class Executable:
             raise CallError(f"the stacked inputs have {sizes[STEPS]} positions, but the count is {count}")
         return sizes
 
-    def _start(self, count: int, arguments: Sequence[Any], out: Any) -> Program:
+    def _part(self, count: int, arguments: Sequence[Any], out: Any) -> Part:
         arrays, caller = self._arrays(arguments), self._caller
         bound = self._bind((*(array.shape for array in arrays), (count,)))
-        return Program(caller, bound, count, arrays, out)
+        whole = (*arrays, *caller.results(bound, out, arrays))
+        return Part(caller, bound, count, whole, [None] * len(whole))
 
 
 def _check_leaves(plan: Plan, leaves: Sequence[Array]) -> list[Array]:

@@ -1,11 +1,15 @@
-"""The native walk, in the SIMD dialect: three functions compiled, cached and loaded like any kernel.
+"""The native walk, in the SIMD dialect: functions compiled, cached and loaded like any kernel.
 
 `graphc_walk` runs an activation's instructions on one thread, `graphc_launch` shares an activation between its caller
-and the workers that are awake, `graphc_serve` is what a worker runs. What they are given:
+and the workers that are awake, `graphc_serve` is what a worker runs, `graphc_chain` launches activations one after the
+other, over and over. What they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
                    deadline, outcome, address of the walk, pool, threads that ran, threads that may run,
                    time of the launch
+    chain block    int64 words: address of the launch, of the parts, how many parts, the part that runs, laps left, time
+                   slice in ns, outcome
+    part           int64 words: launch block, addresses that move on after a lap, by how many bytes, how many
     pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch
     block
 
@@ -36,7 +40,8 @@ from graphc.simd.levels import host_level
 
 LINE = 128
 LAUNCH_WORDS = 14
-DONE, PAUSED, FAILED = 0, 1, 2
+# How a run ended; PARTED is a chain's pause between two parts.
+DONE, PAUSED, FAILED, PARTED = 0, 1, 2, 3
 FREE, ASLEEP, GIVEN, CLAIMED = 0, 1, 2, 3
 # Nothing but another thread's time slice makes a yield take so long.
 LONG_YIELD = 100_000
@@ -232,19 +237,66 @@ def graphc_serve(args, thread, threads):
                     running = 0
 """
 
-SOURCES = {"graphc_walk": WALK, "graphc_launch": LAUNCH, "graphc_serve": SERVE, "graphc_give_way": GIVE_WAY}
+CHAIN = f"""
+def graphc_chain(args, thread, unused):
+    launch = word(args, 0)
+    parts = word(args, 2)
+    at = word(args, 3)
+    laps = word(args, 4)
+    deadline = nanoseconds() + word(args, 5)
+    outcome = 0
+    running = 0
+    if laps > 0:
+        running = 1
+    while running == 1:
+        part = word(args, 1) + 32 * at
+        block = word(part, 0)
+        store(max(1, deadline - nanoseconds()), block + 48)
+        call_kernel(launch, block, 0, 0)
+        outcome = word(block, 8)
+        if outcome != 0:
+            running = 0
+        else:
+            i = 0
+            while i < word(part, 3):
+                address = word(part, 1) + 8 * i
+                store(load_i64(address) + load_i64(word(part, 2) + 8 * i), address)
+                i += 1
+            at += 1
+            if at == parts:
+                at = 0
+                laps -= 1
+            if laps <= 0:
+                running = 0
+            elif nanoseconds() >= deadline:
+                outcome = {PARTED}
+                running = 0
+    store(at, args + 24)
+    store(laps, args + 32)
+    store(outcome, args + 48)
+"""
+
+SOURCES = {
+    "graphc_walk": WALK,
+    "graphc_launch": LAUNCH,
+    "graphc_serve": SERVE,
+    "graphc_give_way": GIVE_WAY,
+    "graphc_chain": CHAIN,
+}
 _Launch = Callable[[ctypes.c_int64], None]
 _Serve = Callable[[int, int, int], None]
 
 
 @record
 class Walk:
-    """The machine code: addresses of what is called natively, and the two functions that Python calls (they release the GIL)."""
+    """The machine code: addresses of what is called natively, and the functions that Python calls (they release the GIL)."""
 
     address: int
     give_way: int
+    launch_address: int
     launch: _Launch
     serve: _Serve
+    chain: _Launch
 
 
 def native() -> Walk:
@@ -257,9 +309,9 @@ def native() -> Walk:
 def _loaded() -> Walk:
     loader = Loader(build.objects(SOURCES, host_level(), dict))
     keep(loader)
-    walk, launch, serve, give_way = (loader.address(name) for name in SOURCES)
-    word = ctypes.c_int64
-    return Walk(walk, give_way, ctypes.CFUNCTYPE(None)(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve))
+    walk, launch, serve, give_way, chain = (loader.address(name) for name in SOURCES)
+    word, call = ctypes.c_int64, ctypes.CFUNCTYPE(None)
+    return Walk(walk, give_way, launch, call(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve), call(chain))
 
 
 def keep(thing: object) -> None:

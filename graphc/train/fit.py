@@ -14,8 +14,11 @@ from graphc.graph.node import Node
 from graphc.graph.operators import located
 from graphc.ops.random import SEED
 from graphc.train.history import History
-from graphc.train.minibatches import Minibatches
+from graphc.train.minibatches import Epochs, Minibatches
+from graphc.train.orders import Orders
 
+# Samples of the first epochs that run without Python between, and of later ones.
+FIRST, TOGETHER = 1 << 13, 1 << 15
 Callback = Callable[[int, dict[str, float]], Any]
 
 _compiled: WeakKeyDictionary[Executable, dict[bool, Minibatches]] = WeakKeyDictionary()
@@ -54,42 +57,74 @@ def fit(
     train = _minibatches(step, True)
     arrays, samples = train.arrays(data, "data")
     train.check_batch_size(batch_size, samples, drop_last)
-    epoch_of_training = train.epoch(arrays, batch_size, drop_last)
-    epoch_of_validation = None
+    held_out: Epochs | None = None
     if validation_data is not None:
         validate = _minibatches(step, False)
-        held_out, held_samples = validate.arrays(validation_data, "validation_data")
+        held, held_samples = validate.arrays(validation_data, "validation_data")
         validate.check_batch_size(batch_size, held_samples, drop_last)
-        epoch_of_validation = validate.epoch(held_out, batch_size, drop_last)
-    key = int(SEED.value) if seed is None else seed
+        held_out = validate.epochs(held, batch_size, drop_last)
+        held_out.orders[0] = np.arange(held_samples)
+    # What looks at every epoch comes between two of them; else many run together.
+    blocks = _blocks(epochs, samples, apart=bool(callbacks) or held_out is not None)
+    passes = train.epochs(arrays, batch_size, drop_last, max((rows.stop for rows in blocks), default=1))
+    orders = Orders((int(SEED.value) if seed is None else seed) if shuffle else None, samples)
     record = History() if history is None else history
     steps = samples // batch_size if drop_last and samples >= batch_size else -(-samples // batch_size)
     bar = _progress(verbose, steps * epochs)
 
     def advance(done: int) -> None:
         record.steps += done
-        bar.update(done)
+        if bar is not None:
+            bar.update(done)
 
-    shuffled = _Shuffle(key, samples)
-    try:
-        for epoch in range(initial_epoch, initial_epoch + epochs):
-            bar.set_description(f"epoch {epoch + 1}/{initial_epoch + epochs}", refresh=False)
-            if shuffle:
-                shuffled.write(epoch, epoch_of_training.order)
-            measures = epoch_of_training.run(advance)
-            if epoch_of_validation is not None:
-                held = epoch_of_validation.run(_ignore)
-                measures |= {f"val_{name}": value for name, value in held.items()}
-            record.add(epoch, measures)
+    def show(epoch: int, measures: Mapping[str, float]) -> None:
+        if bar is not None:
+            bar.set_description(f"epoch {epoch}/{last}", refresh=False)
             bar.set_postfix({name: f"{value:.4g}" for name, value in measures.items()}, refresh=False)
-            if any([_call(callback, epoch, dict(measures)) for callback in callbacks]):
+
+    epoch, last, ended = initial_epoch, initial_epoch + epochs, False
+    try:
+        for number, rows in enumerate(blocks):
+            if number == 0:
+                orders.write(epoch, passes.orders[rows])
+            else:
+                orders.wait()
+            count = rows.stop - rows.start
+            if number + 1 < len(blocks):
+                orders.write_ahead(epoch + count, passes.orders[blocks[number + 1]])
+            show(epoch + 1, {})
+            for measures in passes.run(rows.start, count, advance):
+                if held_out is not None:
+                    held_measures = next(held_out.run(0, 1, _ignore))
+                    measures |= {f"val_{name}": value for name, value in held_measures.items()}
+                record.add(epoch, measures)
+                epoch += 1
+                show(epoch, measures)
+                ended = any([_call(callback, epoch - 1, dict(measures)) for callback in callbacks])
+            if ended:
                 break
     except KeyboardInterrupt as interrupt:
         interrupt.history = record  # type: ignore[attr-defined]
         raise
     finally:
-        bar.close()
+        orders.close()
+        if bar is not None:
+            bar.close()
     return record
+
+
+def _blocks(epochs: int, samples: int, apart: bool) -> list[slice]:
+    """Return epochs that run together, as rows of an array in whose other half the next orders are written meanwhile.
+
+    The first are few, for nothing hides the time that their orders take; then twice as many at a time.
+    """
+    count, most = (1, 1) if apart else (1 + FIRST // samples, 1 + TOGETHER // samples)
+    blocks: list[slice] = []
+    while epochs > 0:
+        start = most if len(blocks) % 2 else 0
+        blocks.append(slice(start, start + min(count, epochs)))
+        epochs, count = epochs - count, min(2 * count, most)
+    return blocks
 
 
 def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any) -> None:
@@ -125,45 +160,9 @@ def _ignore(done: int) -> None:
     pass
 
 
-class _Shuffle:
-    """The order of samples in each epoch: that of `Generator(Philox(key=[key, epoch])).shuffle`.
-
-    One generator is set anew for each epoch, for making one takes as long as shuffling a thousand samples.
-    """
-
-    def __init__(self, key: int, samples: int) -> None:
-        self._straight = np.arange(samples)
-        self._source = np.random.Philox(key=[key, 0])
-        self._state: Any = self._source.state
-        self._generator = np.random.Generator(self._source)
-
-    def write(self, epoch: int, order: np.ndarray[Any, Any]) -> None:
-        """Write an epoch's order into an array."""
-        self._state["state"]["key"][1] = epoch
-        self._source.state = self._state
-        order[:] = self._straight
-        self._generator.shuffle(order)
-
-
-class _Silent:
-    """A progress line that shows nothing."""
-
-    def update(self, done: int) -> None:
-        """Ignore."""
-
-    def set_description(self, text: str, refresh: bool = True) -> None:
-        """Ignore."""
-
-    def set_postfix(self, measures: Mapping[str, str], refresh: bool = True) -> None:
-        """Ignore."""
-
-    def close(self) -> None:
-        """Ignore."""
-
-
 def _progress(verbose: bool, steps: int) -> Any:
     if not verbose:
-        return _Silent()
+        return None
     from tqdm import tqdm
 
     return tqdm(total=steps, unit="step", dynamic_ncols=True)

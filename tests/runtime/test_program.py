@@ -6,6 +6,8 @@ import pytest
 
 from graphc import dims, dtypes
 from graphc.errors import CallError, MissingInputError
+from graphc.records import replace
+from graphc.runtime.program import Program
 from tests.interrupts import interrupted_after
 from tests.runtime.handmade import Maker, N
 
@@ -165,3 +167,51 @@ def test_a_program_restarts_on_what_its_arguments_hold_then(threads, pause):
     assert program.done == 5
     np.testing.assert_array_equal(weight, np.full(6, -50 - done, np.float32))
     np.testing.assert_array_equal(results["y"][:, 0], [2 - done - 10 * n for n in range(5)])
+
+
+def in_laps(threads, rows=4):
+    """A program of two parts, of 3 steps and 1, whose gradients and results are rows of arrays; and these."""
+    run, weight = stepper(threads)
+    gradients = np.random.default_rng(1).integers(0, 9, (rows, 4, 6)).astype(np.float32)
+    results = [np.full((rows, count, 6), np.nan, np.float32) for count in (3, 1)]
+    parts = []
+    for first, found in zip((0, 3), results, strict=True):
+        count = found.shape[1]
+        moving = gradients[:, first : first + count]
+        part = run.part(count, [moving[0]], [0], {"y": found[0]})
+        parts.append(replace(part, laps=[moving, found]))
+    return Program(parts), weight, gradients, results
+
+
+@both
+@pytest.mark.parametrize("seconds", [1, 1e-9, 2e-6])
+def test_parts_run_in_turn_lap_by_lap(threads, seconds):
+    program, weight, gradients, results = in_laps(threads)
+    w, expected = weight.copy(), np.full((4, 4, 6), np.nan, np.float32)
+    for first, laps in ((1, 2), (0, 1), (2, 2)):
+        program.restart(first, laps)
+        assert (program.count, program.done) == (4 * laps, 0)
+        done = 0
+        while program.done < program.count:
+            before, done = done, program.resume(seconds)
+            steps = gradients[first : first + laps].reshape(-1, 6)
+            for row, g in zip(
+                expected[first : first + laps].reshape(-1, 6)[before:done], steps[before:done], strict=True
+            ):
+                row[:] = np.roll(w, -3) + 2
+                w -= g
+            assert done > before
+            np.testing.assert_array_equal(weight, w)
+    np.testing.assert_array_equal(np.concatenate(results, 1), expected)
+
+
+def test_laps_stay_within_their_rows():
+    program, weight, *_ = in_laps(1)
+    for first, laps in ((0, 5), (4, 1), (-1, 1)):
+        with pytest.raises(ValueError, match="of 4 rows"):
+            program.restart(first, laps)
+    run, _ = stepper()
+    part = run.part(2, [np.zeros((2, 6), np.float32)], [0])
+    with pytest.raises(ValueError, match="do not begin with"):
+        Program([replace(part, laps=[np.zeros((3, 2, 6), np.float32), None])])
+    assert (weight == 0).all()

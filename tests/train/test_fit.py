@@ -1,3 +1,4 @@
+import sys
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ import graphc
 from graphc import compiler
 from graphc.errors import CallError, GraphError, MissingInputError
 from graphc.train import History, fit
+from graphc.train.orders import Orders
 from tests.interrupts import interrupted_after
 
 
@@ -72,6 +74,43 @@ def test_a_run_can_be_continued():
     assert history.epoch == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("samples", [1, 7, 16, 17, 50])
+def test_epochs_that_run_together(samples, monkeypatch):
+    """Blocks of 2, 4, 4 and 1 epochs, of whole minibatches and a rest, or of one of the two."""
+    module = sys.modules["graphc.train.fit"]
+    monkeypatch.setattr(module, "FIRST", samples)
+    monkeypatch.setattr(module, "TOGETHER", 3 * samples)
+    for shuffle in (True, False):
+        step, x, y, w = linear()
+        data = {x: XS[:samples], y: YS[:samples]}
+        history = fit(step, data, batch_size=8, epochs=11, verbose=False, seed=3, shuffle=shuffle)
+        right, losses = np.zeros(3), []
+        for epoch in range(11):
+            order = np.arange(samples)
+            if shuffle:
+                np.random.Generator(np.random.Philox(key=[3, epoch])).shuffle(order)
+            losses.append(reference(XS, YS, order, 8, right))
+        np.testing.assert_allclose(w.value, right, rtol=1e-4)
+        np.testing.assert_allclose(history.history["loss"], losses, rtol=1e-3, atol=1e-7)
+        assert history.epoch == list(range(11))
+        assert history.steps == 11 * -(-samples // 8)
+
+
+def test_a_fault_in_writing_orders_is_raised(monkeypatch):
+    step, x, y, _ = linear()
+    monkeypatch.setattr(sys.modules["graphc.train.fit"], "FIRST", 50)
+    write = Orders.write
+
+    def broken(self, epoch, rows):
+        if epoch:
+            raise MemoryError("no orders")
+        write(self, epoch, rows)
+
+    monkeypatch.setattr(Orders, "write", broken)
+    with pytest.raises(MemoryError, match="no orders"):
+        fit(step, {x: XS, y: YS}, epochs=9, verbose=False)
+
+
 def test_without_shuffling_and_the_last_smaller_batch():
     step, x, y, w = linear()
     fit(step, {x: XS, y: YS}, batch_size=16, shuffle=False, drop_last=True, verbose=False)
@@ -117,7 +156,8 @@ def test_the_progress_line_shows_the_loss(capsys):
 @pytest.mark.alone
 def test_ctrl_c_leaves_a_whole_number_of_steps():
     rng = np.random.default_rng(1)
-    for delay in rng.uniform(0.02, 0.3, 8):
+    # Whole epochs longer than it takes, and many that run together.
+    for samples, delay in zip([100_000, 700] * 4, rng.uniform(0.02, 0.3, 8), strict=True):
         x = graphc.input("x", ("batch",))
         w, v = (graphc.parameter(np.zeros(5, np.float32), name) for name in "wv")
         step = compiler.compile([x], graphc.sum(x), updates={w: w + 1.0, v: v - 1.0})
@@ -127,15 +167,16 @@ def test_ctrl_c_leaves_a_whole_number_of_steps():
             with pytest.raises(KeyboardInterrupt) as caught:
                 fit(
                     step,
-                    {x: np.zeros(100_000, np.float32)},
+                    {x: np.zeros(samples, np.float32)},
                     batch_size=1,
-                    epochs=10_000,
+                    epochs=10_000_000 // samples,
                     verbose=False,
                     history=history,
                 )
             took = time.perf_counter() - sent[-1]
         assert took < 0.1
         assert caught.value.history is history
+        assert history.epoch == list(range((history.steps - 50) // samples))
         np.testing.assert_array_equal(w.value, np.full(5, history.steps, np.float32))
         np.testing.assert_array_equal(v.value, -w.value)
 
