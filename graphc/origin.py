@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from types import FrameType, ModuleType
 from typing import NoReturn, Self
@@ -40,6 +40,14 @@ def here() -> Origin:
     frame = _users_frame()
     place = frame.f_code.co_filename, frame.f_lineno
     return _origins.get(place) or _origins.setdefault(place, Origin(*place))
+
+
+def frames_within() -> Iterator[FrameType]:
+    """Yield the frames between the caller's and the user's line; none where `made_at` names that line."""
+    frame, last = sys._getframe(1), _users_frame()  # pyright: ignore[reportPrivateUsage]
+    while _override.get() is None and frame is not None and frame is not last:
+        yield frame
+        frame = frame.f_back
 
 
 def _users_frame() -> FrameType:

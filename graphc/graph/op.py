@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from graphc import dims
 from graphc.dims import Atom, Dim, Symbol
 from graphc.errors import GraphError, ShapeError
+from graphc.graph.operators import called
 from graphc.graph.types import resize
 from graphc.origin import here
 from graphc.records import names_of, record, replace
@@ -111,7 +112,9 @@ def require(left: Dim, relation: str, right: Dim, reason: str | Callable[[], str
         raise ShapeError(f"{why}: expected {left} {relation} {right}")
     collected = _collected.get()
     if collected is not None:
-        collected.append(Requirement(left, relation, right, why, str(here())))
+        builder = called()
+        named = why if builder is None or why.startswith(builder) else f"{builder}: {why}"
+        collected.append(Requirement(left, relation, right, named, str(here())))
 
 
 def inherit(requirements: tuple[Requirement, ...]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.errors import GraphcError, NodeUseError, OptionError
 from graphc.graph.elsewhere import OF_NODES, OF_NUMPY, OPTIONS, RENAMED
-from graphc.origin import here, locate, refuse_attribute
+from graphc.origin import frames_within, here, locate, refuse_attribute
 
 if TYPE_CHECKING:
     from graphc.graph.node import Node
@@ -113,6 +113,16 @@ def builder(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return BUILDERS[name]
 
     return register
+
+
+# Of the frames of all that is located: they are calls of one function.
+_LOCATED = located("")(lambda: None).__code__
+
+
+def called() -> str | None:
+    """Return which builder the user's line calls; None where what is made derives from others, or none is at work."""
+    located = [frame.f_locals["name"] for frame in frames_within() if frame.f_code is _LOCATED]
+    return next((name for name in reversed(located) if name in BUILDERS), None)
 
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
