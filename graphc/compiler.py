@@ -100,6 +100,7 @@ def compile(
     threads: int | None = None,
     specialize: Mapping[str, int] | None = None,
     tune: bool = False,
+    flush_denormals: bool = False,
 ) -> Executable:
     """Compile a graph to native code.
 
@@ -110,7 +111,9 @@ def compile(
     form of the code for these numbers in the place of symbols; it runs where a call has them, the general one elsewhere.
     `tune`: measure the best few tilings of each contraction once, a second or two each, instead of trusting the cost model,
     and remember the fastest in the cache, for this CPU and number of threads. Symbols then need a size to measure at, from
-    `specialize`. Results have the same bits with and without.
+    `specialize`. Results have the same bits with and without. `flush_denormals`: take and give zeros for numbers too small
+    to be normal (below 1.2e-38 in float32), which many processors compute with ten times as slowly; gradients become so
+    small once a network knows its data by heart. As torch.set_flush_denormal does, but for this executable's calls only.
 
     Raises GraphError if an output depends on an input that is not listed, two inputs have one name, an update is of no
     parameter or state, `specialize` names no symbol of the inputs, `tune` is given where it leaves one without a size, or a
@@ -137,6 +140,7 @@ def compile(
         threads,
         tuple(inputs),
         more,
+        flush_denormals,
     )
     executable._describe(graph, tuple(inputs), outputs, dict(updates or {}), training=bool(phase))  # pyright: ignore
     return executable

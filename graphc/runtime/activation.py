@@ -160,6 +160,7 @@ class Activation(Run):
         binding: Binding,
         leaves: Sequence[Array],
         code: object,
+        flush_denormals: bool = False,
     ) -> None:
         self.binding = binding
         self.sites = binding.sites
@@ -184,7 +185,7 @@ class Activation(Run):
         walk = native()
         words[:LAUNCH_WORDS] = (
             *(base + LINE, address_of(binding.table), address_of(self._frames), 8 * stride, base + 2 * LINE),
-            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads, 0),
+            *(base + 8 * 4 * line, 0, 0, 0, walk.address, 0, 0, binding.threads, 0, flush_denormals),
         )
         self._words = words
         super().__init__(walk.launch, base, _OUTCOME, binding.threads)

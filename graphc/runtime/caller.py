@@ -40,7 +40,7 @@ class Caller:
     """The storage and the shape of the results of one executable, and its bindings by the shapes of the inputs."""
 
     __slots__ = (
-        "apart", "bounds", "dtypes", "is_single", "keep", "leaves", "spans", "specs", "structure", "writes",
+        "apart", "bounds", "dtypes", "flushes", "is_single", "keep", "leaves", "spans", "specs", "structure", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -50,9 +50,10 @@ class Caller:
         leaves: Sequence[Array],
         writes: bool,
         keep: object,
+        flushes: bool,
     ) -> None:
         self.specs, self.structure, self.leaves, self.writes = specs, structure, leaves, writes
-        self.keep = keep
+        self.keep, self.flushes = keep, flushes
         self.dtypes = tuple(spec.dtype.numpy for spec in specs)
         self.is_single = structure == 0 and isinstance(structure, int)
         self.bounds: OrderedDict[tuple[tuple[int, ...], ...], Bound] = OrderedDict()
@@ -104,7 +105,7 @@ class Caller:
 
     def activation(self, bound: Bound) -> Activation:
         """Return a new activation."""
-        return Activation(bound.binding, self.leaves, self.keep)
+        return Activation(bound.binding, self.leaves, self.keep, self.flushes)
 
 
 class BoundCall:

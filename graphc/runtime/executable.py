@@ -72,8 +72,10 @@ class Executable:
         threads: int | None = None,
         keys: Sequence[object] = (),
         forms: Sequence[Form] = (),
+        flush_denormals: bool = False,
     ) -> None:
         self.plan = plan
+        self.flush_denormals = flush_denormals
         self.forms = tuple(forms)
         self.threads = thread_count(threads)
         together = (plan, *(form.plan for form in self.forms if not form.needs))
@@ -81,7 +83,7 @@ class Executable:
         self._specs = tuple(InputSpec(name, as_dtype(dtype), tuple(shape)) for name, dtype, shape in inputs)
         self._keys = tuple(keys)
         writes = any(call.commit for call in calls(plan.steps))
-        self._caller = Caller(self._specs, outputs, _check_leaves(plan, leaves), writes, self._code)
+        self._caller = Caller(self._specs, outputs, _check_leaves(plan, leaves), writes, self._code, flush_denormals)
         self._repeats: dict[tuple[int, ...], Executable] = {}
         self._paused = False
         given = {name for spec in self._specs for dim in spec.shape for name in dims.symbols(dim)} | {STEPS}
@@ -147,6 +149,7 @@ class Executable:
             self.threads,
             self._keys,
             self.forms,
+            self.flush_denormals,
         )
 
     def repeat(
@@ -184,7 +187,9 @@ class Executable:
             plan, inputs = repeated(self.plan, self._specs, key)
             forms = [replace(form, make=partial(self._repeated, form, key)) for form in self.forms]
             leaves, structure = self._caller.leaves, self._caller.structure
-            whole = Executable(plan, leaves, self._code, inputs, structure, self.threads, (), forms)
+            whole = Executable(
+                plan, leaves, self._code, inputs, structure, self.threads, (), forms, self.flush_denormals
+            )
             whole._paused = True
             self._repeats[key] = whole
         return self._repeats[key]._part(count, values, out)

@@ -6,7 +6,7 @@ other, over and over. What they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
                    deadline, outcome, address of the walk, pool, threads that ran, threads that may run,
-                   time of the launch
+                   time of the launch, whether denormals count as zeros
     chain block    int64 words: address of the launch, of the parts, how many parts, the part that runs, laps left, time
                    slice in ns, outcome
     part           int64 words: launch block, addresses that move on after a lap, by how many bytes, how many
@@ -39,7 +39,7 @@ from graphc.runtime.locks import LOADING
 from graphc.simd.levels import host_level
 
 LINE = 128
-LAUNCH_WORDS = 14
+LAUNCH_WORDS = 15
 # How a run ended; PARTED is a chain's pause between two parts.
 DONE, PAUSED, FAILED, PARTED = 0, 1, 2, 3
 FREE, ASLEEP, GIVEN, CLAIMED = 0, 1, 2, 3
@@ -73,6 +73,9 @@ def graphc_walk(args, thread, threads):
     barrier = word(args, 4)
     externals = word(args, 5)
     pool = word(args, 10)
+    before = 0
+    if word(args, 14) != 0:
+        before = flush_denormals()
     pc = load_i64(frame)
     stop = 0
     running = 1
@@ -147,6 +150,8 @@ def graphc_walk(args, thread, threads):
             pc = a
         else:  # HALT
             running = 0
+    if word(args, 14) != 0:
+        restore_arithmetic(before)
     if stop == 1:
         store(pc, frame)
     else:

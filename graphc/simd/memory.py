@@ -285,6 +285,33 @@ def _nanoseconds(emitter: Emitter) -> Value:
     return seconds * emitter.constant(I64, 1_000_000_000) + _made(emitter, f"load {WORD}, {POINTER} {after}")
 
 
+def _flush_denormals(emitter: Emitter) -> Value:
+    """Return how this thread's arithmetic was set, and have it take and give zeros for denormal numbers from here on."""
+    if emitter.level.name == "aarch64":
+        before = emitter.call("llvm.aarch64.get.fpcr", WORD)
+        emitter.call("llvm.aarch64.set.fpcr", VOID, (WORD, emitter.function.make(f"or {WORD} {before}, {1 << 24}")))
+        return Value(emitter, I64, before)
+    place = emitter.function.slot("i32")
+    emitter.call("llvm.x86.sse.stmxcsr", VOID, (POINTER, place))
+    before = emitter.function.make(f"load i32, {POINTER} {place}")
+    # Results are flushed by bit 15, operands by bit 6.
+    _set_control(emitter, emitter.function.make(f"or i32 {before}, {1 << 15 | 1 << 6}"))
+    return _made(emitter, f"zext i32 {before} to {WORD}")
+
+
+def _restore_arithmetic(emitter: Emitter, before: Value) -> None:
+    if emitter.level.name == "aarch64":
+        emitter.call("llvm.aarch64.set.fpcr", VOID, (WORD, before.ir))
+    else:
+        _set_control(emitter, emitter.function.make(f"trunc {before.typed} to i32"))
+
+
+def _set_control(emitter: Emitter, bits: str) -> None:
+    place = emitter.function.slot("i32")
+    emitter.function.do(f"store i32 {bits}, {POINTER} {place}")
+    emitter.call("llvm.x86.sse.ldmxcsr", VOID, (POINTER, place))
+
+
 def _call_kernel(emitter: Emitter, function: Value, *arguments: Value) -> None:
     operands = ", ".join([one.typed for one in arguments])
     emitter.function.do(f"call {VOID} {emitter.pointer(function)}({operands})")
@@ -297,4 +324,6 @@ def _call_kernel_twin(arrays: Arrays, function: Any, *arguments: Any) -> None:
 define("pause", _scalars(0, None), _pause, lambda arrays: None)
 define("yield_thread", _scalars(0, None), _yield_thread, lambda arrays: None)
 define("nanoseconds", _scalars(0), _nanoseconds, lambda arrays: np.int64(time.monotonic_ns()))
+define("flush_denormals", _scalars(0), _flush_denormals, lambda arrays: np.int64(0))
+define("restore_arithmetic", _scalars(1, None), _restore_arithmetic, lambda arrays, before: None)
 define("call_kernel", _scalars(4, None), _call_kernel, _call_kernel_twin)

@@ -59,6 +59,7 @@ class Minibatches:
             dict(zip(updates, rights, strict=True)),
             training=training and step.training,
             threads=step.threads,
+            flush_denormals=step.flush_denormals,
         )
         self._stacked = range(len(self._sources), len(self._sources) + len(indexes))
 

@@ -1,6 +1,6 @@
 """Measures what a call from Python costs, and what `fit` adds to the steps that it makes.
 
-    python -m tests.benchmarks.calls [--rounds N] [--threads N] [--lone]
+    python -m tests.benchmarks.calls [--rounds N] [--threads N] [--lone | --learned]
 
 Calls: `mlp_tiny` predicting for one sample, beside the same network written in NumPy by hand and in ONNX Runtime (where it and
 `onnx` are installed), and its training step. Each way's block of calls comes in turn; minimum (median), microseconds a call.
@@ -10,6 +10,9 @@ orders written before. The rest is Python around it: permutations, the start of 
 
 Lone (and nothing else): predictions of `mlp`'s network, one after the other and with a millisecond between, in which other
 threads fall asleep; on one thread and on all.
+
+Learned (and nothing else): steps of `mlp_tiny` on one minibatch, which it learns by heart until gradients are denormal
+numbers, as these are and with `flush_denormals`.
 """
 
 import argparse
@@ -22,10 +25,11 @@ import numpy as np
 import graphc
 from graphc import nn, optim
 from graphc.train.minibatches import Minibatches
-from tests.benchmarks.models.graphc import Steps
-from tests.benchmarks.rows import WIDTHS
+from tests.benchmarks.models.graphc import MODELS, Steps
+from tests.benchmarks.rows import ROWS, WIDTHS
 
 BLOCK = 2000
+LEARNED = 30_000
 # Samples and epochs.
 FITS = {"mlp_tiny": ((1_000, 40), (1_000, 400), (32_000, 1), (32_000, 10)), "mlp": ((12_800, 3),)}
 
@@ -163,6 +167,27 @@ def lone(threads):
             print(f"| {batch} | {count} | {' | '.join(found)} |", flush=True)
 
 
+def learned(threads):
+    """Print what a step takes, the more steps were made before."""
+    x, y, loss = MODELS["mlp_tiny"]()
+    arrays = ROWS["mlp_tiny"].arrays()
+    print("| steps before | as they are | flush_denormals |\n|---|---|---|")
+    programs = []
+    for flushes in (False, True):
+        updates = optim.Adam(1e-3).minimize(loss)
+        step = graphc.compile([x, y], loss, updates, threads=threads, flush_denormals=flushes)
+        weights = {p: p.value.copy() for p in step.graph.stored}
+        programs.append(step.rebind(weights).repeat(LEARNED, list(arrays)))
+    for done in range(0, 10 * LEARNED, LEARNED):
+        found = []
+        for program in programs:
+            program.restart()
+            start = time.perf_counter()
+            program.run()
+            found.append((time.perf_counter() - start) / LEARNED * 1e6)
+        print(f"| {done} | {' | '.join(f'{one:.2f}' for one in found)} |", flush=True)
+
+
 def micro(seconds):
     """Return minimum (median) in microseconds."""
     return f"{min(seconds) * 1e6:.2f} ({statistics.median(seconds) * 1e6:.2f})"
@@ -174,9 +199,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--lone", action="store_true", help="calls that come alone, and nothing else")
+    parser.add_argument(
+        "--learned", action="store_true", help="steps of a network that knows its data, and nothing else"
+    )
     options = parser.parse_args()
-    if options.lone:
-        lone(options.threads)
+    if options.lone or options.learned:
+        (lone if options.lone else learned)(options.threads)
         return
     print("| one call | us |\n|---|---|")
     for ways in (checked(predictions(options.threads)), trainings(options.threads)):

@@ -121,6 +121,27 @@ def kernel(args, thread, threads):
         assert block.tolist() == [99, 10, 15, 99, 100, 1]
 
 
+def test_denormals_are_flushed_until_arithmetic_is_restored(kernels, level):
+    source = """
+def kernel(args, thread, threads):
+    data = word(args, 0)
+    tiny = load_f32(data)
+    store(tiny * f32(0.5), data + 4)
+    before = flush_denormals()
+    kept = flush_denormals()
+    store(tiny * f32(0.5) + load_f32(data + 16), data + 8)
+    restore_arithmetic(kept)
+    store(load_f32(data) * f32(0.5) + load_f32(data + 16), data + 12)
+    restore_arithmetic(before)
+    store(load_f32(data) * f32(0.25), data + 20)
+"""
+    least = np.finfo(np.float32).smallest_normal
+    data = np.array([least, 0, 1, 1, least / 4, 0], np.float32)
+    kernels.run(source, [data], level)
+    # Neither results nor operands: half of the least is a zero, and so is a quarter that is read.
+    assert data.tolist() == [least, least / 2, 0, 0, least / 4, least / 4]
+
+
 def test_call_kernel(kernels, level):
     outer = "def kernel(args, thread, threads):\n    call_kernel(word(args, 0), word(args, 1), thread + 3, threads)\n"
     seen = []
