@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
@@ -21,7 +21,7 @@ from graphc.emit.spans import close_part, close_round, open_part, open_round, ra
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Const, Expr, load, within
 from graphc.loops.kernels import ACCUMULATOR, Tile, usual
-from graphc.records import replace
+from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
 PRODUCTS = 48
@@ -66,18 +66,16 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
     if band:
         block = outside.inner()
         span = ("band", f"min(band + {band}, {last})")
-    if whole != "0":
-        inner = _lane_block(kernel, block, width, None)
-        share = _share(kernel, writer, inner, span, kernel.shape[1])
-        _write_lanes(kernel, writer, inner, share, own, kernel.shape[1])
-        block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
-    if rest:
-        mask = writer.fresh("mask")
-        is_single = isinstance(lane.extent, int) and lane.extent < writer.lanes
-        inner = _lane_block(kernel, block, width, mask, is_single=is_single)
-        inner.add(f"{mask} = tail_bx{writer.lanes}({stop} - {lane.name})")
-        _write_lanes(kernel, writer, inner, _share(kernel, writer, inner, span, 1), own, 1)
-        block.close(inner, None if is_single else f"for {lane.name} in range({whole}, {stop}, {writer.lanes}):")
+    lanes = _Lanes(kernel, writer, (whole, stop), rest)
+    if kernel.pack is not None and kernel.pack.at_once:
+        side = outside.inner()
+        lanes.write(side, lambda inner, vectors: _write_panel(kernel, writer, inner, vectors))
+        outside.close(side, f"if {first} < {last}:")
+
+    def write_rows(inner: Block, vectors: int) -> None:
+        _write_lanes(kernel, writer, inner, _share(kernel, writer, inner, span, vectors), own, vectors)
+
+    lanes.write(block, write_rows)
     if band:
         outside.close(block, f"for band in range({first}, {last}, {band}):")
     close_round(chain, whole_sum)
@@ -85,15 +83,40 @@ def write_tile(kernel: Tile, writer: Writer, block: Block) -> None:
         close_part(rounds, writer, all_parts, whole_sum)
 
 
-def _lane_block(kernel: Tile, block: Block, width: int, mask: str | None, *, is_single: bool = False) -> Block:
-    """Return the block of a loop over lanes; without a loop where there is but one turn, so that its lane is known."""
-    panel = [kernel.panel] if kernel.panel else []
-    inner = block.inner(kernel.lane, *panel, depth=0 if is_single else 1, vector=kernel.lane, mask=mask)
-    if is_single:
-        inner.add(f"{kernel.lane.name} = 0")
-    if kernel.panel:
-        inner.add(f"{kernel.panel.name} = {kernel.lane.name} // {width}")
-    return inner
+@record
+class _Lanes:
+    """The loop over blocks of lanes, `whole` ones, and over the vectors that are left, if there is a `rest`."""
+
+    kernel: Tile
+    writer: Writer
+    ends: tuple[str, str]
+    rest: bool
+
+    def write(self, block: Block, body: Callable[[Block, int], None]) -> None:
+        """Write what is made for each block of lanes, of so many vectors."""
+        kernel, lane, lanes = self.kernel, self.kernel.lane, self.writer.lanes
+        (whole, stop), width = self.ends, kernel.shape[1] * lanes
+        if whole != "0":
+            inner = self._block(block, width, None)
+            body(inner, kernel.shape[1])
+            block.close(inner, f"for {lane.name} in range(0, {whole}, {width}):")
+        if self.rest:
+            mask = self.writer.fresh("mask")
+            is_single = isinstance(lane.extent, int) and lane.extent < lanes
+            inner = self._block(block, width, mask, is_single=is_single)
+            inner.add(f"{mask} = tail_bx{lanes}({stop} - {lane.name})")
+            body(inner, 1)
+            block.close(inner, None if is_single else f"for {lane.name} in range({whole}, {stop}, {lanes}):")
+
+    def _block(self, block: Block, width: int, mask: str | None, *, is_single: bool = False) -> Block:
+        """Return the block of a loop over lanes; without a loop where there is but one turn, so that its lane is known."""
+        lane, panel = self.kernel.lane, self.kernel.panel
+        inner = block.inner(lane, *([panel] if panel else []), depth=0 if is_single else 1, vector=lane, mask=mask)
+        if is_single:
+            inner.add(f"{lane.name} = 0")
+        if panel:
+            inner.add(f"{panel.name} = {lane.name} // {width}")
+        return inner
 
 
 def _share(kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], vectors: int) -> tuple[str, str]:
@@ -123,15 +146,20 @@ def _write_lanes(
     close_round(chain, block)
 
 
+def _write_panel(kernel: Tile, writer: Writer, block: Block, vectors: int) -> None:
+    assert kernel.pack is not None
+    write_pack(kernel.pack, kernel.lane, kernel.rounds, writer, block, vectors)
+
+
 def _write_rows(
     kernel: Tile, writer: Writer, block: Block, span: tuple[str, str], own: tuple[str, str], vectors: int
 ) -> None:
     """Write the loop over this thread's blocks of rows, which lie between those `own`, for `vectors` vectors of lanes."""
     rows, row = kernel.shape[0], kernel.row
     start, extent = "" if own[0] == "0" else f"{own[0]} + ", own[1]
-    if kernel.pack is not None:
+    if kernel.pack is not None and not kernel.pack.at_once:
         side = block.inner()
-        write_pack(kernel.pack, kernel.lane, kernel.rounds, writer, side, vectors)
+        _write_panel(kernel, writer, side, vectors)
         block.close(side, f"if {span[0]} < {span[1]}:")
     stacked = [kernel.stacked[0]] if kernel.stacked is not None else []
     whole = [axis for axis in kernel.outer if axis not in stacked]

@@ -44,6 +44,8 @@ USUAL = 64
 OWNED = 8
 # Steps of a sum up to which a product is bound by the writing of its result.
 BRIEF = 32
+# Bytes of a vector operand that stay in the second-level cache while rows pass by, and of what passes from which on they should.
+STAYS, PASSES = 1 << 20, 1 << 22
 # Rows of a band: they are copied together, for what they read lies side by side.
 BAND = 16
 # The number of the thread that a kernel runs on, in an offset; rows up to which threads share lanes if each copies a part.
@@ -142,11 +144,12 @@ class Rows:
 class Pack:
     """A copy of the part of an operand that a block of lanes uses, by each thread to a place of its own, at each of `axes`.
 
-    Along the lanes the copy is contiguous.
+    Along the lanes the copy is contiguous. One takes the place of the last one, unless all are made before, `at_once`.
     """
 
     axes: tuple[Axis, ...]
     copy: Store
+    at_once: bool = False
 
     @property
     def operand(self) -> Load:
@@ -289,10 +292,25 @@ class Tile:
         Where both operands vary along the lanes, none stays in the cache, and lanes that lie side by side are read
         together. Where the sum is short, most of the work is to write the result, line after line.
         """
-        if self.by_lanes or self.pack is not None:
+        if self.by_lanes or (self.pack is not None and not self.pack.at_once):
             return 0
         depth = dims.product(a.extent for a in self.reduced)
-        return int(self.is_lanewise or (isinstance(depth, int) and depth <= BRIEF))
+        return int(self.is_lanewise or self.is_passing or (isinstance(depth, int) and depth <= BRIEF))
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether rows and their results come from far, and all of the vector operand has its place in the cache.
+
+        Then each row is read once, and its results are written together.
+        """
+        is_one_block = isinstance(self.lane.extent, int) and self.lane.extent <= self.shape[1] * self.lanes
+        if self.owner is not None or self.rounds is not None or is_one_block:
+            return False
+        left, right = (dims.axes(one.index[0]) for one in (self.left, self.right))
+        stays = usual_size([*self.reduced, self.lane]) if not right & {*self.outer} else STAYS
+        passes = usual_size(left) + usual_size((*self.outer, self.row, self.lane))
+        size = self.left.dtype.itemsize
+        return size * stays <= STAYS and size * passes >= PASSES
 
     @property
     def by_lanes(self) -> bool:

@@ -60,22 +60,23 @@ class Panels:
         return replace(kernel, right=right, panel=panel)
 
     def _packing(self, kernel: Tile, node: Node, pack: Copied, width: int) -> Tile:
-        """Return the kernel with its right operand read from panels that threads make themselves, one after the other."""
-        rounds, onto = kernel.rounds, dict[Atom, Dim]()
+        """Return the kernel with its right operand read from panels that threads make themselves, one by one or all at once."""
+        rounds, onto, at_once = kernel.rounds, dict[Atom, Dim](), kernel.is_passing
         shape = (*(a.extent for a in pack.others), width)
         if rounds is not None:
             shape = (*(1 for _ in rounds.over), rounds.steps, *shape[len(rounds.over) + 1 :])
             onto |= dict.fromkeys(rounds.over, 0)
             onto[rounds.axis] = DimExpr.of(rounds.axis) - DimExpr.of(rounds.first)
-        buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(shape, node.dtype), "private")
-        panel = _number("panel", kernel.lane, width)
-        ahead = DimExpr.of(THREAD) * dims.product(shape) - width * DimExpr.of(panel)
+        panel, size = _number("panel", kernel.lane, width), dims.product(shape)
+        room = (panel.extent, *shape) if at_once else shape
+        buffer = self.draft.buffer(f"panel_{len(self.draft.buffers)}", TensorType(room, node.dtype), "private")
+        ahead = DimExpr.of(THREAD) * dims.product(room) + ((size if at_once else 0) - width) * DimExpr.of(panel)
         place = flat_offset([*(DimExpr.of(a) for a in pack.others), DimExpr.of(kernel.lane)], shape)
         place, inside = (dims.substitute(at, onto) for at in (place, _inside(kernel.right, width)))
         right = expr.load(buffer, (inside + ahead,), node.dtype)
         assert isinstance(right, Load)
         over = () if rounds is None else rounds.over
-        copy = Pack(tuple(a for a in pack.others if a not in over), Store(buffer, place + ahead, pack.operand))
+        copy = Pack(tuple(a for a in pack.others if a not in over), Store(buffer, place + ahead, pack.operand), at_once)
         return replace(kernel, right=right, panel=panel, pack=copy)
 
     def _copied(self, name: str, node: Node, read: Load, copied: Copied, axis: Axis, width: int) -> tuple[Axis, Load]:

@@ -99,3 +99,32 @@ def test_sums_beside_data_of_another_width(level, dtype, other):
             got = Interpreter(plan, arrays, [], {"m": m, "n": n}, kernel_of, threads=3).result("output")
             for result, expected in zip(got, wanted, strict=True):
                 np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def images_of(dtype):
+    """A convolution and its gradient by the images: both have far more to read and write than a weight for 83 lanes has."""
+    x, g = graphc.input("x", ("n", 80, 80, 12), dtype), graphc.input("g", ("n", 80, 80, 11), dtype)
+    w, v = graphc.input("w", (1, 1, 12, 83), dtype), graphc.input("v", (1, 1, 83, 11), dtype)
+    return Graph((x, g, w, v), (graphc.conv2d(x, w), graphc.conv_transpose2d(g, v)))
+
+
+@pytest.mark.parametrize("begins", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("level", supported_levels())
+def test_rows_that_pass_by_all_lanes(level, dtype, begins):
+    plan = plan_of(run_passes(images_of(dtype)), LEVELS[level])
+    texts = [text for text in plan.kernels.values() if "for band in" in text]
+    assert len(texts) == 2
+    (panels,) = (b for b in plan.buffers if b.kind == "private")
+    assert panels.shape[0] > 1
+    assert panels.shape[0] * panels.shape[-1] >= 83
+    kernel_of = compiled(Loader(build.objects(plan.kernels, LEVELS[level], dict)))
+    for n in range(3):
+        generator = np.random.default_rng(n)
+        arrays = [generator.normal(size=(n, 80, 80, c)).astype(dtype) for c in (12, 11)]
+        arrays += [generator.normal(size=(1, 1, *size)).astype(dtype) for size in ((12, 83), (83, 11))]
+        x, g, w, v = (one.astype("f8") for one in arrays)
+        for threads in (1, 3):
+            interpreter = Interpreter(plan, arrays, [], {"n": n}, kernel_of, threads=threads, begins=begins)
+            for got, wanted in zip(interpreter.result("output"), (x @ w[0, 0], g @ v[0, 0].T), strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
