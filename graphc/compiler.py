@@ -14,7 +14,7 @@ from graphc.forms import Bench
 from graphc.graph.graph import Graph
 from graphc.graph.node import Input, Leaf, Node, Stored, state
 from graphc.graph.operators import located
-from graphc.graph.text import text
+from graphc.graph.text import fingerprint
 from graphc.graph.verify import verify
 from graphc.ops import random
 from graphc.origin import refuse_attribute
@@ -172,7 +172,7 @@ def _planned(
     """Return the plan of a graph, from the cache if it was made before."""
     # What a graph means stands in its text, and the passes keep it: so a plan that is found needs no pass.
     needs = [(str(r), r.reason, r.origin) for r in graph.requirements or ()]
-    key = cache.key_of(level.name, "plan", repr((training, large, needs, bench)), text(graph, comments=True))
+    key = cache.key_of(level.name, "plan", repr((training, large, needs, bench)), fingerprint(graph))
     found = None if _verifying() else cache.read("plan", key)
     if found is not None:
         return Plan.from_json(found.decode(), key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -103,6 +103,14 @@ class Graph:
     def rewrite(self, visit: Callable[[Node], Node]) -> Graph:
         """Replace each node, operands first, by what `visit` returns for it (see `walk.rewrite`)."""
         return self.with_roots(walk.rewrite(self.roots, visit))
+
+    def on(self, operands: Iterable[Node]) -> tuple[Node, ...]:
+        """Return the outputs on operands in the place of the inputs."""
+        done: dict[Node, Node] = dict(zip(self.inputs, operands, strict=True))
+        for node in self.nodes():
+            if node not in done:
+                done[node] = node.on(tuple([done[operand] for operand in node.inputs]))
+        return tuple(done[output] for output in self.outputs)
 
     def to_networkx(self) -> DiGraph[int]:
         """Return a networkx.DiGraph: nodes numbered in topological order, with op, type and origin as attributes."""

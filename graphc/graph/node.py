@@ -48,7 +48,11 @@ __all__ = [
     "placeholder",
     "require",
     "state",
+    "trace_start",
 ]
+
+
+_serials = count().__next__
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
@@ -60,7 +64,7 @@ class Node(Operators):
     type: NodeType
     origin: Origin
     requirements: tuple[Requirement, ...] = ()
-    serial: int = field(default_factory=count().__next__, kw_only=True)
+    serial: int = field(default_factory=_serials, kw_only=True)
 
     @property
     def tensor(self) -> TensorType:
@@ -96,7 +100,7 @@ class Node(Operators):
         if op is None or op == self.op:
             if len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs)):
                 return self
-            if all(a.type == b.type for a, b in zip(inputs, self.inputs, strict=True)):
+            if all(a.type is b.type or a.type == b.type for a, b in zip(inputs, self.inputs, strict=True)):
                 return Node(self.op, inputs, self.type, self.origin, self.requirements)
         with made_at(self.origin):
             return make(op or self.op, *inputs)
@@ -303,6 +307,11 @@ def input(name: str, shape: object, dtype: object = None) -> Input:
 def placeholder(type: NodeType, name: str = "") -> Input:
     """Return an input of a step graph."""
     return Input(Leaf("placeholder", name), (), type, here())
+
+
+def trace_start() -> int:
+    """Return a serial number between those of the nodes made before and those made after."""
+    return _serials()
 
 
 @located("parameter")

@@ -6,12 +6,13 @@
       return %2
       update %1 <- %7
 
-Names are positions, so graphs that are equal up to their leaves' names print the same: the plan cache hashes this.
+Names are positions, so graphs that are equal up to their leaves' names print the same.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -67,6 +68,40 @@ def _lines(graph: Graph, title: str, comments: bool) -> list[str]:
         lines.append(f"  return {', '.join(names[node] for node in graph.outputs)}")
     lines += [f"  update {names[target]} <- {names[value]}" for target, value in graph.updates]
     return lines
+
+
+def fingerprint(graph: Graph) -> str:
+    """Return a hash of the printed form with its comments: what the plan cache knows a graph by.
+
+    What a node is apart from its operands is written once for all nodes that have it alike, as nodes copied from others do.
+    """
+    kinds: dict[str, int] = {}
+    known: dict[tuple[int, int, int], int] = {}
+    numbers: dict[Node, int] = {}
+    words = array("Q", (len(graph.inputs), len(graph.outputs)))
+    for node in dict.fromkeys((*graph.inputs, *graph.nodes(), *(target for target, _ in graph.updates))):
+        parts = id(node.op), id(node.type), id(node.origin)
+        kind = known.get(parts)
+        if kind is None:
+            kind = known[parts] = kinds.setdefault(_kind(node), len(kinds))
+        numbers[node] = len(numbers)
+        words.append(kind)
+        words.append(len(node.inputs))
+        words.extend([numbers[operand] for operand in node.inputs])
+    words.extend([numbers[node] for node in graph.outputs])
+    words.extend([numbers[node] for update in graph.updates for node in update])
+    digest = hashlib.sha256("\n".join((*map(str, graph.requirements or ()), "", *kinds)).encode())
+    digest.update(words.tobytes())
+    return digest.hexdigest()
+
+
+def _kind(node: Node) -> str:
+    """Return all of a node but its operands."""
+    if isinstance(node.op, Leaf):
+        return f"{node.op.kind} {node.op.label!r} {_written(node.type)} {_written(node.origin)}"
+    plain, nested = _attributes(node.op)
+    inner = "".join(f" {field} {fingerprint(graph)}" for field, graph in nested)
+    return f"{node.op.name}{plain}{inner} {_written(node.type)} {_written(node.origin)}"
 
 
 @lru_cache(maxsize=4096)

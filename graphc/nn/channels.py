@@ -16,6 +16,7 @@ import numpy as np
 
 from graphc import dims
 from graphc.errors import ShapeError
+from graphc.graph.copies import built_once
 from graphc.graph.node import Node, Parameter, State, builder, parameter, state
 from graphc.nn.arguments import differ, last_axes, number, whole
 from graphc.nn.layouts import ReadsFeatures
@@ -141,25 +142,44 @@ def _normalized(
     if (running_mean is None) != (running_var is None):
         raise ShapeError(f"{name}: expected running_mean and running_var, or neither")
     if running_mean is None:
-        return _whitened(x, axes, _statistics(x, axes), None, weight, bias, eps, name)
+        return _by_batch(x, axes, None, weight, bias, eps, name)[0]
     kept_mean, kept_var = (_of_channels(one, x, f"{name}'s running statistics") for one in (running_mean, running_var))
     if training is False:
         return _affine((x - kept_mean) * rsqrt(kept_var + eps), weight, bias, name)
     phase = training_phase() if training is None else training if training is True else as_node(training)
     kept = None if phase is True else (phase, kept_mean, kept_var)
+    result, centre, unbiased = _by_batch(x, axes, kept, weight, bias, eps, name)
+    # The phase of compile decides whether updates are made at all; any other says so here.
+    when = training if isinstance(training, Node) else None
+    pairs = ((kept_mean, centre), (kept_var, unbiased))
+    updates = {old: _following(old, new, momentum, when) for old, new in pairs if isinstance(old, State)}
+    return with_update(result, updates) if updates else result
+
+
+@built_once
+def _by_batch(
+    x: Node,
+    axes: tuple[int, ...],
+    kept: tuple[Node, Node, Node] | None,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    name: str,
+) -> tuple[Node, Node, Node]:
+    """Return `_whitened`, the mean, and the unbiased variance: that of the numbers in `axes`."""
     centre, variance = own = _statistics(x, axes)
     result = _whitened(x, axes, own, kept, weight, bias, eps, name)
-    # Every axis but the channels' is averaged over; the unbiased variance is that of the numbers in `axes`.
     count = dims.product(x.shape[axis] for axis in axes)
     unbiased = variance * (size(count, x.dtype) / size(dims.maximum(count - 1, 1), x.dtype))
-    updates: dict[Node, Node] = {}
-    for old, new in ((kept_mean, centre), (kept_var, unbiased)):
-        if isinstance(old, State):
-            batch = cast(mean(new, tuple(range(x.ndim - 1))), old.dtype)
-            moved = (1.0 - momentum) * old + momentum * batch
-            # The phase of compile decides whether updates are made at all; any other says so here.
-            updates[old] = cast(where(phase, moved, old) if isinstance(training, Node) else moved, old.dtype)
-    return with_update(result, updates) if updates else result
+    return result, centre, unbiased
+
+
+@built_once
+def _following(old: Node, new: Node, momentum: Any, phase: Node | None) -> Node:
+    """Return what running statistics become, where the phase says so: every axis but the channels' is averaged over."""
+    batch = cast(mean(new, tuple(range(new.ndim - 1))), old.dtype)
+    moved = (1.0 - momentum) * old + momentum * batch
+    return cast(moved if phase is None else where(phase, moved, old), old.dtype)
 
 
 def _statistics(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:

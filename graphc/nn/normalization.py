@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError
+from graphc.graph.copies import built_once
 from graphc.graph.node import Node, Parameter, builder, parameter
 from graphc.graph.types import shape_text
 from graphc.nn.arguments import differ, last_axes, number, sizes
@@ -33,7 +34,12 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
     Source: `torch.nn.functional.layer_norm`; Ba, Kiros and Hinton, Layer Normalization, 2016.
     """
     node, axes = _normalized(x, normalized_shape, "layer_norm")
+    shift = None if bias is None else _of_shape(bias, node, axes, "bias")
+    return _of_layer(node, axes, None if weight is None else _of_shape(weight, node, axes, "weight"), shift, eps)
 
+
+@built_once
+def _of_layer(node: Node, axes: tuple[int, ...], weight: Node | None, bias: Node | None, eps: float) -> Node:
     def parts(x: Node) -> tuple[Node, Node]:
         centred = x - mean(x, axes, keepdims=True)
         return centred, rsqrt(mean(centred * centred, axes, keepdims=True) + eps)
@@ -49,8 +55,8 @@ def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = No
         return (cotangent - average - centred * (along * inverse * inverse)) * inverse
 
     scaled = custom_vjp(unit, of_input)(node)
-    scaled = scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
-    return scaled if bias is None else scaled + _of_shape(bias, node, axes, "bias")
+    scaled = scaled if weight is None else scaled * weight
+    return scaled if bias is None else scaled + bias
 
 
 @builder("nn.rms_norm")
@@ -65,9 +71,13 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     """
     node, axes = _normalized(x, normalized_shape, "rms_norm")
     smallest = float(np.finfo(node.dtype.numpy).eps) if eps is None else eps
+    return _of_scale(node, axes, None if weight is None else _of_shape(weight, node, axes, "weight"), smallest)
 
+
+@built_once
+def _of_scale(node: Node, axes: tuple[int, ...], weight: Node | None, eps: float) -> Node:
     def inverse_of(x: Node) -> Node:
-        return rsqrt(mean(x * x, axes, keepdims=True) + smallest)
+        return rsqrt(mean(x * x, axes, keepdims=True) + eps)
 
     def unit(x: Node) -> Node:
         return x * inverse_of(x)
@@ -78,7 +88,7 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
         return (cotangent - x * (along * inverse * inverse)) * inverse
 
     scaled = custom_vjp(unit, of_input)(node)
-    return scaled if weight is None else scaled * _of_shape(weight, node, axes, "weight")
+    return scaled if weight is None else scaled * weight
 
 
 def _of_shape(value: Any, node: Node, axes: tuple[int, ...], what: str) -> Node:

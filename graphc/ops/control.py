@@ -10,13 +10,13 @@ from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, builder, call, make, placeholder
+from graphc.graph.node import Node, builder, call, make, placeholder, trace_start
 from graphc.graph.op import inherit
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.iteration import fori_loop, map, scan
-from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, reached, trace_start, zeros
+from graphc.ops.nested import Item, Nested, adopt, capture, enclose, item, needed, reached, zeros
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import Scan
 from graphc.records import record

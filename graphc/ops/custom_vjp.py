@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 from graphc.chain import batch, reverse
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, builder, located, make, placeholder
+from graphc.graph.node import Node, builder, located, make, placeholder, trace_start
 from graphc.graph.structure import leaves, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.arithmetic import clip
 from graphc.ops.gradient_control import clip_by_norm, global_norm
-from graphc.ops.nested import Nested, capture, depend, enclose, item, trace_start, zeros
+from graphc.ops.nested import Nested, capture, depend, enclose, item, zeros
 from graphc.ops.operands import as_node, cast, expand
 from graphc.records import record, replace
 
@@ -89,7 +89,7 @@ class CustomVjp(Nested):
         results = [item(node, k) for k in range(self.results)]
         end = self.results + self.arguments
         operands = [*node.inputs[self.results : end], *results, *cotangents, *node.inputs[end:]]
-        return enclose(self.backward.outputs, dict(zip(self.backward.inputs, operands, strict=True)))
+        return self.backward.on(operands)
 
 
 @record

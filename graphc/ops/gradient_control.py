@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
 
 from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies, walk
-from graphc.graph.graph import subgraphs
+from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Leaf, Node, Stored, builder, call, make
 from graphc.graph.op import Op
 from graphc.graph.structure import leaves, map_leaves
@@ -192,14 +192,20 @@ def training() -> Node:
 
 def of_phase(derivatives: Sequence[Node | None]) -> list[Node | None]:
     """Return derivatives, those that read the training leaf (in a loop or a branch too) marked as such."""
-    reading = _reading_phase([node for node in derivatives if node is not None])
+    found = [node for node in derivatives if node is not None]
+    reading = _reading_phase(walk.topological(found), {})
     return [make(OfPhase(), node) if node is not None and node in reading else node for node in derivatives]
 
 
-def _reading_phase(roots: Sequence[Node]) -> set[Node]:
+def _reading_phase(nodes: Iterable[Node], known: dict[Graph, bool]) -> set[Node]:
+    """Return those of the nodes, operands first, that depend on the phase; `known` says of graphs inside whether they do."""
     found: set[Node] = set()
-    for node in walk.topological(roots):
-        inner = any(_reading_phase(sub.outputs) for _, sub in subgraphs(node.op))
-        if node is _training or inner or not found.isdisjoint(node.inputs):
+    for node in nodes:
+        for _, inner in subgraphs(node.op):
+            if inner not in known:
+                known[inner] = bool(_reading_phase(inner.nodes(), known))
+            if known[inner]:
+                found.add(node)
+        if node is _training or not found.isdisjoint(node.inputs):
             found.add(node)
     return found

@@ -12,10 +12,10 @@ from typing import Any
 from graphc.dims import Dim
 from graphc.dtypes import uint32
 from graphc.errors import DTypeError, GraphError, ShapeError
-from graphc.graph.node import Node, builder, call, placeholder
+from graphc.graph.node import Node, builder, call, placeholder, trace_start
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, as_dim
-from graphc.ops.nested import capture, enclose, inside_loop, item, loop_index, trace_start, used
+from graphc.ops.nested import capture, enclose, inside_loop, item, loop_index, used
 from graphc.ops.operands import as_node
 from graphc.ops.scan import Carry, assemble
 

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, Self
 
 from graphc.dims import Atom, Dim
-from graphc.dtypes import bool_
 from graphc.errors import GraphError
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
@@ -176,11 +175,6 @@ def needed(pairs: Sequence[tuple[Node, Node]], outputs: Sequence[Node]) -> list[
 def zeros(type: TensorType) -> Node:
     """Return zeros of a type."""
     return expand(constant(0, type.dtype), type.shape)
-
-
-def trace_start() -> int:
-    """Return a serial number between those of the nodes made before and those made after."""
-    return placeholder(TensorType((), bool_)).serial
 
 
 _index: ContextVar[Node | None] = ContextVar("_index", default=None)

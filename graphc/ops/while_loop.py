@@ -14,14 +14,14 @@ from graphc.dtypes import bool_
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.graph import bodies
 from graphc.graph.graph import Graph
-from graphc.graph.node import Node, builder, call, make, placeholder
+from graphc.graph.node import Node, builder, call, make, placeholder, trace_start
 from graphc.graph.op import inherit
 from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.control import cond as choose
 from graphc.ops.iteration import scan
-from graphc.ops.nested import Nested, adopt, capture, enclose, item, needed, trace_start
+from graphc.ops.nested import Nested, adopt, capture, enclose, item, needed
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import forward_through, or_zeros
 from graphc.records import record

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from graphc.errors import GraphError
+from graphc.graph.copies import built_once
 from graphc.graph.node import Node, State
 from graphc.ops.arithmetic import maximum
 from graphc.ops.exponential import exp, sqrt
@@ -55,20 +56,25 @@ class Adam(Optimizer):
     def update(
         self, parameter: Node, gradient: Node, slots: Mapping[str, Node], scales: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
-        gradient = self.decayed(parameter, gradient)
-        changed = {
-            "first": slots["first"] + (gradient - slots["first"]) * (1 - self.betas[0]),
-            "second": slots["second"] * self.betas[1] + gradient * gradient * (1 - self.betas[1]),
-        }
-        second = changed["second"]
-        if self.amsgrad:
-            second = changed["largest"] = maximum(slots["largest"], second)
-        spread = sqrt(second) * scales["spread"] + self.eps
-        return self.shrunk(parameter, scales) - scales["rate"] * changed["first"] / spread, changed
+        gradient, old = self.decayed(parameter, gradient), tuple(slots[name] for name in self.slots)
+        move, new = _moved(gradient, old, scales["rate"], scales["spread"], tuple(self.betas), self.eps)
+        return self.shrunk(parameter, scales) - move, dict(zip(self.slots, new, strict=True))
 
     def shrunk(self, parameter: Node, scales: Mapping[str, Node]) -> Node:
         """Return the parameter that the step starts from."""
         return parameter
+
+
+@built_once
+def _moved(
+    gradient: Node, slots: tuple[Node, ...], rate: Node, spread: Node, betas: tuple[float, ...], eps: float
+) -> tuple[Node, list[Node]]:
+    """Return the step down the gradient, and the moments that it is made of."""
+    first, second, *largest = slots
+    first = first + (gradient - first) * (1 - betas[0])
+    second = second * betas[1] + gradient * gradient * (1 - betas[1])
+    largest = [maximum(one, second) for one in largest]
+    return rate * first / (sqrt((*largest, second)[0]) * spread + eps), [first, second, *largest]
 
 
 class AdamW(Adam):

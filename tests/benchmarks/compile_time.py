@@ -16,7 +16,7 @@ import graphc
 from graphc import nn, optim
 from graphc.compiler import passed, plan_of
 from graphc.emit import build
-from graphc.graph.text import text
+from graphc.graph.text import fingerprint
 from graphc.runtime import binding
 from graphc.schedule.natives import natives
 from graphc.simd.levels import host_level
@@ -59,7 +59,7 @@ def measured(make):
 
     graph = make()
     done("build")
-    text(graph, comments=True)
+    fingerprint(graph)
     done("key")
     final = passed(graph, training=True)
     done("passes")
