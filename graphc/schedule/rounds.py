@@ -9,7 +9,7 @@ from graphc.dims import Axis, Dim
 from graphc.loops.kernels import Rounds, Tile, usual, usual_size
 
 # Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, and those of one round.
-LARGE, ROUND = 1 << 20, 1 << 19
+LARGE, ROUND = 1 << 19, 1 << 19
 # Bytes of memory, what is not read included, for which the second-level cache has room.
 SPAN = 1 << 20
 # Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
