@@ -6,7 +6,7 @@ Every `Compute` node can be written into its consumers. It is stored instead whe
     costs more than `CHEAP` operations;
   - several consumers would repeat more than `REPEATED` operations, or the expression would grow beyond `LARGEST`;
   - several consumers want what a contraction's epilogue makes: it is stored instead of the contraction, or what is made
-    of it alone instead of both.
+    of it alone instead of both, if that takes no more arrays or saves more than `REPEATED` operations for each.
 Cheap means: recomputing costs less than writing and reading back, about four vector operations an element each way.
 """
 
@@ -117,7 +117,7 @@ class Inliner:
         for node in self.order:
             body = self.bodies.get(node)
             if isinstance(body, Contract) and consumers.get(node, 0) > 1:
-                between |= self._store_ends(branches.of(node, self.stored))
+                between |= self._store_ends(self._branch(branches, node))
             if not isinstance(body, Compute):
                 continue
             own = list(expr.walk(body.value))
@@ -134,7 +134,7 @@ class Inliner:
                 self.summing.add(node)
             parts[node] = len(own)
             members[node] = frozenset((node,)).union(*(members[i] for i in inlined))
-            self.cost[node] = sum(weight(e) for e in own if isinstance(e, Apply))
+            self.cost[node] = _operations(body.value)
             # What is one number for all elements is made once, before the loops.
             self.cost[node] += sum(self.cost[i] for i in inlined if i.shape and not _is_hoisted(node))
             if self._reduces(node):
@@ -143,12 +143,33 @@ class Inliner:
                 carriers[node] = carrier
             repeated = (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED
             if node in carriers and consumers.get(node, 0) > 1 and not repeated and node not in self.stored:
-                branch = branches.of(node, self.stored)
+                branch = self._branch(branches, node)
                 repeated = branch is None
                 between |= self._store_ends(branch)
             repeated &= node not in between
             if body.ordered or repeated or sum(parts[i] for i in members[node]) > LARGEST:
                 self.stored.add(node)
+
+    def _branch(self, branches: Branches, node: Node) -> Branch | None:
+        """Return what a node is turned into, if storing that is worth the arrays that it takes."""
+        pays = (b for b in branches.of(node, self.stored) if self._common(b) >= REPEATED * b.more)
+        return next(pays, None)
+
+    def _common(self, branch: Branch) -> int:
+        """Return how many operations the ends of a branch would repeat if each were made by itself."""
+        made: dict[Node, Expr] = {}
+
+        def of(one: Node) -> Expr:
+            if one not in branch.between:
+                return self.scalars.get(one) or expr.load(one, (), one.dtype)
+            if one not in made:
+                body = self.bodies[one]
+                assert isinstance(body, Compute)
+                made[one] = expr.rewrite(body.value, {}, lambda found: of(_operand(one, found)))
+            return made[one]
+
+        ends = [of(end) for end in branch.ends]
+        return sum(map(_operations, ends)) - _operations(*ends)
 
     def _store_ends(self, branch: Branch | None) -> frozenset[Node]:
         """Store what a branch ends in; return the nodes that its epilogue makes."""
@@ -331,6 +352,10 @@ class Inliner:
                     votes += any(dims.linear(offset, a)[0] == 1 for a in found.axes)
                     votes -= dims.linear(offset, lane)[0] == 1
         return votes
+
+
+def _operations(*roots: Expr) -> int:
+    return sum(weight(e) for e in expr.walk(*roots) if isinstance(e, Apply))
 
 
 def lane_of(node: Node, axes: Sequence[Axis]) -> Axis:

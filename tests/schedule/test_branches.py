@@ -1,4 +1,4 @@
-"""What several consumers want of a contraction's sums: stored in its epilogue instead of them, if that takes no more arrays."""
+"""What several consumers want of a contraction's sums: stored in its epilogue instead of them, where that is worth the arrays."""
 
 import numpy as np
 import pytest
@@ -48,6 +48,35 @@ def test_gelu_and_its_slope_are_made_where_the_sums_are(bias):
     stored = [b for b in written if plan.buffers[b].shape == (x.shape[0], HIDDEN)]
     # The activation, its slope, and the cotangent of the sums.
     assert len(stored) == 3
+    agrees(x, outputs)
+
+
+def test_a_residual_sum_and_the_slope_are_made_where_the_sums_are():
+    """What is added was there before; so the epilogue reads it, and neither the sums nor GELU of them are stored."""
+    x, sums, _, _ = network(True, nn.gelu)
+    weights = graphc.parameter(np.random.default_rng(2).normal(size=(HIDDEN, HIDDEN)).astype("f") / 4, "d")
+    first = graphc.tanh(sums)
+    second = first + nn.gelu(first @ weights)
+    third = second + nn.gelu(second @ weights)
+    outputs = (third, graphc.grad((third * third).sum(), weights))
+    plan = plan_for(x, outputs)
+    made = [text for text in plan.kernels.values() if "normal_" in text]
+    assert all("fma(" in text and "normal_pdf" in text for text in made), "no kernel of its own"
+    written = {b for call in calls(plan.steps) for b in call.writes}
+    # tanh, then each time the sum and the slope, and the cotangents of both products.
+    assert sum(plan.buffers[b].shape == (x.shape[0], HIDDEN) for b in written) == 7
+    agrees(x, outputs)
+
+
+@pytest.mark.parametrize(("function", "arrays"), [(graphc.normal_cdf, 2), (graphc.square, 1)])
+def test_an_array_more_is_worth_what_both_would_repeat(function, arrays):
+    """Both are made of the function's value; it is repeated if it is cheap."""
+    x, sums, _, _ = network(True, nn.gelu)
+    shared = [function(sums) * sums, function(sums) + sums]
+    outputs = [graphc.softmax(shared[0], -1), graphc.softmax(x[:, :1] * shared[1], -1)]
+    plan = plan_for(x, outputs)
+    (product,) = (call for call in calls(plan.steps) if "fma(" in plan.kernels[call.kernel] and len(call.reads) == 3)
+    assert sum(plan.buffers[b].shape == (x.shape[0], HIDDEN) for b in product.writes) == arrays
     agrees(x, outputs)
 
 
