@@ -21,7 +21,7 @@ from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
 # Of candidates, and of those that are measured.
-POSITIONS, WINNERS = [3, 11, 23], [1, 3]
+POSITIONS, WINNERS = [1, 3, 11, 23], [1, 3]
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +211,25 @@ def recurrent(dtype):
     return Graph((x,), (y, *graphc.grad(graphc.sum(y * y), list(layer.parameters()))))
 
 
-CASES = {"convolution": convolution, "depthwise": depthwise, "products": products, "recurrent": recurrent}
+def images(dtype):
+    """Few channels, whose positions stand side by side, and more than a block of lanes has; sums over all positions."""
+    x = graphc.input("x", ("batch", 24, 24, 6), dtype)
+    draw = np.random.default_rng(1)
+    first, second = (
+        graphc.parameter(draw.normal(size=size).astype(dtype), name)
+        for name, size in (("first", (5, 5, 6, 8)), ("second", (1, 1, 8, 112)))
+    )
+    y = graphc.conv2d(graphc.tanh(graphc.conv2d(x, first, padding=2)), second)
+    return Graph((x,), (y, *graphc.grad(graphc.mean(y * y), [x, first, second])))
+
+
+CASES = {
+    "images": images,
+    "convolution": convolution,
+    "depthwise": depthwise,
+    "products": products,
+    "recurrent": recurrent,
+}
 
 
 def results(graph, level, batch, threads, choose=None, twins=False):
@@ -275,3 +293,23 @@ def test_trials_run(case, measured):
     arrays = draws(*graph.inputs, batch=16)
     for got, wanted in zip(step(*arrays), plain(*arrays), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_loops_and_nests_are_candidates():
+    """What makes a sum in the same order may win: in rounds or not, all lanes at once or not, and tiles of a wide nest."""
+    found = []
+
+    def choose(trial):
+        every = list(tilings.candidates(trial.nest, host_level(), trial.size_of))
+        alike = [one.kernel() for one in every if one.order == every[0].order]
+        found.append(
+            (len(alike), *({bool(getattr(one, name)) for one in alike} for name in ("rounds", "passing", "within")))
+        )
+        return 0
+
+    *operands, long = product(1500, 4096, 1500)
+    for graph in (images("float32"), Graph(tuple(operands), (long,))):
+        plan_of(run_passes(graph), host_level(), choose=choose)
+    assert any(rounds == {False, True} for _, rounds, _, _ in found)
+    assert any(passing == {False, True} for _, _, passing, _ in found)
+    assert any(within == {True} and count > 1 for count, _, _, within in found)

@@ -44,8 +44,6 @@ USUAL = 64
 OWNED = 8
 # Steps of a sum up to which a product is bound by the writing of its result.
 BRIEF = 32
-# Bytes of a vector operand that stay in the second-level cache while rows pass by, and of what passes from which on they should.
-STAYS, PASSES = 1 << 20, 1 << 22
 # Rows of a band: they are copied together, for what they read lies side by side.
 BAND = 16
 # The number of the thread that a kernel runs on, in an offset; rows up to which threads share lanes if each copies a part.
@@ -217,7 +215,8 @@ class Tile:
     panels as wide as the tile, and that axis is the panel's number: all were made before or, with `pack`, one after the
     other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
     tile has. `owner`: as for a Map, here the row axis. `rounds`: sums so far stand where the first store goes; what is
-    made of them is made in the last round. `within`: which lanes take part in a product.
+    made of them is made in the last round. `within`: which lanes take part in a product. `passing`: each block of rows passes
+    all lanes before the next one.
     """
 
     outer: tuple[Axis, ...]
@@ -236,6 +235,7 @@ class Tile:
     pack: Pack | None = None
     rounds: Rounds | None = None
     within: Within | None = None
+    passing: bool = False
 
     @property
     def lanes(self) -> int:
@@ -295,22 +295,7 @@ class Tile:
         if self.by_lanes or (self.pack is not None and not self.pack.at_once):
             return 0
         depth = dims.product(a.extent for a in self.reduced)
-        return int(self.is_lanewise or self.is_passing or (isinstance(depth, int) and depth <= BRIEF))
-
-    @property
-    def is_passing(self) -> bool:
-        """Whether rows and their results come from far, and all of the vector operand has its place in the cache.
-
-        Then each row is read once, and its results are written together.
-        """
-        is_one_block = isinstance(self.lane.extent, int) and self.lane.extent <= self.shape[1] * self.lanes
-        if self.owner is not None or self.rounds is not None or is_one_block:
-            return False
-        left, right = (dims.axes(one.index[0]) for one in (self.left, self.right))
-        stays = usual_size([*self.reduced, self.lane]) if not right & {*self.outer} else STAYS
-        passes = usual_size(left) + usual_size((*self.outer, self.row, self.lane))
-        size = self.left.dtype.itemsize
-        return size * stays <= STAYS and size * passes >= PASSES
+        return int(self.is_lanewise or self.passing or (isinstance(depth, int) and depth <= BRIEF))
 
     @property
     def by_lanes(self) -> bool:

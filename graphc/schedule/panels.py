@@ -20,7 +20,6 @@ from graphc.loops.kernels import THREAD, Map, Pack, Store, Tile, flat_offset
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.nest import WIDTH, Copied
-from graphc.schedule.rounds import rounds_of
 from graphc.schedule.tilings import Roles
 from graphc.schedule.units import Unit, axes_of, map_unit
 
@@ -41,10 +40,8 @@ class Panels:
     made: dict[tuple[int, Dim], int] = field(default_factory=dict[tuple[int, Dim], int])
 
     def of(self, kernel: Tile, roles: Roles, node: Node) -> Tile:
-        """Return the kernel reading the copies that its roles want, in rounds where its sum is long."""
+        """Return the kernel reading the copies that its roles want."""
         width = roles.shape[1] * kernel.lanes
-        if self.is_shared:
-            kernel = replace(kernel, rounds=rounds_of(kernel, strips=roles.strips is not None))
         if roles.strips is not None:
             strip, left = self._copied("strip", node, kernel.left, roles.strips, roles.row, roles.shape[0])
             kernel = replace(kernel, left=left, strip=strip)
@@ -61,7 +58,7 @@ class Panels:
 
     def _packing(self, kernel: Tile, node: Node, pack: Copied, width: int) -> Tile:
         """Return the kernel with its right operand read from panels that threads make themselves, one by one or all at once."""
-        rounds, onto, at_once = kernel.rounds, dict[Atom, Dim](), kernel.is_passing
+        rounds, onto, at_once = kernel.rounds, dict[Atom, Dim](), kernel.passing
         shape = (*(a.extent for a in pack.others), width)
         if rounds is not None:
             shape = (*(1 for _ in rounds.over), rounds.steps, *shape[len(rounds.over) + 1 :])

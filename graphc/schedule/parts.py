@@ -15,47 +15,31 @@ from graphc.graph.node import Node
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr, Load
-from graphc.loops.kernels import ACCUMULATOR, Map, Store, Tile, flat_offset, usual, usual_size
+from graphc.loops.kernels import ACCUMULATOR, Map, Rounds, Store, Tile, flat_offset
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.panels import Panels
 from graphc.schedule.tilings import Tiling
 from graphc.schedule.units import Unit, axes_of, map_unit, tile_unit
 
-# The most parts (more threads share each), and how many times as large as the operands their results may be together.
-MOST, SMALL = 4, 1
-
 
 def tile_units(panels: Panels, tiling: Tiling, nodes: Sequence[Node], *, late: bool) -> list[Unit]:
     """Return the unit of a contraction's tiling or, in parts, those of the parts and of their sums."""
     kernel = panels.of(tiling.kernel(), tiling.roles, nodes[0])
-    parts = 1 if tiling.nest.in_order else _number(kernel, panels.draft)
-    if parts == 1:
+    if kernel.rounds is None or kernel.rounds.parts == 1:
         return [tile_unit(kernel, nodes, late=late)]
-    parted, sums = _in_parts(kernel, parts, panels.draft)
+    parted, sums = _in_parts(kernel, kernel.rounds, panels.draft)
     return [tile_unit(parted, nodes[:1], late=False), map_unit(sums, nodes, late=late)]
 
 
-def _number(kernel: Tile, draft: Draft) -> int:
-    """Return how many parts pay."""
-    if kernel.rounds is None or kernel.rounds.within or kernel.start is not None:
-        return 1
-    sources: set[int] = {one.source for one in kernel.operands}
-    read = sum(usual(dims.product(draft.buffers[source].shape)) for source in sources)
-    result = usual_size((*kernel.outer, kernel.row, kernel.lane))
-    return next((parts for parts in (MOST, MOST // 2) if parts * result <= SMALL * read), 1)
-
-
-def _in_parts(kernel: Tile, parts: int, draft: Draft) -> tuple[Tile, Map]:
-    """Return the kernel with its sum in parts, and the map that adds those and makes its stores."""
-    assert kernel.rounds is not None
-    rounds = replace(kernel.rounds, parts=parts)
+def _in_parts(kernel: Tile, rounds: Rounds, draft: Draft) -> tuple[Tile, Map]:
+    """Return the kernel with each part of its sum in a place of its own, and the map that adds those and makes its stores."""
     axes = (*kernel.outer, kernel.row, kernel.lane)
-    shape = (parts, *(a.extent for a in axes))
+    shape = (rounds.parts, *(a.extent for a in axes))
     dtype = kernel.left.dtype
     buffer = draft.temporary("parts", TensorType(shape, dtype))
     place = flat_offset([DimExpr.of(a) for a in (rounds.part, *axes)], shape)
-    parted = replace(kernel, rounds=rounds, stores=(Store(buffer, place, expr.load(ACCUMULATOR, (), dtype)),))
+    parted = replace(kernel, stores=(Store(buffer, place, expr.load(ACCUMULATOR, (), dtype)),))
     new = axes_of(shape[1:])
     at: dict[Atom, Dim] = {old: DimExpr.of(axis) for old, axis in zip(axes, new, strict=True)}
     total = expr.reduce("add", (rounds.part,), expr.load(buffer, (dims.substitute(place, at),), dtype))

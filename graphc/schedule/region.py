@@ -35,7 +35,7 @@ from graphc.schedule.inline import Inliner, lane_of
 from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
-from graphc.schedule.nest import Nest, numbered, turned
+from graphc.schedule.nest import Nest, numbered
 from graphc.schedule.order import ordered
 from graphc.schedule.ownership import own, owner_of
 from graphc.schedule.panels import Panels
@@ -46,7 +46,6 @@ from graphc.schedule.states import all_kept_together, states
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge, whole_copy
 from graphc.schedule.views import Operand, Views
-from graphc.schedule.wide import widened
 
 
 @dataclass(eq=False)
@@ -393,13 +392,12 @@ class Region:
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
         nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order)
-        alone, touched = numbered(turned(nest))
-        nest, panels = widened(alone) or (alone, None)
+        alone, touched = numbered(nest)
         position, buffers = 0, self.draft.buffers
-        if self.draft.choose is not None and panels is None:
+        if self.draft.choose is not None:
             position = self.draft.choose(trial(alone, touched, buffers, node, self.invariant, self.owned))
         sizes = tuple(dims.product(buffers[b].shape) for b in touched)
-        tiling = self.draft.tilings.of(nest, panels, sizes, position).on_buffers(touched.__getitem__)
+        tiling = self.draft.tilings.of(alone, sizes, position).on_buffers(touched.__getitem__)
         nodes = [node, *(r.node for r in fused)]
         return tile_units(self.panels, tiling, nodes, late=any(r.late for r in fused))
 

@@ -1,12 +1,16 @@
-"""Sums in rounds: what a round reads of both operands stays in the second-level cache while all tiles use it."""
+"""The loops around register tiles, by what stays in the second-level cache.
+
+In rounds of a sum what one reads of both operands stays there while all tiles use it; where the whole vector operand has its
+place, rows that come from far pass all lanes at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from graphc import dims
 from graphc.dims import Axis, Dim
-from graphc.loops.kernels import Rounds, Tile, usual, usual_size
+from graphc.loops.kernels import FEW_ROWS, Rounds, Tile, usual, usual_size
 
 # Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, and those of one round.
 LARGE, ROUND = 1 << 19, 1 << 19
@@ -14,6 +18,10 @@ LARGE, ROUND = 1 << 19, 1 << 19
 SPAN = 1 << 20
 # Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
 LONG, MANY, STAYS = 128, 8, 1 << 20
+# Bytes of a vector operand that stay while rows pass by, and of what passes from which on they should.
+WHOLE, PASSES = 1 << 20, 1 << 24
+# The most parts of a sum (more threads share each), and how many times as large as the operands their results may be together.
+PARTS, SMALL = 4, 1
 # Rows of an operand that are copied into panels together, where they are transposed; elements of a line of the cache.
 SQUARE, LINE = 16, 16
 
@@ -110,3 +118,27 @@ def _even(steps: int, unit: int, extent: Dim) -> int:
     unit = max(unit, SQUARE if steps >= 2 * SQUARE else 1)
     steps = -(-steps // unit) * unit
     return next((n for n in range(steps, steps // 2, -unit) if dims.remainder(extent, n) == 0), steps)
+
+
+def may_pass(kernel: Tile) -> bool:
+    """Whether rows could pass all lanes at once: all of the vector operand has a place in the cache."""
+    rows = usual_size((*kernel.outer, kernel.row))
+    is_one_block = isinstance(kernel.lane.extent, int) and kernel.lane.extent <= kernel.shape[1] * kernel.lanes
+    if kernel.is_lanewise or is_one_block or rows <= FEW_ROWS or dims.axes(kernel.right.index[0]) & {*kernel.outer}:
+        return False
+    return kernel.left.dtype.itemsize * usual_size([*kernel.reduced, kernel.lane]) <= WHOLE
+
+
+def passes(kernel: Tile) -> bool:
+    """Whether rows and their results come from far: then each row is read once, and its results are written together."""
+    left, results = dims.axes(kernel.left.index[0]), (*kernel.outer, kernel.row, kernel.lane)
+    return kernel.left.dtype.itemsize * (usual_size(left) + usual_size(results)) >= PASSES
+
+
+def parts_of(kernel: Tile, rounds: Rounds, size_of: Callable[[int], Dim]) -> int:
+    """Return in how many parts, that threads share, a sum in rounds pays (see `parts`)."""
+    if rounds.within or kernel.start is not None:
+        return 1
+    read = sum(usual(size_of(source)) for source in {kernel.left.source, kernel.right.source})
+    result = usual_size((*kernel.outer, kernel.row, kernel.lane))
+    return next((parts for parts in (PARTS, PARTS // 2) if parts * result <= SMALL * read), 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Load
-from graphc.loops.kernels import FAR, Tile, flat_offset
+from graphc.loops.kernels import FAR, Rounds, Tile, flat_offset
 from graphc.records import record, replace
 from graphc.schedule.nest import (
     Copied,
@@ -20,10 +20,12 @@ from graphc.schedule.nest import (
     on_buffers,
     paneled,
     slope_of,
+    turned,
     without_single,
 )
-from graphc.schedule.rounds import has_place
+from graphc.schedule.rounds import has_place, may_pass, parts_of, passes, rounds_of
 from graphc.schedule.tiles import Choice, best, choices
+from graphc.schedule.wide import widened
 from graphc.simd.levels import Level
 
 # The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay, and where rounds
@@ -39,8 +41,8 @@ AGAINST = 1.1
 class Roles:
     """The parts that a nest's axes play, and the register tile: rows, vectors.
 
-    `unrolled` and `stacked`: as for a Tile. `pack`: the vector operand is copied into panels. `strips`: likewise for the
-    scalar operand, whose rows are copied side by side.
+    `unrolled`, `stacked`, `rounds` and `passing`: as for a Tile. `pack`: the vector operand is copied into panels. `strips`:
+    likewise for the scalar operand, whose rows are copied side by side.
     """
 
     outer: tuple[Axis, ...]
@@ -51,13 +53,16 @@ class Roles:
     stacked: tuple[Axis, int] | None
     pack: Copied | None
     strips: Copied | None
+    rounds: Rounds | None = None
+    passing: bool = False
 
 
 @record
 class Tiling:
     """One way to compute a nest: the nest with its axes merged for it, and their parts.
 
-    `order` says in which order a sum is made: steps in the count of summed positions, and how many, from the outermost on.
+    `order` says in which order a sum is made: steps in the count of summed positions, and how many, from the outermost on;
+    at last, how many parts it is made in, and where these may begin.
     """
 
     nest: Nest
@@ -68,6 +73,10 @@ class Tiling:
         roles = self.roles
         copied = [name for name, one in (("panels", roles.pack), ("strips", roles.strips)) if one is not None]
         unrolled = [f"{count} of {axis.extent} unrolled" for axis, count in roles.unrolled]
+        if roles.rounds is not None:
+            copied.append(f"rounds of {roles.rounds.steps}")
+        if roles.passing:
+            copied.append("all lanes at once")
         stacked = f"{roles.stacked[1]} of {roles.stacked[0].extent} x " if roles.stacked is not None else ""
         return ", ".join([f"{stacked}{roles.shape[0]} of {roles.row.extent} x {roles.shape[1]}", *unrolled, *copied])
 
@@ -76,7 +85,7 @@ class Tiling:
         nest, roles = self.nest, self.roles
         return Tile(
             roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
-            roles.stacked, within=nest.within,
+            roles.stacked, rounds=roles.rounds, within=nest.within, passing=roles.passing,
         )  # fmt: skip
 
     def on_buffers(self, number: Callable[[int], int]) -> Tiling:
@@ -96,50 +105,86 @@ class Tilings:
     level: Level
     found: dict[tuple[object, ...], Tiling] = field(default_factory=dict[tuple[object, ...], Tiling])
 
-    def of(self, nest: Nest, panels: Copied | None, sizes: tuple[Dim, ...], position: int) -> Tiling:
+    def of(self, nest: Nest, sizes: tuple[Dim, ...], position: int) -> Tiling:
         """Return the candidate at a position; `sizes` are the numbers of elements of the nest's buffers 0, 1, ..."""
-        key = (nest, panels, sizes, position)
+        key = (nest, sizes, position)
         if key not in self.found:
-            every = candidates(nest, self.level, sizes.__getitem__, panels)
+            every = candidates(nest, self.level, sizes.__getitem__)
             self.found[key] = next(itertools.islice(every, position, None))
         return self.found[key]
 
 
-def candidates(
-    nest: Nest, level: Level, size_of: Callable[[int], Dim], panels: Copied | None = None
-) -> Iterator[Tiling]:
-    """Yield tilings: the one that the cost model picks, then the best of each other kind, the best first.
+def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Iterator[Tiling]:
+    """Yield tilings: the one that the cost model picks, the same in other loops, then the best of each other kind.
 
-    `size_of` gives the number of elements of a buffer. Tilings are of one kind if they have the same axis and about as many
-    of it for rows, as many vectors, unroll or not, and copy the same operands. A kernel's taps along a row may stay an axis
-    of their own, to be unrolled: then one element of the image serves several rows of the tile. `panels`: the vector operand
-    stands in panels already, of which this is the copy.
+    `size_of` gives the number of elements of a buffer. Tilings are of one kind if they have the same lanes, the same axis and
+    about as many of it for rows, as many vectors, unroll or not, and copy the same operands. A kernel's taps along a row may
+    stay an axis of their own, to be unrolled: then one element of the image serves several rows of the tile.
     """
     order = flat_offset([DimExpr.of(a) for a in nest.reduced], [a.extent for a in nest.reduced])
-    nest = without_single(replace(nest, number=order))
-    first = best(nest, level) if panels is not None or slope_of(nest.right.index[0], nest.kept[-1]) == 1 else None
-    ways: list[tuple[Nest, Copied | None]] = [(nest, panels)] if first is not None else []
-    far = NEAR_ROWS if first is not None and _is_near(first) else MANY_ROWS
-    if first is None or (panels is None and _is_scattered(first.nest, size_of, far)):
-        ways.insert(0, _in_panels(nest))
-        first = best(ways[0][0], level)
-    wants_strips = _is_strided(first, size_of)
-    yield _tiling(first, ways[0][1], strips=wants_strips)
-    if ways[0][1] is None and _is_read_once(nest.right, size_of):
-        ways.append(_in_panels(nest))
-    seen = {_kind(first, way=0, strips=wants_strips)}
+    nest = replace(nest, number=order)
+    usual = turned(nest)
+    nests = [*[found for found in (widened(usual),) if found is not None], (usual, None)]
+    if usual is not nest:
+        nests.append((nest, None))
+    (first, *ways), *more = (_ways(without_single(one), panels, level, size_of) for one, panels in nests)
+    ways = [first, *ways, *itertools.chain(*more)]
+    pick = best(first[0], level)
+    wants_strips = _is_strided(pick, size_of)
+    yield from _in_loops(_tiling(pick, first[1], strips=wants_strips), size_of)
+    seen = {_kind(pick, way=0, strips=wants_strips)}
     others: list[tuple[float, int, Choice, bool]] = []
     for way, (packed, _) in enumerate(ways):
         for choice in choices(packed, level):
-            usual = _is_strided(choice, size_of)
-            others.append((choice.cost * AGAINST**way, way, choice, usual))
-            if usual or _may_have_strips(choice, size_of):
-                others.append((choice.cost * AGAINST ** (way + 1), way, choice, not usual))
+            is_usual = _is_strided(choice, size_of)
+            others.append((choice.cost * AGAINST**way, way, choice, is_usual))
+            if is_usual or _may_have_strips(choice, size_of):
+                others.append((choice.cost * AGAINST ** (way + 1), way, choice, not is_usual))
     for _, way, choice, strips in sorted(others, key=lambda other: other[0]):
         kind = _kind(choice, way, strips=strips)
         if kind not in seen:
             seen.add(kind)
-            yield _tiling(choice, ways[way][1], strips=strips)
+            yield _in_loops(_tiling(choice, ways[way][1], strips=strips), size_of)[0]
+
+
+def _ways(
+    nest: Nest, panels: Copied | None, level: Level, size_of: Callable[[int], Dim]
+) -> list[tuple[Nest, Copied | None]]:
+    """Return the nest as it is and with its vector operand in panels, that first which the rules want, if both are possible.
+
+    `panels`: it stands in panels already, of which this is the copy.
+    """
+    if panels is not None:
+        return [(nest, panels)]
+    if slope_of(nest.right.index[0], nest.kept[-1]) != 1:
+        return [_in_panels(nest)]
+    if not _is_read_once(nest.right, size_of):
+        return [(nest, None)]
+    plain = best(nest, level)
+    is_scattered = _is_scattered(plain.nest, size_of, NEAR_ROWS if _is_near(plain) else MANY_ROWS)
+    return [_in_panels(nest), (nest, None)] if is_scattered else [(nest, None), _in_panels(nest)]
+
+
+def _in_loops(tiling: Tiling, size_of: Callable[[int], Dim]) -> list[Tiling]:
+    """Return a tiling in the loops that the rules want, then in others: in rounds, all lanes at once, block by block."""
+    kernel, nest = tiling.kernel(), tiling.nest
+    if nest.owned is not None:
+        return [tiling]
+    found: list[Tiling] = []
+    rounds = rounds_of(kernel, strips=tiling.roles.strips is not None)
+    if rounds is not None:
+        rounds = replace(rounds, parts=1 if nest.in_order else parts_of(kernel, rounds, size_of))
+        order = tiling.order if rounds.parts == 1 else (*tiling.order, _cuts(nest, rounds))
+        found.append(replace(tiling, roles=replace(tiling.roles, rounds=rounds), order=order))
+    found.append(tiling)
+    if may_pass(kernel):
+        found.insert(len(found) - int(passes(kernel)), replace(tiling, roles=replace(tiling.roles, passing=True)))
+    return found
+
+
+def _cuts(nest: Nest, rounds: Rounds) -> tuple[Dim, Dim]:
+    """Return how many parts a sum has, and the steps between the places where these may begin."""
+    return rounds.parts, slope_of(nest.number, rounds.outermost) * (1 if rounds.over else rounds.steps)
 
 
 def _kind(choice: Choice, way: int, *, strips: bool) -> tuple[object, ...]:

@@ -16,7 +16,6 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.schedule import parts as in_parts
 from graphc.schedule import rounds, tilings
 from graphc.schedule.natives import natives
 from graphc.simd.levels import LEVELS, supported_levels
@@ -180,8 +179,8 @@ def test_short_rounds_of_convolutions(monkeypatch, within, layer):
 def test_sums_in_parts(monkeypatch, layer, parts):
     """Parts of several rounds, of one and of none; threads fewer and more than parts, which give the same bits."""
     with_short_rounds(monkeypatch, False, 30)
-    monkeypatch.setattr(in_parts, "MOST", parts)
-    monkeypatch.setattr(in_parts, "SMALL", 1 << 40)
+    monkeypatch.setattr(rounds, "PARTS", parts)
+    monkeypatch.setattr(rounds, "SMALL", 1 << 40)
 
     def kernels_of(plan, passed):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], lambda: natives(passed))))
@@ -193,7 +192,7 @@ def test_sums_in_parts(monkeypatch, layer, parts):
 
 def test_what_follows_sums_in_parts(monkeypatch):
     """A gradient that is added to, scaled, and read by two: made when its parts are added."""
-    monkeypatch.setattr(in_parts, "SMALL", 1 << 40)
+    monkeypatch.setattr(rounds, "SMALL", 1 << 40)
     x, w = graphc.input("x", ("n", 18, 18, 6)), graphc.input("w", (3, 3, 6, 18))
     y = graphc.conv2d(x, w)
     g = graphc.input("g", y.shape)
@@ -224,7 +223,7 @@ def test_names_of_sizes_are_the_users(monkeypatch, name):
 def test_rounds_of_parts_of_images(monkeypatch):
     """A few rows of an image at a time: what follows the sum is made in the last part of the last image, of none too."""
     with_short_rounds(monkeypatch, within=False, steps=30)
-    monkeypatch.setattr(in_parts, "SMALL", 0)
+    monkeypatch.setattr(rounds, "SMALL", 0)
     x, w = graphc.input("x", ("n", 14, 10, 4)), graphc.input("w", (3, 3, 4, 20))
     y = graphc.conv2d(x, w)
     g = graphc.input("g", y.shape)
