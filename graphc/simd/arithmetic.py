@@ -10,7 +10,7 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 
-from graphc.simd.kinds import SimdType
+from graphc.simd.kinds import I64, SimdType
 from graphc.simd.levels import Level
 from graphc.simd.listing import VOID, Function, phi
 
@@ -197,6 +197,7 @@ class Arithmetic:
     def __init__(self, function: Function, level: Level):
         self.function = function
         self.level = level
+        self._words: dict[int, Value] = {}
 
     @property
     def has_fma(self) -> bool:
@@ -211,11 +212,21 @@ class Arithmetic:
         """Return a scalar, a splat, or (from a list) a vector known at compile time."""
         if isinstance(number, list):
             return Value(self, kind, _vector_text(kind, repr(number), tuple(number)))
+        if kind is I64 and number.__class__ is int:
+            return self._word(int(number))
         if kind.lanes == 1:
             exact = _exact(number, kind)
             return Value(self, kind, _number_text(exact, kind), exact)
         # By its text, because 0.0 and -0.0 are equal.
         return Value(self, kind, _vector_text(kind, repr(number), (number,)))
+
+    def _word(self, number: int) -> Value:
+        """Return a known i64: half of all constants are one of a few."""
+        found = self._words.get(number)
+        if found is None:
+            exact = _exact(number, I64)
+            found = self._words[number] = Value(self, I64, _number_text(exact, I64), exact)
+        return found
 
     def known(self, x: Value) -> int | None:
         """Return the integer that x is at compile time, if it is one."""

@@ -269,14 +269,17 @@ class Expressions:
 def _known(node: ast.expr) -> float | None:
     """Return the number that an expression of numbers is, by Python's own arithmetic, or None."""
     match node:
+        case ast.Name() | ast.Call():
+            return None
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return number
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             known = _known(operand)
             return None if known is None else -known
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() as op, right=right):
-            first = _known(left)
-            second = None if first is None else _known(right)
+            # The right one first: the left one of a long sum is as long, and asked again for each of its terms.
+            second = _known(right)
+            first = None if second is None else _known(left)
             return None if first is None or second is None else _BINARY[type(op)](first, second)
         case _:
             return None

@@ -44,7 +44,7 @@ class SimdType:
     def dtype(self) -> np.dtype[Any]:
         return DTYPES[self.kind]
 
-    @property
+    @functools.cached_property
     def itemsize(self) -> int:
         """Bytes of one lane in memory; a boolean is one byte."""
         return DTYPES[self.kind].itemsize
@@ -53,19 +53,19 @@ class SimdType:
     def nbytes(self) -> int:
         return self.itemsize * self.lanes
 
-    @property
+    @functools.cached_property
     def bits(self) -> int:
         return 1 if self.kind == "b" else 8 * self.itemsize
 
-    @property
+    @functools.cached_property
     def is_float(self) -> bool:
         return self.kind in FLOATS
 
-    @property
+    @functools.cached_property
     def is_integer(self) -> bool:
         return self.kind in INTEGERS
 
-    @property
+    @functools.cached_property
     def is_signed(self) -> bool:
         return self.kind in SIGNED
 
@@ -77,7 +77,7 @@ class SimdType:
         """Return the type with another number of lanes of this kind."""
         return _made(self.kind, lanes)
 
-    @property
+    @functools.cached_property
     def stored(self) -> "SimdType":
         """The type in memory, where a boolean is a byte."""
         return self.of("u8") if self.kind == "b" else self
@@ -105,8 +105,8 @@ class ArrayType:
         return f"{self.kind} array of rank {self.rank}"
 
 
-I64 = SimdType("i64")
-B = SimdType("b")
+I64 = _made("i64", 1)
+B = _made("b", 1)
 SCALARS = tuple(SimdType(kind) for kind in KINDS)
 VECTORS = tuple(SimdType(kind, lanes) for kind in KINDS for lanes in LANES)
 

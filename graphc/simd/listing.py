@@ -16,6 +16,10 @@ _UNLIKELY = '!0 = !{!"branch_weights", i32 1, i32 99}'
 # for, as nonlazybind makes the others do; for the stubs of a small code model's ordinary calls it would not, and ends the
 # process.
 _THROUGH_TABLE = '!1 = !{i32 7, !"RtLibUseGOT", i32 1}\n!llvm.module.flags = !{!1}'
+# Loops of more lines are not unrolled: they gain nothing, and LLVM, whose own limit is of that order, runs through their turns in
+# its head before it leaves most of them alone.
+_LONG = 150
+_NO_UNROLLING = '!3 = distinct !{!3, !4}\n!4 = !{!"llvm.loop.unroll.disable"}'
 
 
 class Module:
@@ -44,7 +48,9 @@ class Module:
         head = f'target triple = "{triple}"\ntarget datalayout = "{layout}"'
         ident = f'!2 = !{{!"{mark}"}}\n!llvm.ident = !{{!2}}'
         functions = [function.text() for function in self.functions]
-        return "\n".join([head, *self.names.values(), *functions, _UNLIKELY, _THROUGH_TABLE, ident]) + "\n"
+        return (
+            "\n".join([head, *self.names.values(), *functions, _UNLIKELY, _THROUGH_TABLE, ident, _NO_UNROLLING]) + "\n"
+        )
 
 
 class Function:
@@ -122,6 +128,10 @@ class Function:
     def branch(self, label: str) -> None:
         """End the block by a jump."""
         self.do(f"br label %{label}")
+
+    def repeat(self, label: str, count: int) -> None:
+        """End a loop's last block, after so many lines since its beginning."""
+        self.do(f"br label %{label}{', !llvm.loop !3' if count > _LONG else ''}")
 
     def choose(self, condition: str, then: str, otherwise: str, *, seldom: bool = False) -> None:
         """End the block by a jump to one of two."""

@@ -129,11 +129,13 @@ class _Kernel(Expressions):
         if not paths:
             return
         self.function.place(label)
-        self.variables = dict(paths[0][1])
-        for name in dict.fromkeys(name for _, variables in paths for name in variables):
+        (_, first), *others = paths
+        self.variables = dict(first)
+        differ = {name: None for _, other in others for name in first if other.get(name) is not first[name]}
+        differ |= {name: None for _, other in others for name in other if name not in first}
+        for name in differ:
             values = [variables.get(name) for _, variables in paths]
-            if any(value is not values[0] for value in values[1:]):
-                self.variables[name] = self.met(name, [block for block, _ in paths], values)
+            self.variables[name] = self.met(name, [block for block, _ in paths], values)
 
     def met(self, name: str, blocks: Sequence[str], values: Sequence[Value | View | Lost | None]) -> Value | Lost:
         """Return the value that a variable has where these meet."""
@@ -222,7 +224,7 @@ class _Kernel(Expressions):
             turn()
         self.loops.pop()
         if self.reached:
-            function.branch(head)
+            function.repeat(head, len(function.lines) - place)
         phis: list[str] = []
         for name, value in entering.items():
             sources = [(value.before, before)]

@@ -163,3 +163,13 @@ def test_addresses_that_differ_by_a_number_are_loaded_apart(kernels, level):
     data, got = np.arange(100, 110), np.zeros(len(offsets), np.int64)
     kernels.run("\n".join(lines), [data, got, 4], level)
     assert got.tolist() == [100 + eval(offset, {"n": 4}) // 8 for offset in offsets]
+
+
+@pytest.mark.parametrize(("count", "unrolled"), [(1, True), (200, False)])
+def test_a_long_loop_is_not_unrolled(count, unrolled):
+    lines = "\n".join(f"        store(i * {3 + k}, p + {8 * k})" for k in range(count))
+    source = f"def kernel(args, thread, threads):\n    p = word(args, 0)\n    for i in range(4):\n{lines}\n"
+    level = LEVELS["x86-64-v3"]
+    ir = translate(source, "kernel", level, {}).module.text(level.triple, "", "none")
+    assert ("br label %head1, !llvm.loop" in ir) != unrolled
+    llvm.parse_assembly(ir).verify()
