@@ -51,7 +51,7 @@ def fit(
     Ctrl-C raises KeyboardInterrupt at a whole number of steps, within one step and 50 ms; its attribute `history` holds
     what was done.
     """
-    _check(step, batch_size, epochs, initial_epoch)
+    _check(step, batch_size, epochs, initial_epoch, seed, history)
     if not isinstance(callbacks, tuple | list) or not all(callable(getattr(c, "on_epoch_end", c)) for c in callbacks):
         raise CallError(f"callbacks: expected a list of functions of (epoch, measures), got {callbacks!r}")
     train = _minibatches(step, True)
@@ -127,7 +127,7 @@ def _blocks(epochs: int, samples: int, apart: bool) -> list[slice]:
     return blocks
 
 
-def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any) -> None:
+def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any, seed: Any, history: Any) -> None:
     example = 'graphc.compile([x, y], {"loss": loss}, updates=optimizer.minimize(loss))'
     if not isinstance(step, Executable):
         what = "a node" if isinstance(step, Node) else f"a {type(step).__name__}"
@@ -136,13 +136,17 @@ def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any) -> None:
         raise GraphError(
             f"this executable updates nothing, so there is nothing to train; compile with updates: {example}"
         )
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("epochs", epochs, 0),
-        ("initial_epoch", initial_epoch, 0),
+    if not isinstance(history, History | None):
+        raise CallError(f"history: expected what an earlier fit returned, got a {type(history).__name__}")
+    for name, value, least, most in (
+        ("batch_size", batch_size, 1, ""),
+        ("epochs", epochs, 0, ""),
+        ("initial_epoch", initial_epoch, 0, ""),
+        ("seed", 0 if seed is None else seed, 0, " and below 2**32"),
     ):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise CallError(f"{name} must be a whole number of {least} or more, got {value!r}")
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_whole or value < least or (most and value >= 2**32):
+            raise CallError(f"{name} must be a whole number of {least} or more{most}, got {value!r}")
 
 
 def _minibatches(step: Executable, training: bool) -> Minibatches:

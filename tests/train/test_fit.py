@@ -209,6 +209,21 @@ def test_wrong_uses():
     assert (w.value == 0).all()
 
 
+@pytest.mark.parametrize("seed", ["a", -1, 1.5, True, 2**32])
+def test_seeds_that_are_none(seed):
+    step, x, y, w = linear()
+    with pytest.raises(CallError, match=r"seed must be a whole number of 0 or more and below 2\*\*32, got"):
+        fit(step, {x: XS, y: YS}, seed=seed, verbose=False)
+    assert (w.value == 0).all()
+
+
+def test_a_history_that_is_none():
+    step, x, y, w = linear()
+    with pytest.raises(CallError, match="history: expected what an earlier fit returned, got a dict"):
+        fit(step, {x: XS, y: YS}, history={"loss": []}, verbose=False)
+    assert (w.value == 0).all()
+
+
 @pytest.mark.parametrize("callbacks", [print, ["stop"]])
 def test_callbacks_that_cannot_be_called(callbacks):
     step, x, y, _ = linear()
