@@ -108,5 +108,14 @@ def refuse_attribute(owner: object, name: str, advice: Mapping[str, str]) -> NoR
     missing = f"{what} has no attribute {name!r}"
     if name not in advice:
         # Python looks names up that objects may lack, to copy or print them: no frame is walked for those.
+        if not name.startswith("_") and (near := _near(name, owner)):
+            # Python 3.13 would guess, too, from name and object; older ones do so for errors of their own only.
+            raise MissingAttributeError(f"{missing}. Did you mean: {near[0]!r}?")
         raise MissingAttributeError(missing, name=name, obj=owner)
     raise MissingAttributeError(f"{missing}; {advice[name]}\n  at {here()}", name=name, obj=owner)
+
+
+def _near(name: str, owner: object) -> list[str]:
+    from difflib import get_close_matches  # slow to import
+
+    return get_close_matches(name, [other for other in dir(owner) if not other.startswith("_")], 1, 0.7)

@@ -72,9 +72,17 @@ def test_other_names_are_python_s_own_error(kind):
     thing, _ = objects()[kind]
     with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'$") as info:
         thing.no_such_name  # noqa: B018
-    # With these Python looks for a name that is near.
     assert (info.value.name, info.value.obj is thing) == ("no_such_name", True)
     assert getattr(thing, "no_such_name", 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "meant"),
+    [(graphc, "sofmax", "softmax"), (nn, "Linaer", "Linear"), (graphc.input("x", (2,)), "sumn", "sum")],
+)
+def test_a_misspelt_name_is_told_the_right_one(owner, name, meant):
+    with pytest.raises(AttributeError, match=rf"has no attribute '{name}'\. Did you mean: '{meant}'\?$"):
+        getattr(owner, name)
 
 
 def test_what_python_asks_of_objects_still_works():
