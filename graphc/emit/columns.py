@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from graphc import dims
 from graphc.dims import Axis, DimExpr
 from graphc.emit.block import Block
-from graphc.emit.writer import TOTALS, Writer
+from graphc.emit.reductions import TOTALS, accumulate, combined, start_of, waits
+from graphc.emit.writer import Writer
 from graphc.loops.expr import Reduce, rewrite, walk
 from graphc.loops.kernels import Store
 
@@ -27,10 +28,10 @@ def write_columns(
     Returns the span, and writes nothing, if the stores are no sums of columns.
     """
     sums = _column_sums(stores, lane)
-    turns = TOTALS if sums and writer.waits(sums[0], sums[0].axes[0], 1) else 1
+    turns = TOTALS if sums and waits(sums[0], sums[0].axes[0], 1) else 1
     count = TOGETHER // turns // max(len(sums), 1)
     step = count * writer.lanes
-    is_alike = all(writer.waits(one, one.axes[0], 1) == (turns > 1) for one in sums)
+    is_alike = all(waits(one, one.axes[0], 1) == (turns > 1) for one in sums)
     if not sums or not is_alike or count < 2 or (isinstance(lane.extent, int) and lane.extent < step):
         return span
     start, stop = span or ("0", writer.dim(lane.extent, block))
@@ -40,14 +41,14 @@ def write_columns(
     found = {(v, one): [writer.fresh("total") for _ in range(turns)] for v in range(count) for one in sums}
     for (_, one), totals in found.items():
         for total in totals:
-            inner.add(f"{total} = {writer.start_of(one, spread=True)}")
+            inner.add(f"{total} = {start_of(one, writer.lanes, spread=True)}")
     _write_loop(sums, lane, writer, inner, found, turns)
     for v in range(count):
         onto = {lane: DimExpr.of(lane) + v * writer.lanes}
         for one in sums:
             total, *others = found[v, one]
             for other in others:
-                inner.add(f"{total} = {writer.combined(one.combiner, total, other)}")
+                inner.add(f"{total} = {combined(one.combiner, total, other)}")
             inner.names[rewrite(one, onto)] = total
         moved = [Store(s.buffer, dims.substitute(s.offset, onto), rewrite(s.value, onto)) for s in stores]
         values = [writer.vector(s.value, inner) for s in moved]
@@ -88,5 +89,5 @@ def _write_loop(
             for (v, one), totals in found.items():
                 onto = {one.axes[0]: DimExpr.of(axis), lane: DimExpr.of(lane) + v * writer.lanes}
                 again = Reduce.of(one.dtype, one.combiner, (axis,), rewrite(one.value, onto))
-                writer.accumulate(again, row, totals[number], None, spread=True, ahead=(axis, number))
+                accumulate(again, writer, row, totals[number], None, spread=True, ahead=(axis, number))
         block.close(row, f"for {axis.name} in range({first}, {last}, {many}):")

@@ -13,14 +13,10 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, FloorDiv, Maximum, Minimum, Remainder, Symbol
 from graphc.dtypes import int64
-from graphc.emit.block import Block, apply, factor, identity, literal, symbol_name
-from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce, rewrite, walk
+from graphc.emit.block import Block, apply, factor, literal, symbol_name
+from graphc.emit.reductions import write_reduction
+from graphc.loops.expr import Apply, Check, Const, Expr, Index, Load, Loaded, Reduce
 from graphc.loops.kernels import ACCUMULATOR, OWNED, Store
-
-_COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
-# Totals of a reduction whose numbers come faster than additions to one follow each other, and what such numbers are made by.
-TOTALS = 4
-QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "select", "cast"))
 
 
 @dataclass
@@ -51,7 +47,7 @@ class Writer:
             if isinstance(expr, Const):
                 return self._scalar_constant(expr)
             if isinstance(expr, Reduce):
-                home.names[expr] = self._reduce(expr, home)
+                home.names[expr] = write_reduction(expr, self, home)
             else:
                 text = self._text(expr, home)
                 home.names[expr] = name = self.fresh("v")
@@ -367,132 +363,3 @@ class Writer:
             inner.add(f"{mask} = tail_bx{self.lanes}({rest})")
         body(inner)
         block.close(inner, head)
-
-    def _reduce(self, expr: Reduce, block: Block) -> str:
-        varying = self.varies(expr, block)
-        along = None if varying or block.vector is not None else self._best_axis(expr)
-        spread = varying or along is not None
-        many = spread and self.waits(expr, along or expr.axes[-1], self.lanes if along else 1)
-        totals = [self.fresh("total") for _ in range(TOTALS if many else 1)]
-        for total in totals:
-            block.add(f"{total} = {self.start_of(expr, spread=spread)}")
-        total, place = totals[0], None
-        if expr.combiner == "argmax":
-            place = self.fresh("place")
-            block.add(f"{place} = {f'i64x{self.lanes}' if spread else 'i64'}(0)")
-
-        def accumulate(inner: Block) -> None:
-            self.accumulate(expr, inner, total, place, spread=spread)
-
-        def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
-            if many and along is None and len(axes) == 1:
-                first, last = self._turns(expr, axes[0], totals, outer)
-                if first != last:
-                    inner = outer.inner(axes[0])
-                    accumulate(inner)
-                    outer.close(inner, f"for {axes[0].name} in range({first}, {last}):")
-            elif axes:
-                inner = outer.inner(axes[0])
-                loops(inner, axes[1:])
-                outer.close(inner, f"for {axes[0].name} in range({self.dim(axes[0].extent, outer)}):")
-            elif along is None:
-                accumulate(outer)
-            else:
-                span = self._turns(expr, along, totals, outer, self.lanes) if many else None
-                if span is None or span[0] != span[1]:
-                    self.vector_loop(outer, along, accumulate, span)
-
-        loops(block, tuple(a for a in expr.axes if a != along))
-        for other in totals[1:]:
-            block.add(f"{total} = {self.combined(expr.combiner, total, other)}")
-        if along is None:
-            return place or total
-        result = self.fresh("v")
-        parts = f"argmax({total}, {place})" if place else f"{expr.combiner}({total})"
-        block.add(f"{result} = reduce_{parts}")
-        return result
-
-    def start_of(self, expr: Reduce, *, spread: bool) -> str:
-        """Return what a total of a reduction starts from."""
-        kind = expr.value.dtype
-        return f"{kind.short}{f'x{self.lanes}' if spread else ''}({literal(identity(expr.combiner, kind))})"
-
-    def waits(self, expr: Reduce, along: Axis, width: int) -> bool:
-        """Whether one total would wait for itself: each of its additions is more than what makes the next number.
-
-        It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
-        """
-        made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
-        is_quick = len(made) <= TOTALS and all(e.function in QUICK for e in made)
-        is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * width
-        return is_quick and is_long and expr.combiner != "argmax"
-
-    def _turns(self, expr: Reduce, along: Axis, totals: list[str], block: Block, width: int = 1) -> tuple[str, str]:
-        """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves."""
-        stop, step = self.dim(along.extent, block), len(totals) * width
-        if isinstance(along.extent, int):
-            whole = str(along.extent - along.extent % step)
-        else:
-            whole = self.fresh("whole")
-            block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
-        inner = block.inner(along, vector=along if width > 1 else None)
-        for number, total in enumerate(totals):
-            self.accumulate(expr, inner, total, None, spread=True, ahead=(along, number * width))
-        block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
-        return whole, stop
-
-    def accumulate(
-        self,
-        expr: Reduce,
-        block: Block,
-        total: str,
-        place: str | None,
-        *,
-        spread: bool,
-        ahead: tuple[Axis, int] | None = None,
-    ) -> None:
-        """Write one round of a reduction: of the elements at the block's position, or so far `ahead` of it along an axis."""
-        value = expr.value
-        if ahead is not None:
-            axis, distance = ahead
-            value = rewrite(value, {axis: DimExpr.of(axis) + distance})
-        get = self.vector if spread else self.value
-        masked = spread and block.mask is not None
-        if place is not None:
-            name = get(value, block)
-            # NaN counts as the largest, and the first among equals wins, as in NumPy.
-            better = f"({name} > {total})"
-            if value.dtype.is_float:
-                better = f"{better} | (({name} != {name}) & ({total} == {total}))"
-            if masked:
-                better = f"({better}) & {block.mask}"
-            flag = self.fresh("better")
-            block.add(f"{flag} = {better}")
-            at = Index.of(int64, DimExpr.of(expr.axes[0]))
-            block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
-            block.add(f"{total} = select({flag}, {name}, {total})")
-            return
-        if (
-            expr.combiner == "add"
-            and isinstance(value, Apply)
-            and value.function == "multiply"
-            and value.dtype.is_float
-        ):
-            left, right = (get(a, block) for a in value.args)
-            text = f"fma({left}, {right}, {total})"
-        else:
-            text = self.combined(expr.combiner, total, get(value, block))
-            if not spread and value.dtype.short in ("i32", "u32", "u8") and expr.combiner in _COMBINE:
-                text = f"{value.dtype.short}({text})"
-        block.add(f"{total} = select({block.mask}, {text}, {total})" if masked else f"{total} = {text}")
-
-    def combined(self, combiner: str, left: str, right: str) -> str:
-        return _COMBINE.get(combiner, combiner + "({}, {})").format(left, right)
-
-    def _best_axis(self, expr: Reduce) -> Axis:
-        votes = {axis: 0 for axis in expr.axes}
-        for found in walk(expr.value):
-            if isinstance(found, Load) and found.source != ACCUMULATOR:
-                for axis in expr.axes:
-                    votes[axis] += dims.linear(found.index[0], axis)[0] == 1
-        return max(reversed(expr.axes), key=lambda a: votes[a])

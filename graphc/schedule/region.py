@@ -28,7 +28,6 @@ from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies, in_place, is_part, joined_results
 from graphc.schedule.beside import side_by_side
-from graphc.schedule.cost import owned_pieces
 from graphc.schedule.draft import Draft
 from graphc.schedule.epilogues import Epilogues
 from graphc.schedule.inline import Inliner, lane_of
@@ -36,15 +35,16 @@ from graphc.schedule.joined import joined, parts_of
 from graphc.schedule.late import gather, settle
 from graphc.schedule.margins import inside, margins
 from graphc.schedule.nest import Nest, numbered
+from graphc.schedule.nested import branch_unit, loop_unit, place_branch, place_loop, while_unit
 from graphc.schedule.order import ordered
-from graphc.schedule.ownership import own, owner_of
+from graphc.schedule.ownership import own
 from graphc.schedule.panels import Panels
 from graphc.schedule.parts import tile_units
 from graphc.schedule.root import Root, maker_of
 from graphc.schedule.stages import in_stages
-from graphc.schedule.states import all_kept_together, states
+from graphc.schedule.states import all_kept_together
 from graphc.schedule.trial import trial
-from graphc.schedule.units import Unit, axes_of, map_unit, merge, whole_copy
+from graphc.schedule.units import Unit, axes_of, map_unit, merge
 from graphc.schedule.views import Operand, Views
 
 
@@ -105,6 +105,19 @@ class Region:
         if self.owned is not None and not own(self.units, self.owned, self.draft.buffers):
             self.owned = None
         return [step for unit in self.units for step in self.draft.steps_of(unit)]
+
+    def inside(
+        self,
+        graph: Graph,
+        bound: dict[Node, int],
+        destinations: Sequence[tuple[Node, int]],
+        updates: Sequence[tuple[Node, int]],
+        invariant: frozenset[int] = frozenset(),
+        owned: Dim | None = None,
+    ) -> Region:
+        """Return the region of a graph inside this one."""
+        known = bound | self.draft.leaves_of(graph)
+        return Region(self.draft, graph, known, destinations, updates, invariant, owned)
 
     # -- lowering
 
@@ -226,9 +239,9 @@ class Region:
         for node in self.order:
             match self.bodies[node]:
                 case Branch():
-                    self._place_branch(node)
+                    place_branch(self, node)
                 case Loop() as body:
-                    self._place_loop(node, body)
+                    place_loop(self, node, body)
                 case _:
                     pass
         for node, buffer in self.destinations:
@@ -246,38 +259,6 @@ class Region:
         for key, (whole, first) in self.joined.items():
             part = self.draft.buffers[self.places[key]]
             self.draft.buffers[part.number] = replace(part, shares=self.places[whole, 0], first=first)
-
-    def _place_branch(self, node: Node) -> None:
-        """Let a branch that makes new carries of a loop, and nothing else, replace them: the side that keeps one does nothing.
-
-        Nothing follows it then. It must not read what others replace, for these might have to come before it.
-        """
-        assert isinstance(node.type, TupleType)
-        targets = {maker_of(value): buffer for value, buffer in self.updates if maker_of(value)[0] is node}
-        others = {buffer for value, buffer in self.updates if maker_of(value)[0] is not node}
-        read = {self.bound.get(operand) for operand in node.inputs}
-        used = [*(n for n, _ in self.destinations), *(x for n in self.order for x in n.inputs)]
-        is_alone = not any(maker_of(x)[0] is node for x in used) and not others & read
-        is_whole = len(targets) == len(node.type.items) == len(set(targets.values()))
-        if is_alone and is_whole and all(self.draft.buffers[b].kind != "leaf" for b in targets.values()):
-            self.places |= targets
-            self.replacing |= targets.keys()
-
-    def _place_loop(self, node: Node, body: Loop) -> None:
-        """Let results of a loop replace carries of the loop around it that it walks itself, if nobody else reads either."""
-        walked = node.inputs[body.carries : body.carries + body.slices]
-        roots = [n for n, _ in (*self.destinations, *self.updates)]
-        for value, buffer in self.updates:
-            maker, number = maker_of(value)
-            old = next((x for x in walked if self.bound.get(x) == buffer), None)
-            if maker is not node or number < body.carries or old is None:
-                continue
-            read = [(x, *maker_of(x)) for x in (*roots, *(x for n in self.order for x in n.inputs))]
-            if (
-                sum(x is old or (by is node and k == number) for x, by, k in read) == 2
-            ):  # the loop's own, and the update
-                self.places[node, number] = buffer
-                self.replacing.add((node, number))
 
     def _buffer(self, node: Node) -> int:
         return self.bound[node] if node in self.bound else self.places[maker_of(node)]
@@ -425,73 +406,10 @@ class Region:
                 kernel = Call(function_name(function, "native"), tuple(arrays), reports)
                 self.units.append(Unit(set(inputs), {*outputs, *(b for b, _, _ in room)}, kernel, nodes=[node]))
             case Loop():
-                self._loop(node, body, inputs)
+                self.units.append(loop_unit(self, node, body, inputs))
             case Branch():
-                self._branch(node, body, inputs)
+                self.units.append(branch_unit(self, node, body, inputs))
             case While():
-                self._while(node, body, inputs)
+                self.units.append(while_unit(self, node, body, inputs))
             case _:
                 pass
-
-    def _loop(self, node: Node, body: Loop, inputs: list[int]) -> None:
-        assert isinstance(node.type, TupleType)
-        items = node.type.items
-        outputs = [self.places[node, k] for k in range(len(items))]
-        split = body.carries + body.slices
-        starts, walked, shared = inputs[: body.carries], inputs[body.carries : split], inputs[split:]
-
-        def steps() -> list[plan.Step]:
-            slices = [self.draft.slice(b) for b in walked]
-            kept = states(self.draft, body, starts, outputs, items, dict(zip(walked, slices, strict=True)))
-            bound = dict(zip(body.step.inputs, [*kept.read, *slices, *shared], strict=True))
-            bound |= self.draft.leaves_of(body.step)
-            written = [self.draft.buffers[b].shape for _, b in (*kept.stored, *kept.replaced)]
-            inner = Region(
-                self.draft, body.step, bound, kept.stored, kept.replaced, frozenset(shared), owner_of(written)
-            )
-            repeated = inner.steps()
-            begin = [*kept.begin, *(step for unit in inner.panels.prologue for step in self.draft.steps_of(unit))]
-            owners = 1 if inner.owned is None else owned_pieces(inner.owned)
-            loop = plan.Repeat(body.length, tuple(repeated), (*slices, *kept.slices), body.reverse, owners)
-            return [*begin, loop, *kept.end]
-
-        # Who reads an array that the loop has a part in waits for the loop.
-        wholes = {self.places[self.joined[node, k][0], 0] for k in range(len(items)) if (node, k) in self.joined}
-        self.units.append(Unit(set(inputs), {*outputs, *wholes}, steps=steps, nodes=[node]))
-
-    def _while(self, node: Node, body: While, inputs: list[int]) -> None:
-        assert isinstance(node.type, TupleType)
-        items = node.type.items
-        carries = [self.places[node, k] for k in range(len(items))]
-        starts, shared = inputs[: len(items)], inputs[len(items) :]
-
-        def steps() -> list[plan.Step]:
-            bound = dict(zip(body.step.inputs, [*carries, *shared], strict=True))
-            going = self.draft.temporary("going", body.test.outputs[0].tensor)
-            leaves = self.draft.leaves_of
-            test = Region(self.draft, body.test, bound | leaves(body.test), [(body.test.outputs[0], going)], ())
-            updates = list(zip(body.step.outputs, carries, strict=True))
-            inner = Region(self.draft, body.step, bound | leaves(body.step), (), updates)
-            begin: list[plan.Step] = []
-            for start, carry, item in zip(starts, carries, items, strict=True):
-                begin += self.draft.steps_of(whole_copy(start, carry, item))
-            repeated = (*test.steps(), plan.Leave(going), *inner.steps())
-            return [*begin, plan.Repeat(plan.ENDLESS, repeated, ())]
-
-        self.units.append(Unit(set(inputs), set(carries), steps=steps, nodes=[node]))
-
-    def _branch(self, node: Node, body: Branch, inputs: list[int]) -> None:
-        items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
-        outputs = [self.places[node, k] for k in range(len(items))]
-
-        is_late = (node, 0) in self.replacing
-
-        def side_of(graph: Graph) -> tuple[plan.Step, ...]:
-            bound = dict(zip(graph.inputs, inputs[1:], strict=True)) | self.draft.leaves_of(graph)
-            made = list(zip(graph.outputs, outputs, strict=True))
-            return tuple(Region(self.draft, graph, bound, () if is_late else made, made if is_late else ()).steps())
-
-        def steps() -> list[plan.Step]:
-            return [plan.Branch(inputs[0], side_of(body.then), side_of(body.otherwise))]
-
-        self.units.append(Unit(set(inputs), set(outputs), steps=steps, late=is_late, nodes=[node]))

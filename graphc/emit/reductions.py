@@ -1,0 +1,155 @@
+"""Reductions as loops: one total, or several in turn where the next number comes faster than an addition is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphc import dims
+from graphc.dims import Axis, DimExpr
+from graphc.dtypes import int64
+from graphc.emit.block import Block, factor, identity, literal
+from graphc.loops.expr import Apply, Index, Load, Reduce, rewrite, walk
+from graphc.loops.kernels import ACCUMULATOR
+
+if TYPE_CHECKING:
+    from graphc.emit.writer import Writer
+
+_COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
+# Totals of a reduction whose numbers come faster than additions to one follow each other, and what such numbers are made by.
+TOTALS = 4
+QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "select", "cast"))
+
+
+def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
+    """Write the loops of a reduction; return the name of its result, a vector if it varies along the block's vector axis."""
+    varying = writer.varies(expr, block)
+    along = None if varying or block.vector is not None else _best_axis(expr)
+    spread = varying or along is not None
+    many = spread and waits(expr, along or expr.axes[-1], writer.lanes if along else 1)
+    totals = [writer.fresh("total") for _ in range(TOTALS if many else 1)]
+    for total in totals:
+        block.add(f"{total} = {start_of(expr, writer.lanes, spread=spread)}")
+    total, place = totals[0], None
+    if expr.combiner == "argmax":
+        place = writer.fresh("place")
+        block.add(f"{place} = {f'i64x{writer.lanes}' if spread else 'i64'}(0)")
+
+    def add(inner: Block) -> None:
+        accumulate(expr, writer, inner, total, place, spread=spread)
+
+    def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
+        if many and along is None and len(axes) == 1:
+            first, last = _turns(expr, axes[0], totals, writer, outer)
+            if first != last:
+                inner = outer.inner(axes[0])
+                add(inner)
+                outer.close(inner, f"for {axes[0].name} in range({first}, {last}):")
+        elif axes:
+            inner = outer.inner(axes[0])
+            loops(inner, axes[1:])
+            outer.close(inner, f"for {axes[0].name} in range({writer.dim(axes[0].extent, outer)}):")
+        elif along is None:
+            add(outer)
+        else:
+            span = _turns(expr, along, totals, writer, outer, writer.lanes) if many else None
+            if span is None or span[0] != span[1]:
+                writer.vector_loop(outer, along, add, span)
+
+    loops(block, tuple(a for a in expr.axes if a != along))
+    for other in totals[1:]:
+        block.add(f"{total} = {combined(expr.combiner, total, other)}")
+    if along is None:
+        return place or total
+    result = writer.fresh("v")
+    parts = f"argmax({total}, {place})" if place else f"{expr.combiner}({total})"
+    block.add(f"{result} = reduce_{parts}")
+    return result
+
+
+def start_of(expr: Reduce, lanes: int, *, spread: bool) -> str:
+    """Return what a total of a reduction starts from."""
+    kind = expr.value.dtype
+    return f"{kind.short}{f'x{lanes}' if spread else ''}({literal(identity(expr.combiner, kind))})"
+
+
+def waits(expr: Reduce, along: Axis, width: int) -> bool:
+    """Whether one total would wait for itself: each of its additions is more than what makes the next number.
+
+    It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
+    """
+    made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
+    is_quick = len(made) <= TOTALS and all(e.function in QUICK for e in made)
+    is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * width
+    return is_quick and is_long and expr.combiner != "argmax"
+
+
+def _turns(
+    expr: Reduce, along: Axis, totals: list[str], writer: Writer, block: Block, width: int = 1
+) -> tuple[str, str]:
+    """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves."""
+    stop, step = writer.dim(along.extent, block), len(totals) * width
+    if isinstance(along.extent, int):
+        whole = str(along.extent - along.extent % step)
+    else:
+        whole = writer.fresh("whole")
+        block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
+    inner = block.inner(along, vector=along if width > 1 else None)
+    for number, total in enumerate(totals):
+        accumulate(expr, writer, inner, total, None, spread=True, ahead=(along, number * width))
+    block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
+    return whole, stop
+
+
+def accumulate(
+    expr: Reduce,
+    writer: Writer,
+    block: Block,
+    total: str,
+    place: str | None,
+    *,
+    spread: bool,
+    ahead: tuple[Axis, int] | None = None,
+) -> None:
+    """Write one round of a reduction: of the elements at the block's position, or so far `ahead` of it along an axis."""
+    value = expr.value
+    if ahead is not None:
+        axis, distance = ahead
+        value = rewrite(value, {axis: DimExpr.of(axis) + distance})
+    get = writer.vector if spread else writer.value
+    masked = spread and block.mask is not None
+    if place is not None:
+        name = get(value, block)
+        # NaN counts as the largest, and the first among equals wins, as in NumPy.
+        better = f"({name} > {total})"
+        if value.dtype.is_float:
+            better = f"{better} | (({name} != {name}) & ({total} == {total}))"
+        if masked:
+            better = f"({better}) & {block.mask}"
+        flag = writer.fresh("better")
+        block.add(f"{flag} = {better}")
+        at = Index.of(int64, DimExpr.of(expr.axes[0]))
+        block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
+        block.add(f"{total} = select({flag}, {name}, {total})")
+        return
+    if expr.combiner == "add" and isinstance(value, Apply) and value.function == "multiply" and value.dtype.is_float:
+        left, right = (get(a, block) for a in value.args)
+        text = f"fma({left}, {right}, {total})"
+    else:
+        text = combined(expr.combiner, total, get(value, block))
+        if not spread and value.dtype.short in ("i32", "u32", "u8") and expr.combiner in _COMBINE:
+            text = f"{value.dtype.short}({text})"
+    block.add(f"{total} = select({block.mask}, {text}, {total})" if masked else f"{total} = {text}")
+
+
+def combined(combiner: str, left: str, right: str) -> str:
+    """Return the text of two totals as one."""
+    return _COMBINE.get(combiner, combiner + "({}, {})").format(left, right)
+
+
+def _best_axis(expr: Reduce) -> Axis:
+    votes = {axis: 0 for axis in expr.axes}
+    for found in walk(expr.value):
+        if isinstance(found, Load) and found.source != ACCUMULATOR:
+            for axis in expr.axes:
+                votes[axis] += dims.linear(found.index[0], axis)[0] == 1
+    return max(reversed(expr.axes), key=lambda a: votes[a])
