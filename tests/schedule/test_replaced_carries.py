@@ -81,7 +81,7 @@ def test_sums_in_rounds_do_not_stand_where_the_old_value_is_read(monkeypatch):
     made = []
     rounds_of = rounds.rounds_of
     monkeypatch.setattr(
-        "graphc.schedule.panels.rounds_of",
+        "graphc.schedule.tilings.rounds_of",
         lambda *args, **options: made.append(rounds_of(*args, **options)) or made[-1],
     )
     monkeypatch.setattr("graphc.schedule.region.own", lambda *_: False)
