@@ -12,8 +12,9 @@ from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.loops.kernels import FEW_ROWS, Rounds, Tile, usual, usual_size
 
-# Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, and those of one round.
-LARGE, ROUND = 1 << 19, 1 << 19
+# Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, those of the vector operand where the other
+# one is read in order, and those of one round.
+LARGE, IN_ORDER, ROUND = 1 << 19, 1 << 20, 1 << 19
 # Bytes of memory, what is not read included, for which the second-level cache has room.
 SPAN = 1 << 20
 # Steps of a sum that a round must have, rounds from which on they pay, and bytes of a result that stays in the cache.
@@ -62,7 +63,7 @@ def _rounds(kernel: Tile, axes: Sequence[Axis], *, strips: bool) -> Rounds | Non
     # Bytes at one position: what a block of lanes reads of the vector operand and of the other one, and both.
     column, (row, rest) = size * inner * width, _read(kernel, axes)
     is_read_in_order = strips or any(_is_near(kernel.left.index[0], a) for a in kernel.reduced)
-    if around * length * (column + (0 if is_read_in_order else row)) < LARGE:
+    if around * length * column < IN_ORDER if is_read_in_order else around * length * (column + row) < LARGE:
         return None
     most = min(ROUND // max(row + rest, 1), max(around * length // MANY, 1))
     unit = dict(kernel.unrolled).get(axis, 1)

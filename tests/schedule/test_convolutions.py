@@ -131,6 +131,7 @@ def with_short_rounds(monkeypatch, within, steps):
     """Let all sums go by rounds of about so many steps, also where those do not pay."""
     for name, value in {
         "LARGE": 0,
+        "IN_ORDER": 0,
         "ROUND": 1,
         "LONG": steps,
         "MANY": 2,
