@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from graphc import forms
-from graphc.emit import build, cache
+from graphc.emit import cache
+from graphc.emit.build import Builder
 from graphc.errors import GraphError
 from graphc.forms import Bench
 from graphc.graph.graph import Graph
@@ -129,12 +130,14 @@ def compile(
     special = forms.checked(graph, specialize or {})
     bench = _bench(graph, level, threads, special) if tune else None
     chosen = [sizes for sizes in (special, forms.sizes_of_one(graph)) if sizes]
-    more = [form for sizes in chosen for form in _forms(forms.specialized(graph, sizes), sizes, level, phase, bench)]
-    *more, last = [*more, *_forms(graph, {}, level, phase, bench)]
+    builder = Builder(level, lambda: _natives(graph))
+    made = partial(_planned, level, phase, builder)
+    more = [form for sizes in chosen for form in _forms(forms.specialized(graph, sizes), sizes, made, bench)]
+    *more, last = [*more, *_forms(graph, {}, made, bench)]
     executable = Executable(
         last.plan,
         [leaf.value for leaf in graph.stored],
-        lambda kernels: build.objects(kernels, level, lambda: _natives(graph)),
+        builder.objects,
         [(node.name, node.dtype, node.shape) for node in graph.inputs if isinstance(node, Input)],
         structure,
         threads,
@@ -156,20 +159,18 @@ def _bench(graph: Graph, level: Level, threads: int | None, sizes: Mapping[str, 
     return Bench(processor(), thread_count(threads), tuple(sorted(sizes.items())))
 
 
-def _forms(
-    graph: Graph, sizes: Mapping[str, int], level: Level, training: bool | None, bench: Bench | None
-) -> Iterator[Form]:
+def _forms(graph: Graph, sizes: Mapping[str, int], made: Callable[..., Plan], bench: Bench | None) -> Iterator[Form]:
     """Yield the forms of a graph for some sizes: first the one for many states, if their number is not known, then the usual."""
     if needs := forms.many_states(graph):
         # Made in a call that has so many, if ever, and of sizes that nothing tells before: so it is not measured.
-        yield Form(sizes, partial(_planned, graph, level, training, large=True), *needs)
-    yield Form(sizes, partial(_planned, graph, level, training, bench=bench))
+        yield Form(sizes, partial(made, graph, large=True), *needs)
+    yield Form(sizes, partial(made, graph, bench=bench))
 
 
 def _planned(
-    graph: Graph, level: Level, training: bool | None, large: bool = False, bench: Bench | None = None
+    level: Level, training: bool | None, builder: Builder, graph: Graph, large: bool = False, bench: Bench | None = None
 ) -> Plan:
-    """Return the plan of a graph, from the cache if it was made before."""
+    """Return the plan of a graph, from the cache if it was made before; if not, the kernels' objects are begun with."""
     # What a graph means stands in its text, and the passes keep it: so a plan that is found needs no pass.
     needs = [(str(r), r.reason, r.origin) for r in graph.requirements or ()]
     key = cache.key_of(level.name, "plan", repr((training, large, needs, bench)), fingerprint(graph))
@@ -181,7 +182,8 @@ def _planned(
         from graphc.tuning import Tuner
 
         choose = Tuner(level, bench)
-    plan = plan_of(passed(graph, training, large), level, graph.stored, choose)
+    offer = builder.offer if level.name in supported_levels() else None
+    plan = plan_of(passed(graph, training, large), level, graph.stored, choose, offer)
     cache.write("plan", key, plan.to_json().encode())
     return replace(plan, key=key)
 
@@ -196,16 +198,22 @@ def passed(graph: Graph, training: bool | None, large: bool = False) -> Graph:
     return run_passes(graph, bool(training), large, check=verify if _verifying() else None)
 
 
-def plan_of(graph: Graph, level: Level, stored: Sequence[Stored] | None = None, choose: Choose | None = None) -> Plan:
+def plan_of(
+    graph: Graph,
+    level: Level,
+    stored: Sequence[Stored] | None = None,
+    choose: Choose | None = None,
+    offer: Callable[[str, str], None] | None = None,
+) -> Plan:
     """Return the plan of a graph that went through the passes: scheduled, its kernels with source and names.
 
     Its leaf buffers come in the order of `stored`; in that of `graph.stored`, unless given. `choose` picks the tilings of
-    contractions among the candidates; the cost model, unless given.
+    contractions among the candidates; the cost model, unless given. `offer` gets each kernel while others are being written.
     """
     from graphc.planning import written
     from graphc.schedule.scheduling import schedule
 
-    return written(schedule(graph, level, stored, choose))
+    return written(schedule(graph, level, stored, choose), offer)
 
 
 def _verifying() -> bool:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from graphc.emit.source import Emitter
+from collections.abc import Callable
+
+from graphc.emit.source import Emitter, Source
 from graphc.parsing import parse
 from graphc.records import replace
 from graphc.schedule.draft import Draft
 from graphc.schedule.plan import Address, Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step
 
 
-def written(draft: Draft) -> Plan:
-    """Return the plan of a draft whose steps are complete."""
+def written(draft: Draft, offer: Callable[[str, str], None] | None = None) -> Plan:
+    """Return the plan of a draft whose steps are complete; `offer` gets each kernel's name and text as soon as it has one."""
     write = Emitter(lambda n: _remark(draft.buffers[n]))
-    made = [write(k.kernel, k.comments) for k in draft.kernels]
+    made: list[Source] = []
+    for one in draft.kernels:
+        source = write(one.kernel, one.comments)
+        if offer is not None:
+            offer(source.name, source.text)
+        made.append(source)
 
     def finished(step: Step) -> Step:
         match step:

@@ -1,7 +1,7 @@
-"""The object code of many kernels at once, by a process for each core.
+"""The object code of many kernels at once, by a process for each core, beginning while others are still being written.
 
 Part of a kernel's compilation is Python, so threads would take turns. A forked child has all that is imported; it makes
-nothing but object code, and leaves by `_exit`. Whoever is free takes the next kernel, the longest first. What a child does not
+nothing but object code, and leaves by `_exit`. Whoever is free takes the longest kernel that waits. What a child does not
 deliver, the parent makes itself: so errors are raised here, and a child that a lock of another thread keeps from going on costs
 only time.
 """
@@ -9,12 +9,14 @@ only time.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
+import struct
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any
 
 from graphc.emit import objects
@@ -25,32 +27,70 @@ Natives = Mapping[str, Callable[..., Any]]
 LEAST = 250
 # Children are waited for as long as the parent's own part took, times this, and some seconds.
 PATIENCE, AT_LEAST = 3, 10
+# Seconds after which a child leaves that nobody gives anything to do.
+IDLE = 10.0
+# Children of which nobody asked for what they made; the system forgets them when they are waited for.
+_left: list[_Child] = []
 
 
 def compile_kernels(kernels: Mapping[str, str], level: Level, natives: Natives) -> dict[str, bytes]:
     """Return the objects of kernels by name; `natives` are the functions that they may call."""
-    order = sorted(kernels, key=lambda name: -_lines(kernels[name]))
-    count = _processes(kernels)
-    if count > 1:
-        objects.prepare(level)
-    begun = time.monotonic()
-    made: dict[str, bytes] = {}
-    with _shared(order) if count > 1 else contextlib.nullcontext(order) as waiting:
-        children = [_Child(waiting, kernels, level, natives) for _ in range(count - 1)]
+    return Crew(level, natives).finish(kernels)
+
+
+class Crew:
+    """Processes that compile kernels: what is offered, while more is being made, and in the end all that is asked for."""
+
+    def __init__(self, level: Level, natives: Natives) -> None:
+        self._level, self._natives = level, natives
+        self._board = _Board()
+        self._offered: dict[str, str] = {}
+        self._children: list[_Child] = []
+
+    def offer(self, name: str, text: str) -> None:
+        """Let a child compile a kernel of which the object will be asked for."""
+        if name not in self._offered:
+            self._offered[name] = text
+            self._board.add(name, text)
+            self._hire()
+
+    def finish(self, kernels: Mapping[str, str]) -> dict[str, bytes]:
+        """Return the objects of kernels by name, and end the children."""
+        for name, text in kernels.items():
+            if name not in self._offered:
+                self._offered[name] = text
+                self._board.add(name, text)
+        if not self._children and _processes(self._offered) > 1:
+            objects.prepare(self._level)
+        self._hire()
+        self._board.close()
+        begun = time.monotonic()
+        made: dict[str, bytes] = {}
         deadline = begun
         try:
-            for name in waiting:
-                made[name] = _compile(name, kernels[name], level, natives)
+            with contextlib.suppress(TimeoutError):
+                while job := self._board.take(kernels):
+                    made[job[0]] = self._compile(*job)
             deadline = time.monotonic() + AT_LEAST + PATIENCE * (time.monotonic() - begun)
         finally:
-            for child in children:
+            for child in self._children:
                 made |= child.results(deadline)
-    return {name: made[name] if name in made else _compile(name, kernels[name], level, natives) for name in kernels}
+            self._children.clear()
+        return {name: made[name] if name in made else self._compile(name, text) for name, text in kernels.items()}
 
+    def _hire(self) -> None:
+        _left[:] = [child for child in _left if not child.has_ended()]
+        while len(self._children) + 1 < _processes(self._offered):
+            self._children.append(_Child(self._board, self._compile))
 
-def _compile(name: str, text: str, level: Level, natives: Natives) -> bytes:
-    called = {native: function for native, function in natives.items() if native in text}
-    return objects.compile_kernel(text, name, level, called or None)
+    def _compile(self, name: str, text: str) -> bytes:
+        called = {native: function for native, function in self._natives.items() if native in text}
+        return objects.compile_kernel(text, name, self._level, called or None)
+
+    def __del__(self) -> None:
+        # Nobody asked: children leave by themselves, after the kernel that they are at.
+        self._board.close()
+        _left.extend(self._children)
 
 
 def _processes(kernels: Mapping[str, str]) -> int:
@@ -65,47 +105,135 @@ def _lines(text: str) -> int:
     return text.count("\n") + 20  # what a kernel costs besides its lines
 
 
-@contextlib.contextmanager
-def _shared(names: Sequence[str]) -> Generator[Iterable[str]]:
-    """Give names that forked processes take, each of them once: they share the place in a file, which one read moves for all."""
-    with open(os.memfd_create("graphc"), "r+b", buffering=0) as file:
-        file.write(b"".join(number.to_bytes(4, "little") for number in range(len(names))))
-        file.seek(0)
-        yield (names[int.from_bytes(number, "little")] for number in iter(lambda: file.read(4), b""))
+class _Board:
+    """Kernels that wait to be compiled, in files that forked processes share: each is taken once, the longest first.
+
+    A record is where the kernel's name and text begin, their lengths, and whether somebody took it; before all records stands
+    whether more may come.
+    """
+
+    _RECORD = struct.Struct("<qqqq")
+
+    def __init__(self) -> None:
+        self._texts, self._records = _File(), _File()
+        self._records.append(struct.pack("<q", 0))
+        self._end = 0
+
+    def add(self, name: str, text: str) -> None:
+        data = name.encode() + text.encode()
+        self._texts.append(data)
+        self._records.append(self._RECORD.pack(self._end, len(name.encode()), len(data), 0))
+        self._end += len(data)
+
+    def close(self) -> None:
+        self._records.write(struct.pack("<q", 1), 0)
+
+    def is_closed(self) -> bool:
+        return self._records.read(8, 0) != bytes(8)
+
+    def take(self, wanted: Collection[str] | None = None) -> tuple[str, str] | None:
+        """Return the name and text of a kernel (one of those wanted, if any are named), None if none waits."""
+        with self._records.locked():
+            found = list(self._RECORD.iter_unpack(self._records.read(-1, 8)))
+            waiting = sorted((-length, number) for number, (_, _, length, taken) in enumerate(found) if not taken)
+            for _, number in waiting:
+                start, named, length, _ = found[number]
+                data = self._texts.read(length, start)
+                if wanted is None or data[:named].decode() in wanted:
+                    self._records.write(self._RECORD.pack(start, named, length, 1), 8 + self._RECORD.size * number)
+                    return data[:named].decode(), data[named:].decode()
+        return None
+
+
+class _File:
+    """A file in memory that forked processes share."""
+
+    def __init__(self) -> None:
+        self._number = os.memfd_create("graphc")
+        self._size = 0
+
+    def __del__(self) -> None:
+        os.close(self._number)
+
+    def append(self, data: bytes) -> None:
+        self.write(data, self._size)
+        self._size += len(data)
+
+    def write(self, data: bytes, start: int) -> None:
+        os.pwrite(self._number, data, start)
+
+    def read(self, count: int, start: int) -> bytes:
+        return os.pread(self._number, os.fstat(self._number).st_size if count < 0 else count, start)
+
+    @contextlib.contextmanager
+    def locked(self) -> Generator[None]:
+        """Keep other processes out; TimeoutError if one stays inside, which takes microseconds but for one that hangs."""
+        deadline = time.monotonic() + AT_LEAST
+        while True:
+            try:
+                fcntl.lockf(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(0.0001)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._number, fcntl.LOCK_UN)
 
 
 class _Child:
-    def __init__(self, names: Iterable[str], kernels: Mapping[str, str], level: Level, natives: Natives) -> None:
-        self.file = os.memfd_create("graphc")
+    def __init__(self, board: _Board, compile_kernel: Callable[[str, str], bytes]) -> None:
+        self.file = _File()
+        parent = os.getpid()
         with warnings.catch_warnings():
             # Python and some libraries warn that locks of other threads may be held; a child that hangs is ended.
             warnings.simplefilter("ignore")
             self.process = os.fork()
         if self.process == 0:
             try:
-                for name in names:
-                    data = _compile(name, kernels[name], level, natives)
-                    head = f"{name} {len(data)}\n".encode()
-                    os.write(self.file, head + data)
+                for name, text in _jobs(board, parent):
+                    data = compile_kernel(name, text)
+                    self.file.append(f"{name} {len(data)}\n".encode() + data)
             finally:
                 os._exit(0)
 
+    def has_ended(self) -> bool:
+        """Whether the child's process is over; a program that ignores the ends of its children finds none to wait for."""
+        try:
+            return os.waitpid(self.process, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
     def results(self, deadline: float) -> dict[str, bytes]:
         """Return what the child has made once it has ended, or was ended at the deadline."""
-        # A program that ignores the ends of its children finds none to wait for.
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(self.process, os.WNOHANG)[0] == 0:
-                if time.monotonic() > deadline:
-                    os.kill(self.process, signal.SIGKILL)
-                    os.waitpid(self.process, 0)
-                    break
-                time.sleep(0.001)
+        while not self.has_ended():
+            if time.monotonic() > deadline:
+                os.kill(self.process, signal.SIGKILL)
+                deadline += AT_LEAST
+            time.sleep(0.001)
         made: dict[str, bytes] = {}
-        with open(self.file, "rb") as file:
-            file.seek(0)
-            while head := file.readline().decode():
-                name, length = head.split()
-                data = file.read(int(length))
-                if len(data) == int(length):
-                    made[name] = data
+        rest = self.file.read(-1, 0)
+        while rest:
+            head, _, rest = rest.partition(b"\n")
+            name, length = head.decode().split()
+            data, rest = rest[: int(length)], rest[int(length) :]
+            if len(data) == int(length):
+                made[name] = data
         return made
+
+
+def _jobs(board: _Board, parent: int) -> Generator[tuple[str, str]]:
+    """Yield the kernels that a child takes: until no more can come, for a time none came, or there is no parent."""
+    last = time.monotonic()
+    while os.getppid() == parent:
+        is_last = board.is_closed()
+        job = board.take()
+        if job is not None:
+            yield job
+            last = time.monotonic()
+        elif is_last or time.monotonic() > last + IDLE:
+            return
+        else:
+            time.sleep(0.001)

@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+import graphc
+from graphc import nn
 from graphc.emit import objects, parallel
 from graphc.emit.loader import Loader
 from graphc.errors import CompileError
@@ -119,3 +121,121 @@ def test_few_lines_are_compiled_alone(monkeypatch):
     monkeypatch.setenv("GRAPHC_COMPILE_PROCESSES", "3")
     by(lambda text, name, level, natives: str(os.getpid()).encode(), monkeypatch)
     assert set(parallel.compile_kernels(KERNELS, host_level(), {}).values()) == {str(os.getpid()).encode()}
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_is_offered_is_made_before_it_is_asked_for(processes, monkeypatch, tmp_path):
+    parent = os.getpid()
+
+    def compile_kernel(text, name, level, natives):
+        assert os.getpid() != parent, "everything was to be made by then"
+        (tmp_path / name).touch()
+        return name.encode()
+
+    by(compile_kernel, monkeypatch)
+    crew = parallel.Crew(host_level(), {})
+    for name, text in LENGTHS.items():
+        crew.offer(name, text)
+        crew.offer(name, text)
+    until(lambda: len(list(tmp_path.iterdir())) == len(LENGTHS))
+    asked = dict(list(LENGTHS.items())[::2])
+    assert crew.finish(asked) == {name: name.encode() for name in asked}
+
+
+def test_what_was_not_offered_is_made_too(processes, monkeypatch):
+    by(lambda text, name, level, natives: text[:3].encode(), monkeypatch)
+    crew = parallel.Crew(host_level(), {})
+    offered = dict(list(LENGTHS.items())[:3])
+    for name, text in offered.items():
+        crew.offer(name, text)
+    assert crew.finish(LENGTHS) == {name: text[:3].encode() for name, text in LENGTHS.items()}
+
+
+@pytest.mark.parametrize("left", ["dropped", "idle"])
+def test_children_leave_whom_nobody_asks(processes, monkeypatch, left):
+    if left == "idle":
+        monkeypatch.setattr(parallel, "IDLE", 0.05)
+    by(lambda text, name, level, natives: b"", monkeypatch)
+    crew = parallel.Crew(host_level(), {})
+    for name, text in LENGTHS.items():
+        crew.offer(name, text)
+    children = list(crew._children)
+    assert len(children) == 2
+    if left == "dropped":
+        del crew
+        assert parallel._left == children
+    until(lambda: all(child.has_ended() for child in children))
+    parallel.compile_kernels(LENGTHS, host_level(), {})
+    assert parallel._left == []
+
+
+def test_a_child_that_hangs_where_others_must_wait_costs_only_time(processes, monkeypatch):
+    parent, take = os.getpid(), parallel._Board.take
+    monkeypatch.setattr(parallel, "AT_LEAST", 0.2)
+
+    def hang(board, wanted=None):
+        if os.getpid() == parent:
+            time.sleep(0.1)  # until a child is inside
+            return take(board, wanted)
+        with board._records.locked():
+            time.sleep(100)
+
+    monkeypatch.setattr(parallel._Board, "take", hang)
+    by(lambda text, name, level, natives: str(os.getpid()).encode(), monkeypatch)
+    made = parallel.compile_kernels(LENGTHS, host_level(), {})
+    assert set(made.values()) == {str(parent).encode()}
+
+
+def test_no_file_stays_open(processes, monkeypatch):
+    by(lambda text, name, level, natives: b"", monkeypatch)
+    parallel.compile_kernels(LENGTHS, host_level(), {})
+    before = os.listdir("/proc/self/fd")
+    parallel.compile_kernels(LENGTHS, host_level(), {})
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def steps(count):
+    """Return a training step's losses and weights, and what it was compiled to."""
+    x, w = graphc.input("x", ("n", 8)), graphc.parameter(np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4), "w")
+    loss = graphc.mean(nn.softmax(graphc.tanh(x @ w)) ** 2)
+    step = graphc.compile([x], loss, {w: w - 0.5 * graphc.grad(loss, w)})
+    losses = [step(np.float32(k) * np.ones((5, 8), np.float32)).tobytes() for k in range(count)]
+    return losses, w.value.tobytes(), step.source()
+
+
+def test_a_cold_start_makes_the_same_with_children_and_a_warm_one_has_none(monkeypatch, tmp_path):
+    found, hired = [], []
+    child = parallel._Child
+    monkeypatch.setattr(parallel, "_Child", lambda *arguments: hired.append(1) or child(*arguments))
+    monkeypatch.setattr(parallel, "LEAST", 1)
+    for folder, count in (("alone", "1"), ("several", "3"), ("several", "3")):
+        monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / folder))
+        monkeypatch.setenv("GRAPHC_COMPILE_PROCESSES", count)
+        found.append((steps(3), len(hired)))
+        hired.clear()
+    assert found[0][0] == found[1][0] == found[2][0]
+    assert found[0][1] == found[2][1] == 0
+    assert found[1][1] >= 2
+    objects_of = [
+        {path.name: path.read_bytes() for path in (tmp_path / folder / "object").iterdir()}
+        for folder in ("alone", "several")
+    ]
+    assert objects_of[1]
+    assert objects_of[0].items() >= objects_of[1].items()  # the walk is made once in a process
+
+
+def test_objects_that_are_there_start_nobody_though_the_plan_is_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    steps(1)
+    for path in (tmp_path / "plan").iterdir():
+        path.unlink()
+    monkeypatch.setenv("GRAPHC_COMPILE_PROCESSES", "3")
+    monkeypatch.setattr(parallel, "LEAST", 1)
+    monkeypatch.setattr(parallel, "_Child", None)
+    steps(1)
