@@ -15,9 +15,11 @@ def written(draft: Draft, offer: Callable[[str, str], None] | None = None) -> Pl
     """Return the plan of a draft whose steps are complete; `offer` gets each kernel's name and text as soon as it has one."""
     write = Emitter(lambda n: _remark(draft.buffers[n]))
     made: list[Source] = []
+    offered: set[str] = set()
     for one in draft.kernels:
         source = write(one.kernel, one.comments)
-        if offer is not None:
+        if offer is not None and source.name not in offered:
+            offered.add(source.name)
             offer(source.name, source.text)
         made.append(source)
 

@@ -21,7 +21,7 @@ class Builder:
 
     def offer(self, name: str, text: str) -> None:
         """Begin with a kernel of which the object will be needed, where processes can be had for that."""
-        if not cache.path_of("object", self._key(text)).exists():
+        if not cache.holds("object", self._key(text)):
             self._crew = self._crew or self._new_crew()
             self._crew.offer(name, text)
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from graphc.errors import GraphcWarning
 
@@ -92,12 +93,24 @@ def _version_file(package: str) -> str:
 
 def key_of(level: str, *parts: str | bytes) -> str:
     """Return the key of what is made from these parts for a CPU level, by this graphc with its tools' versions."""
-    digest = hashlib.sha256()
-    for part in (environment(), level, *parts):
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+    digest = _hashed(environment()).copy()
+    for part in (level, *parts):
+        _add(digest, part)
     return digest.hexdigest()
+
+
+@functools.cache
+def _hashed(environment: str) -> Any:
+    """Return the hash of what every key begins with."""
+    digest = hashlib.sha256()
+    _add(digest, environment)
+    return digest
+
+
+def _add(digest: Any, part: str | bytes) -> None:
+    data = part.encode() if isinstance(part, str) else part
+    digest.update(len(data).to_bytes(8, "little"))
+    digest.update(data)
 
 
 def _warn(what: str) -> None:
@@ -147,6 +160,13 @@ def read(kind: str, key: str) -> bytes | None:
         if time.time() - path.stat().st_mtime > _DAY:
             os.utime(path)
     return payload
+
+
+def holds(kind: str, key: str) -> bool:
+    """Whether there is an entry, which may still not be one that can be trusted."""
+    with contextlib.suppress(OSError, RuntimeError):
+        return path_of(kind, key).exists()
+    return False
 
 
 def write(kind: str, key: str, payload: bytes) -> None:
