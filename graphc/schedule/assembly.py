@@ -87,10 +87,10 @@ def is_part(node: Node) -> bool:
 def joined_results(
     order: Sequence[Node], bodies: Mapping[Node, object], roots: Iterable[Node]
 ) -> Iterator[tuple[Node, list[tuple[Node, int, Dim]], list[Node]]]:
-    """Yield joins of what loops stack, which nobody reads otherwise: the array, the results with their first positions, views.
+    """Yield joins of what loops stack: the array, the results with their first positions, views that nobody else reads.
 
-    Pieces of a loop and what is left over are such, and each can store its part in its place. What is made of the array is then
-    made as if one loop had stored it, sums in the same order.
+    Pieces of a loop and what is left over are such, and each stores its part in its place, where others may read it, too. What is
+    made of the array is then made as if one loop had stored it, sums in the same order.
     """
     kept = list(roots)
     uses: Counter[tuple[int, int]] = Counter()
@@ -104,12 +104,12 @@ def joined_results(
         for part in node.inputs:
             source = part
             # Pieces and their steps become one axis.
-            if isinstance(part.op, Reshape) and uses[id(part), 0] == 1 and part.inputs[0].shape[2:] == part.shape[1:]:
-                views.append(part)
+            if isinstance(part.op, Reshape) and part.inputs[0].shape[2:] == part.shape[1:]:
+                views += [part] if uses[id(part), 0] == 1 else []
                 (source,) = part.inputs
             loop, k = maker_of(source)
             body = bodies.get(loop)
-            if isinstance(body, Loop) and k >= body.carries and uses[id(loop), k] == 1:
+            if isinstance(body, Loop) and k >= body.carries:
                 results.append((loop, k, first))
             first = first + part.shape[0]
         if len(results) == len(node.inputs):

@@ -326,6 +326,11 @@ class Inliner:
             value = _guarded(value, guard)
         return value
 
+    def index(self, node: Node, axes: Sequence[Axis]) -> tuple[Dim, ...]:
+        """Return a node's index. A sum's is 0 where it has one position: what it reads may have been reshaped, and name none."""
+        is_sum = node in self.summing
+        return tuple(0 if is_sum and a.extent == 1 else DimExpr.of(a) for a in axes)
+
     def prefers_rows(self, node: Node) -> bool:
         """Whether the node's reductions run along contiguous memory, and so are vectorised themselves, rather than across it."""
         if not self.shape_of(node):
@@ -340,17 +345,18 @@ class Inliner:
     def _votes(self, node: Node) -> int:
         shape = self.shape_of(node)
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
-        lane = lane_of(node, axes)
-        value = self.expression(node, tuple(DimExpr.of(a) for a in axes))
+        lane = lane_of(node, axes, self.summing)
+        value = self.expression(node, self.index(node, axes))
         votes = 0
         for found in expr.walk(value):
-            if not isinstance(found, Reduce) or lane not in found.free:
+            if not isinstance(found, Reduce) or (lane.extent != 1 and lane not in found.free):
                 continue
             for inner in expr.walk(found.value):
                 if isinstance(inner, Load) and isinstance(inner.source, Node):
                     offset = flat_offset(inner.index, self.shape_of(inner.source))
-                    votes += any(dims.linear(offset, a)[0] == 1 for a in found.axes)
-                    votes -= dims.linear(offset, lane)[0] == 1
+                    votes += any(dims.linear(offset, a)[0] in (1, -1) for a in found.axes)
+                    # What is the same for all that is summed is read once a row.
+                    votes -= dims.linear(offset, lane)[0] == 1 and not dims.axes(offset).isdisjoint(found.axes)
         return votes
 
 
@@ -358,12 +364,12 @@ def _operations(*roots: Expr) -> int:
     return sum(weight(e) for e in expr.walk(*roots) if isinstance(e, Apply))
 
 
-def lane_of(node: Node, axes: Sequence[Axis]) -> Axis:
-    """Return the axis that lanes run along: the last, but for products of one column, whose rows are their lanes.
+def lane_of(node: Node, axes: Sequence[Axis], summing: set[Node]) -> Axis:
+    """Return the axis that lanes run along: the last, but for sums of one column, whose rows are their lanes.
 
     Other values of one column are made by rows, as what is made of the same rows.
     """
-    if node.op.name != "contract":
+    if node not in summing:
         return axes[-1]
     return next((a for a in reversed(axes) if a.extent != 1), axes[-1])
 

@@ -230,9 +230,11 @@ class Region:
         assert isinstance(body, Compute)
         if body.ordered:
             return (axes, None) if body.ordered[1] == len(axes) - 1 else (axes[:-1], axes[-1])
+        if axes and axes[-1].extent == 1 and node.op.name != "contract" and self.inliner.prefers_rows(node):
+            return axes[:-1], axes[-1]  # sums of rows that keep their axis join what is made of the same rows
         if not axes or self.inliner.prefers_rows(node):
             return axes, None
-        lane = lane_of(node, axes)
+        lane = lane_of(node, axes, self.inliner.summing)
         return tuple(a for a in axes if a is not lane), lane
 
     def _place(self) -> None:
@@ -308,8 +310,8 @@ class Region:
             combiner, position, reverse = body.ordered
             ordered = (combiner, axes[position], reverse)
             rows = tuple(a for a in rows if a != axes[position])
-        index = tuple(DimExpr.of(a) for a in axes)
-        return Root(node, axes, rows, lane, self.inliner.expression(node, index), buffer, late, ordered)
+        value = self.inliner.expression(node, self.inliner.index(node, axes))
+        return Root(node, axes, rows, lane, value, buffer, late, ordered)
 
     def _padded(self, root: Root) -> Root:
         """Return what stands inside of a padded array as a value of its own, and add the kernels of the margins."""

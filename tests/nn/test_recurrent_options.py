@@ -66,32 +66,6 @@ def test_watched_norms_are_those_by_each_state_in_both_directions(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_truncated_gradients_are_those_of_the_cell_with_stop_gradient(kind):
-    layer, (cell,) = both(kind)
-    x = graphc.input("x", X.shape, "float64")
-
-    def cut(new, number, _):
-        return tuple(graphc.stop_gradient(one) for one in new) if number % 2 else new
-
-    outputs = layer(x, truncate=2)[0]
-    # What leaves a step is cut on its way to the next, not on its way to the loss.
-    states, rows = None, []
-    for time in range(T):
-        new = cell(x[time], states)
-        new = new if isinstance(new, tuple) else (new,)
-        rows.append(new[0])
-        new = cut(new, time, time)
-        states = new if len(new) > 1 else new[0]
-    losses = [(one * one).sum() for one in (outputs, graphc.stack(rows))]
-    wrt = [x, *layer.parameters()]
-    whole = graphc.evaluate(graphc.grad((layer(x)[0] ** 2).sum(), wrt), {x: X})
-    found, wanted = (graphc.evaluate([loss, *graphc.grad(loss, wrt)], {x: X}) for loss in losses)
-    for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
-    assert not np.allclose(found[1], whole[0])
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("k", [1, 2, 3, 7])
 def test_states_that_are_made_again_change_nothing(kind, k):
     layer, _ = both(kind)
