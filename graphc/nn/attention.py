@@ -146,6 +146,8 @@ def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node
         q.shape[1:-2], *(blocks.shape[1:-2] for blocks in (k, v, *of_keys)), *(m.shape[2:-2] for m in of_pairs)
     )
     rows = (*leading, q.shape[-2])
+    # A tile reads keys along its lanes: they are turned once, and not for each block of queries.
+    turned = swapaxes(k, -1, -2)
 
     def of_queries(_: None, xs: tuple[Node, ...]) -> tuple[None, tuple[Node, Node]]:
         q, first, *of_pairs = xs
@@ -167,7 +169,8 @@ def _forward(rules: Rules, q: Node, k: Node, v: Node, *mask: Node) -> tuple[Node
 
         none = zeros((*rows, 1), q.dtype)
         before = (none - np.inf, none, zeros((*rows, v.shape[-1]), q.dtype))
-        (largest, total, sums), _ = scan(step, before, (k, v, _starts(k), *of_keys, *of_pairs), checkpoint=1)
+        walked = (turned, v, _starts(k), *of_keys, *of_pairs)
+        (largest, total, sums), _ = scan(step, before, walked, checkpoint=1)
         total = where(total == 0, 1.0, total)
         return None, (sums / total, where(largest == -np.inf, 0.0, largest) + log(total))
 
@@ -196,7 +199,9 @@ def _backward(
             none = tuple(zeros(shape, q.dtype) for shape in shapes)
 
             def attended() -> tuple[Node, ...]:
-                scores = expand(_scores(rules, q, k, mask, start - first), (*result.shape[1:-1], BLOCK))
+                scores = expand(
+                    _scores(rules, q, swapaxes(k, -1, -2), mask, start - first), (*result.shape[1:-1], BLOCK)
+                )
                 weights = exp(scores - logarithm)
                 of_weights, of_v = vjp(matmul(_dropped(rules, weights), v), (weights, v), of_result)
                 wrt = (q, k, *mask) if is_float else (q, k)
@@ -235,8 +240,8 @@ def _unless_later(
 
 
 def _scores(rules: Rules, q: Node, k: Node, mask: Sequence[Node], start: Node) -> Node:
-    """Return the scores of queries with keys whose first is number `start`; -inf for those that do not count."""
-    return _masked(rules, matmul(q, swapaxes(k, -1, -2)), mask[0] if mask else None, start)
+    """Return the scores of queries with keys, a column each, whose first is number `start`; -inf for those that do not count."""
+    return _masked(rules, matmul(q, k), mask[0] if mask else None, start)
 
 
 def _masked(rules: Rules, scores: Node, mask: Node | None, start: Node | int) -> Node:

@@ -77,7 +77,8 @@ class Epilogues:
     def _is_epilogue(self, node: Node, root: Root) -> bool:
         if root.ordered or [a.extent for a in root.axes] != list(node.shape):
             return False
-        identity = tuple(DimExpr.of(a) for a in root.axes)
+        # At an axis of extent 1 an index may be that axis or 0.
+        here = [(DimExpr.of(a), 0) if a.extent == 1 else (DimExpr.of(a),) for a in root.axes]
         if root.late and root.buffer in self.leaves:
             return False
         for inner in expr.walk(root.expression):
@@ -86,7 +87,7 @@ class Epilogues:
                     return False
                 case Load(_, source, index, guard):
                     if source is node:
-                        if index != identity or guard is not None:
+                        if guard is not None or any(i not in own for i, own in zip(index, here, strict=True)):
                             return False
                     elif self.above.get(maker_of(source)[0], 0) & self.bit[node]:
                         return False

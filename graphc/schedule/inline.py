@@ -141,6 +141,10 @@ class Inliner:
                 self.cost[node] = REDUCED
             if (carrier := self._carrier(node, carriers, consumers)) is not None:
                 carriers[node] = carrier
+                # Functions of one number for each row would be called while the registers are full of sums.
+                repeating = (m for m in members[node] if isinstance(m.op, BroadcastTo) and m is not node)
+                columns = (x for m in repeating for x in m.inputs if x.shape[-1:] == (1,) and self.is_inlined(x))
+                self.stored |= {x for x in columns if self.cost[x] > CHEAP}
             repeated = (consumers.get(node, 0) - 1) * self.cost[node] > REPEATED
             if node in carriers and consumers.get(node, 0) > 1 and not repeated and node not in self.stored:
                 branch = self._branch(branches, node)
@@ -198,6 +202,17 @@ class Inliner:
     def _reduces(self, node: Node) -> bool:
         body = self.bodies[node]
         return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
+
+    def sums_in(self, root: Node) -> set[Node]:
+        """Return the nodes that reduce something, first ones, in the expression of an inlined node."""
+        found, stack = set[Node](), [root]
+        while stack:
+            node = stack.pop()
+            if self._reduces(node):
+                found.add(node)
+            else:
+                stack += [x for x in node.inputs if self.is_inlined(x)]
+        return found
 
     def _form(self, root: Node) -> tuple[Form, list[Node]]:
         """Return what the expression of a node is made of, and the nodes by their numbers in it.

@@ -207,13 +207,11 @@ class Region:
             for n, b in self.updates
             if self.inliner.is_inlined(n) and not n.shape and consumers[n] > 1 and self.draft.buffers[b].kind == "leaf"
         }
-        # A carry of one number for each row, a sum or a maximum, is made while the row is at hand, and copied.
-        self.inliner.stored |= {
-            n
-            for n, b in self.updates
-            if self.inliner.is_inlined(n) and n in self.inliner.summing and self.draft.buffers[b].kind != "leaf"
-            if n.shape and (n.shape[-1] == 1 or self._mode(n)[1] is None)
-        }
+        # Of a carry of one number for each row what is summed is made while the row is at hand.
+        carried = [n for n, b in self.updates if self.draft.buffers[b].kind != "leaf" and self.inliner.is_inlined(n)]
+        for node in carried:
+            if node in self.inliner.summing and node.shape and (node.shape[-1] == 1 or self._mode(node)[1] is None):
+                self.inliner.stored |= self.inliner.sums_in(node)
         replaced = {n for n, _ in self.updates if self.inliner.is_inlined(n)}
         # What sums in its update would have a kernel of its own, where all other parameters share one.
         leaves = {n for n, b in self.updates if n in replaced and self.draft.buffers[b].kind == "leaf"}
