@@ -10,6 +10,7 @@ from graphc import nn
 from graphc.errors import DTypeError, ShapeError
 from graphc.nn import attention
 from graphc.runtime.binding import assign_memory
+from graphc.schedule.plan import Repeat
 from tests.nn.checks import value_and_slopes
 
 RNG = np.random.default_rng(31)
@@ -125,6 +126,16 @@ def test_memory_is_linear_in_the_length_forward_and_backward():
     # Beside what grows there is a block of scores.
     assert arena[2048] - arena[1024] == pytest.approx(2 * (arena[1024] - arena[512]), rel=0.02)
     assert arena[2048] < 2048 * 2048 * 4  # not even one float for each pair, of one head
+
+
+def test_a_pair_of_blocks_is_four_kernels():
+    """Scores, their maxima with exponentials and sums, what these shrink, and the product, which replaces all carries."""
+    nodes = [graphc.input(name, (1, 4, 256, 32)) for name in "qkv"]
+    plan = graphc.compile(nodes, attend(*nodes)).plan
+    (outer,) = [step for step in plan.steps if isinstance(step, Repeat)]
+    (inner,) = [step for step in outer.steps if isinstance(step, Repeat)]
+    assert len(inner.steps) == 4
+    assert sum("exp(" in plan.kernels[step.kernel] for step in inner.steps) == 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -91,3 +91,33 @@ def test_zeros_and_what_is_not_finite_are_those_of_a_sum():
     for one, other in zip(Interpreter(plan, arrays, [], {"m": 5}, native).result("output"), expected, strict=True):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(np.signbit(one[~np.isnan(one)]), np.signbit(other[~np.isnan(other)]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_that_leave_one_column_at_protected_pages(dtype):
+    """Sums along time of states of one column have rows for their lanes, however many axes of extent 1 there are."""
+    x = graphc.input("x", ("time", "rows", 1), dtype)
+    again = x.reshape(("time", 1, "rows", 1)) * 2.0
+    outputs = (
+        x.sum(0),
+        graphc.sin(x.sum(0)),
+        again.sum(0),
+        x.sum(1),
+        x.sum((0, 1)),
+        again.sum((0, 1, 2)),
+        graphc.max(x, 0),
+    )
+    plan = plan_of(passed(Graph((x,), outputs), training=False), host_level())
+    native = compiled(Loader(build.objects(plan.kernels, host_level(), dict)))
+    for time, rows in ((1, 1), (4, 16), (5, 17), (3, 65), (70, 2), (0, 3), (3, 0)):
+        array = np.random.default_rng(rows).integers(-9, 10, (time, rows, 1)).astype(dtype)
+        largest = array.max(0) if time else np.full((rows, 1), -np.inf, dtype)
+        total = array.sum(0)
+        wanted = total, np.sin(total), 2 * total[None], array.sum(1), total.sum(0), 2 * total.sum(0), largest
+        for kernel_of in (native, unjitted(plan, {}, has_fma=host_level().fma)):
+            found = Interpreter(plan, [array], [], {"time": time, "rows": rows}, kernel_of, threads=3).result("output")
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    loads = [line for text in plan.kernels.values() for line in text.splitlines() if "p0 +" in line and "load" in line]
+    assert loads
+    assert not any("gather" in text for text in plan.kernels.values())

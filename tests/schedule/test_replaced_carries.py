@@ -87,3 +87,32 @@ def test_sums_in_rounds_do_not_stand_where_the_old_value_is_read(monkeypatch):
     monkeypatch.setattr("graphc.schedule.region.own", lambda *_: False)
     check(STEPS["in place"][0], monkeypatch)
     assert any(made)
+
+
+def test_one_number_for_each_row_is_made_before_the_product_that_it_scales(monkeypatch):
+    """A running softmax: of each row the sum is made with its exponentials, and no function is called in a product's epilogue."""
+    monkeypatch.setenv("GRAPHC_VERIFY", "1")
+    scores, values = graphc.input("scores", ("time", B, H)), graphc.input("values", ("time", H, 32))
+
+    def step(carry, x):
+        largest, total, sums = carry
+        new = graphc.maximum(largest, graphc.max(x[0], -1, keepdims=True))
+        weights, shrunk = graphc.exp(x[0] - new), graphc.exp(largest - new)
+        return (new, total * shrunk + weights.sum(-1, keepdims=True), sums * shrunk + weights @ x[1]), None
+
+    first = graphc.full((B, 1), -1e9), graphc.zeros((B, 1)), graphc.zeros((B, 32))
+    (largest, total, sums), _ = graphc.scan(step, first, (scores, values))
+    graph = run_passes(Graph((scores, values), (largest, total, sums)))
+    plan = plan_of(graph, LEVELS["x86-64-v4"])
+    tiles = [text for text in plan.kernels.values() if "c0_0 = fma" in text]
+    assert len(tiles) == 1
+    assert "exp(" not in tiles[0]
+    (loop,) = [step for step in plan.steps if isinstance(step, Repeat)]
+    assert len(loop.steps) == 2, "rows, and the product that replaces all carries"
+    x, y = RNG.normal(size=(T, B, H)).astype("float32"), RNG.normal(size=(T, H, 32)).astype("float32")
+    flat, rows = np.swapaxes(x, 0, 1).reshape(B, -1).astype("float64"), y.reshape(-1, 32)
+    most = flat.max(1, keepdims=True)
+    weights = np.exp(flat - most)
+    found = Interpreter(plan, [x, y], [], {"time": T}, unjitted(plan, {}), threads=2).result("output")
+    for one, other in zip(found, (most, weights.sum(1, keepdims=True), weights @ rows), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
