@@ -4,6 +4,9 @@ out[s * h + d * k] += y[h] * w[k] adds to each element what several h and k give
 stride s, the taps k that reach it are known, and it is a plain contraction: out[s * q + r] = sum over j of
 y[q + base + j] * w[tap(j)], with y padded where it ends. A slice of the result that drops the image's margins is computed
 alone. Legal where h stands alone in one dimension of one operand, and strides and taps are known numbers.
+
+Padding is multiplied: where a filter is infinite, positions whose windows go beyond an end become NaN, which by the sum
+above they are not.
 """
 
 from __future__ import annotations
