@@ -12,6 +12,7 @@ from graphc.simd.formulas.formats import (
     nearest,
     odd,
     polynomial,
+    power_of_biased,
     power_of_two,
     scaled,
 )
@@ -38,6 +39,11 @@ _EXPONENTIAL = {
         2.5105259538448494e-08,
         2.0914717341716378e-09,
     ),
+}
+# e^2r for |r| <= ln(2) / 4, from the same numbers.
+_SQUARED = {
+    kind: (1.0, 2.0, *(c * 2.0**n for n, c in enumerate(coefficients, 2)))
+    for kind, coefficients in _EXPONENTIAL.items()
 }
 # (2^r - 1) / r for |r| <= 1/2; minimax.
 POWER_OF_TWO = {
@@ -131,17 +137,26 @@ def expm1(m: Arithmetic, x: Number) -> Number:
 
 @odd
 def tanh(m: Arithmetic, x: Number) -> Number:
-    """X + x^3 P(x^2) / Q(x^2) near 0 (Cephes), and 1 - 2 / (e^2x + 1) beyond; one division serves both."""
-    one, limit, minus_two = constants(m, x, 1.0, 44.0, -2.0)
-    doubled = x + x
-    k, fraction = exponential_parts(m, m.select(doubled > limit, limit, doubled))
-    grown = (fraction + one) * power_of_two(m, k)
+    """X + x^3 P(x^2) / Q(x^2) near 0 (Cephes), and 1 - 2 / (e^2x + 1) beyond; one division serves both where Q is not 1.
 
-    square = x * x
-    above, below = _TANH[m.type_of(x).kind]
-    near = x < constants(m, x, 0.625)[0]
-    numerator = m.select(near, x * square * polynomial(m, square, above), minus_two)
-    denominator = m.select(near, polynomial(m, square, below), grown + one)
+    Beyond, the error of e^2x weighs little, so one product takes k ln(2) / 2 from x.
+    """
+    kind = m.type_of(x).kind
+    above, below = _TANH[kind]
+    limit, by, step, biased, one, two, bound = constants(
+        m, x, 22.0, 2 * math.log2(math.e), -math.log(2) / 2, FORMATS[kind].biased, 1.0, 2.0, 0.625
+    )
+    limited = m.select(x > limit, limit, x)
+    shifted = m.fma(limited, by, biased)
+    r = m.fma(shifted - biased, step, limited)
+    grown = m.fma(polynomial(m, r, _SQUARED[kind]), power_of_biased(m, shifted), one)
+
+    near, square = x < bound, x * x
+    cube, ratio = x * square, polynomial(m, square, above)
+    if len(below) == 1:
+        return m.select(near, m.fma(cube, ratio, x), one - two / grown)
+    numerator = m.select(near, cube * ratio, -two)
+    denominator = m.select(near, polynomial(m, square, below), grown)
     return m.select(near, x, one) + numerator / denominator
 
 

@@ -32,6 +32,11 @@ class Format:
         return 1.5 * 2.0**self.mantissa
 
     @property
+    def biased(self) -> float:
+        """Adding this to a small number leaves its nearest integer in the last bits as an exponent's field."""
+        return self.rounder + self.bias
+
+    @property
     def rounder_bits(self) -> int:
         return ((self.bias + self.mantissa) << self.mantissa) | (1 << (self.mantissa - 1))
 
@@ -75,10 +80,16 @@ def nearest(m: Arithmetic, x: Number) -> Number:
 
 def power_of_two(m: Arithmetic, k: Number) -> Number:
     """2^k for an integer k that leaves a normal number."""
-    kind: SimdType = m.type_of(k)
+    return power_of_biased(m, k + m.constant(m.type_of(k), format_of(m, k).biased))
+
+
+def power_of_biased(m: Arithmetic, shifted: Number) -> Number:
+    """2^k for the sum of an integer k and `biased`, whose last bits are the exponent's."""
+    kind: SimdType = m.type_of(shifted)
     form = FORMATS[kind.kind]
-    biased = m.bits(k + m.constant(kind, form.rounder + form.bias), form.integer)
-    return m.bits(m.shift_left(biased, m.constant(kind.of(form.integer), form.mantissa)), kind.kind)
+    return m.bits(
+        m.shift_left(m.bits(shifted, form.integer), m.constant(kind.of(form.integer), form.mantissa)), kind.kind
+    )
 
 
 def scaled(m: Arithmetic, x: Number, k: Number) -> Number:
