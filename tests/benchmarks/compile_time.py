@@ -3,7 +3,7 @@
     python -m tests.benchmarks.compile_time [--nodes N ...] [--layers N ...] [--width N]
 
 Seconds of this process's processor time, kernels compiled in it alone and from an empty cache; so another process on the
-machine changes little. `build` makes the nodes (gradients and optimizer too), `key` is the text that the cache knows a plan
+machine changes little. `build` makes the nodes (gradients and optimizer too), `key` is the hash that the cache knows a plan
 by, `schedule` ends with the kernels' source, `objects` is their machine code, `bind` the plan for a batch of 32.
 """
 
