@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -65,8 +66,8 @@ def fit(
         held_out = validate.epochs(held, batch_size, drop_last)
         held_out.orders[0] = np.arange(held_samples)
     # What looks at every epoch comes between two of them; else many run together.
-    blocks = _blocks(epochs, samples, apart=bool(callbacks) or held_out is not None)
-    passes = train.epochs(arrays, batch_size, drop_last, max((rows.stop for rows in blocks), default=1))
+    first, most = (1, 1) if callbacks or held_out is not None else (1 + FIRST // samples, 1 + TOGETHER // samples)
+    passes = train.epochs(arrays, batch_size, drop_last, 2 * most)
     orders = Orders((int(SEED.value) if seed is None else seed) if shuffle else None, samples)
     record = History() if history is None else history
     steps = samples // batch_size if drop_last and samples >= batch_size else -(-samples // batch_size)
@@ -84,14 +85,15 @@ def fit(
 
     epoch, last, ended = initial_epoch, initial_epoch + epochs, False
     try:
-        for number, rows in enumerate(blocks):
-            if number == 0:
+        for rows, following in pairwise(chain(_blocks(epochs, first, most), (None,))):
+            assert rows is not None
+            if epoch == initial_epoch:
                 orders.write(epoch, passes.orders[rows])
             else:
                 orders.wait()
             count = rows.stop - rows.start
-            if number + 1 < len(blocks):
-                orders.write_ahead(epoch + count, passes.orders[blocks[number + 1]])
+            if following is not None:
+                orders.write_ahead(epoch + count, passes.orders[following])
             show(epoch + 1, {})
             for measures in passes.run(rows.start, count, advance):
                 if held_out is not None:
@@ -113,18 +115,15 @@ def fit(
     return record
 
 
-def _blocks(epochs: int, samples: int, apart: bool) -> list[slice]:
-    """Return epochs that run together, as rows of an array in whose other half the next orders are written meanwhile.
+def _blocks(epochs: int, first: int, most: int) -> Iterator[slice]:
+    """Yield epochs that run together, as rows of an array in whose other half the next orders are written meanwhile.
 
     The first are few, for nothing hides the time that their orders take; then twice as many at a time.
     """
-    count, most = (1, 1) if apart else (1 + FIRST // samples, 1 + TOGETHER // samples)
-    blocks: list[slice] = []
+    count, start = first, 0
     while epochs > 0:
-        start = most if len(blocks) % 2 else 0
-        blocks.append(slice(start, start + min(count, epochs)))
-        epochs, count = epochs - count, min(2 * count, most)
-    return blocks
+        yield slice(start, start + min(count, epochs))
+        epochs, count, start = epochs - count, min(2 * count, most), most - start
 
 
 def _check(step: Any, batch_size: Any, epochs: Any, initial_epoch: Any, seed: Any, history: Any) -> None:

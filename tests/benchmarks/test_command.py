@@ -85,14 +85,14 @@ def test_kernels_without_peers_are_measured(capsys, monkeypatch):
 
 
 def test_calls_and_fits_are_measured(capsys, monkeypatch):
-    monkeypatch.setattr(calls, "FITS", {"mlp_tiny": (100,)})
+    monkeypatch.setattr(calls, "FITS", {"mlp_tiny": ((100, 3),)})
     monkeypatch.setattr(calls, "BLOCK", 10)
     monkeypatch.setattr("sys.argv", ["calls", "--rounds", "1", "--threads", "1"])
     calls.main()
     said = capsys.readouterr().out
     assert "| graphc bind | " in said
     assert "| step, call | " in said
-    assert "| `mlp_tiny` | 100 | 400 | " in said
+    assert "| `mlp_tiny` | 100 | 3 | " in said
 
 
 def test_ways_that_disagree_are_not_compared():

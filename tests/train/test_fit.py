@@ -96,6 +96,14 @@ def test_epochs_that_run_together(samples, monkeypatch):
         assert history.steps == 11 * -(-samples // 8)
 
 
+def test_a_run_without_end_starts_at_once():
+    step, x, y, _ = linear()
+    start = time.perf_counter()
+    history = fit(step, {x: XS, y: YS}, epochs=10**15, verbose=False, callbacks=[lambda epoch, measures: epoch == 1])
+    assert history.epoch == [0, 1]
+    assert time.perf_counter() - start < 10
+
+
 def test_a_fault_in_writing_orders_is_raised(monkeypatch):
     step, x, y, _ = linear()
     monkeypatch.setattr(sys.modules["graphc.train.fit"], "FIRST", 50)
