@@ -107,7 +107,7 @@ def test_a_program_wakes_the_workers_by_the_work_of_all_its_steps():
     program = chain(2, work=5 * 10**5).repeat(100, [np.ones(N)], [])
     time.sleep(0.01)
     program.run()
-    assert program._activation.threads_ran == 2
+    assert program._activations[0].threads_ran == 2
 
 
 def test_many_sleeps_and_wakes_lose_none():

@@ -91,6 +91,19 @@ def test_sums_in_rounds_do_not_stand_where_the_old_value_is_read(monkeypatch):
     assert any(made)
 
 
+@pytest.mark.parametrize("steps", [1, 1 << 12])
+def test_a_result_in_rounds_does_not_take_the_place_of_what_is_added_to_it(steps, monkeypatch):
+    known = {"LARGE": 0, "IN_ORDER": 0, "ROUND": 6 * 8 * (B + H), "LONG": steps, "MANY": 2, "SQUARE": 1, "SMALL": 0}
+    for name, value in known.items():
+        monkeypatch.setattr(rounds, name, value)
+    x, q = (graphc.input(name, (B, H), "float64") for name in "xq")
+    y = graphc.tanh(x @ graphc.constant(W)) + graphc.cumulative_sum(q, axis=1)
+    out = graphc.sin(y) @ graphc.constant(V) + graphc.flip(y, 0)
+    plan = plan_of(run_passes(Graph((x, q), (out,))), LEVELS["x86-64-v4"])
+    # Without rounds it does.
+    assert any(buffer.shares is not None for buffer in plan.buffers) == (steps > 1)
+
+
 def test_one_number_for_each_row_is_made_before_the_product_that_it_scales(monkeypatch):
     """A running softmax: of each row the sum is made with its exponentials, and no function is called in a product's epilogue."""
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
