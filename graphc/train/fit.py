@@ -76,11 +76,11 @@ def fit(
     def advance(done: int) -> None:
         record.steps += done
         if bar is not None:
+            bar.set_description(f"epoch {min(initial_epoch + (bar.n + done) // steps + 1, last)}/{last}", refresh=False)
             bar.update(done)
 
-    def show(epoch: int, measures: Mapping[str, float]) -> None:
+    def show(measures: Mapping[str, float]) -> None:
         if bar is not None:
-            bar.set_description(f"epoch {epoch}/{last}", refresh=False)
             bar.set_postfix({name: f"{value:.4g}" for name, value in measures.items()}, refresh=False)
 
     epoch, last, ended = initial_epoch, initial_epoch + epochs, False
@@ -94,14 +94,13 @@ def fit(
             count = rows.stop - rows.start
             if following is not None:
                 orders.write_ahead(epoch + count, passes.orders[following])
-            show(epoch + 1, {})
             for measures in passes.run(rows.start, count, advance):
                 if held_out is not None:
                     held_measures = next(held_out.run(0, 1, _ignore))
                     measures |= {f"val_{name}": value for name, value in held_measures.items()}
                 record.add(epoch, measures)
                 epoch += 1
-                show(epoch, measures)
+                show(measures)
                 ended = any([_call(callback, epoch - 1, dict(measures)) for callback in callbacks])
             if ended:
                 break

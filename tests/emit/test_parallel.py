@@ -237,5 +237,7 @@ def test_objects_that_are_there_start_nobody_though_the_plan_is_not(monkeypatch,
         path.unlink()
     monkeypatch.setenv("GRAPHC_COMPILE_PROCESSES", "3")
     monkeypatch.setattr(parallel, "LEAST", 1)
-    monkeypatch.setattr(parallel, "_Child", None)
+    hired, child = [], parallel._Child
+    monkeypatch.setattr(parallel, "_Child", lambda *arguments: hired.append(1) or child(*arguments))
     steps(1)
+    assert not hired
