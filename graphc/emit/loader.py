@@ -98,6 +98,8 @@ def library_address(name: str) -> int:
 @cache
 def _library(name: str) -> ctypes.CDLL:
     """Return a library by name; "" is what this process has loaded already (searching for another takes long)."""
-    import ctypes.util  # of use to few kernels, and slow to import
+    if not name:
+        return ctypes.CDLL(None)
+    from ctypes.util import find_library  # of use to few kernels, and slow to import
 
-    return ctypes.CDLL(ctypes.util.find_library(name) if name else None)
+    return ctypes.CDLL(find_library(name))

@@ -23,6 +23,8 @@ from graphc.runtime.walk import FAILED, LAUNCH_WORDS, LINE, native
 
 # Below this, the system is not asked how much memory it has.
 SURELY_AVAILABLE = 1 << 28
+# From so many bytes on the system makes an arena's pages as they are written, which takes half a microsecond each.
+_PAGE_BY_PAGE = 1 << 22
 _OUTCOME, _RAN = 8, 11
 
 
@@ -37,6 +39,11 @@ class Arena:
             raise PlanMemoryError(_too_large(nbytes, None)) from error
         self.address = -(-address_of(self._memory) // LINE) * LINE
         self.nbytes = nbytes
+        self.is_populated = False
+
+    def populate(self) -> None:
+        """Have the system make all pages, with no need of Python meanwhile; runs may use the arena already."""
+        native().populate(self.address, self.nbytes, 0)
 
 
 def _memory(nbytes: int) -> Array:
@@ -45,7 +52,7 @@ def _memory(nbytes: int) -> Array:
     From 4 MiB on NumPy asks for huge pages. These made no step faster, but the system may have to move others' memory
     together for them, which made a first step take up to three times as long.
     """
-    if nbytes < 1 << 22 or not hasattr(mmap, "MAP_PRIVATE"):
+    if nbytes < _PAGE_BY_PAGE or not hasattr(mmap, "MAP_PRIVATE"):
         return np.empty(nbytes, np.uint8)
     # Private, so that a child of fork has its own.
     return np.frombuffer(mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
@@ -71,6 +78,16 @@ def take_arena(nbytes: int) -> Arena:
 def give_back(arena: Arena) -> None:
     """Let later runs use this arena."""
     _idle_arenas.append(arena)
+
+
+def prepare_arena(nbytes: int) -> None:
+    """Have an arena for a run that will come, and its pages made by a thread while more is prepared for it."""
+    arena = take_arena(nbytes)
+    if nbytes >= _PAGE_BY_PAGE and not arena.is_populated:
+        arena.is_populated = True
+        native()
+        threading.Thread(target=arena.populate, name="graphc-pages", daemon=True).start()
+    give_back(arena)
 
 
 def check_memory(nbytes: int) -> None:

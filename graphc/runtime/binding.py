@@ -36,6 +36,7 @@ _WASTE, _BARRIERS_FOR_MEMORY = 1.02, 0.01
 # Steps of a plan from which on finding places takes longer than reading them.
 _WORTH_KEEPING = 32
 _ARENA, _STATUS, _FIRST = 0, 1, 2
+Announce = Callable[[int], None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +64,24 @@ class Binding:
 
 
 def bind(
-    plan: Plan, sizes: Mapping[str, int], threads: int, address: Callable[[str], int], paused: bool = False
+    plan: Plan,
+    sizes: Mapping[str, int],
+    threads: int,
+    address: Callable[[str], int],
+    paused: bool = False,
+    announce: Announce = None,
 ) -> Binding:
     """Bind a plan to sizes; `address` gives the machine code of a kernel by name.
 
-    With `paused`, the first loop may pause between two of its iterations. Raises CallError where the sizes do
+    With `paused`, the first loop may pause between two of its iterations. `announce` is told the bytes of the arena, long before
+    all is bound if they were kept. Raises CallError where the sizes do
     not meet the plan's requirements.
     """
     check_requirements(plan, sizes)
-    layout, separations = assign_memory(plan, sizes, threads, paused)
+    layout, separations = assign_memory(plan, sizes, threads, paused, announce)
     if threads > 1 and _gain(layout.nodes, separations, sizes, threads) < 0:
         threads = 1
-        layout, separations = assign_memory(plan, sizes, threads, paused)
+        layout, separations = assign_memory(plan, sizes, threads, paused, announce)
     return _Writer(layout, separations, sizes, threads, address, paused).binding()
 
 
@@ -88,23 +95,30 @@ def check_requirements(plan: Plan, sizes: Mapping[str, int]) -> None:
             )
 
 
-def assign_memory(plan: Plan, sizes: Mapping[str, int], threads: int, paused: bool = False) -> tuple[Layout, set[int]]:
+def assign_memory(
+    plan: Plan, sizes: Mapping[str, int], threads: int, paused: bool = False, announce: Announce = None
+) -> tuple[Layout, set[int]]:
     """Return the layout of a plan with offsets, and the times that a barrier must come before.
 
     Memory is reused across the barriers that there are anyway. Where that takes much more than the most bytes alive at
     once, there may be more barriers, if they cost little beside the work.
     """
-    layout = memory.lay_out(plan, sizes, threads)
     key = ""
-    if plan.key and layout.duration >= _WORTH_KEEPING:
-        key = cache.key_of(plan.key, repr((sorted(sizes.items()), threads, paused)))
-    found = cache.read("memory", key) if key and not _verifying() else None
-    if found is not None:
-        layout.arena, offsets, separations = json.loads(found)
-        layout.offsets = dict(offsets)
+    if plan.key:
+        decided = sorted(sizes.items()), threads, paused, memory.SPLIT_WORK, BARRIER_WORK
+        key = cache.key_of(plan.key, repr(decided))
+    kept = cache.read("memory", key) if key and not _verifying() else None
+    if kept is not None:
+        arena, offsets, separations = json.loads(kept)
+        if announce:
+            announce(arena)
+        layout = memory.lay_out(plan, sizes, threads)
+        layout.arena, layout.offsets = arena, dict(offsets)
         return layout, set(separations)
-    layout, separations = _assigned(layout, sizes, threads, paused)
-    if key:
+    layout, separations = _assigned(memory.lay_out(plan, sizes, threads), sizes, threads, paused)
+    if announce:
+        announce(layout.arena)
+    if key and layout.duration >= _WORTH_KEEPING:
         made = [layout.arena, list(layout.offsets.items()), sorted(separations)]
         cache.write("memory", key, json.dumps(made).encode())
     return layout, separations

@@ -15,7 +15,7 @@ from graphc.dtypes import DType, as_dtype
 from graphc.emit.loader import Loader
 from graphc.errors import CallError
 from graphc.runtime import binding as bindings
-from graphc.runtime.activation import is_aligned
+from graphc.runtime.activation import is_aligned, prepare_arena
 from graphc.runtime.arguments import (
     USABLE,
     Array,
@@ -132,7 +132,8 @@ class Executable:
         for spec, array in zip(self._specs, arrays, strict=True):
             if caller.writes and caller.spans.meet(address_of(array), array.nbytes):
                 raise CallError(f"bind: input {spec.name!r} shares memory with a parameter that the call updates")
-        bound = self._bind(tuple(array.shape for array in arrays))
+        # With an arena of its own.
+        bound = self._bind(tuple(array.shape for array in arrays), None)
         results = caller.results(bound, out, arrays)
         activation = caller.activation(bound)
         activation.set_addresses(*[address_of(array) for array in (*arrays, *results)])
@@ -215,8 +216,11 @@ class Executable:
 
     def binding(self, **sizes: int) -> Binding:
         """Return the plan bound to these sizes, as a call would bind it."""
+        return self._binding(sizes, None)
+
+    def _binding(self, sizes: dict[str, int], announce: bindings.Announce) -> Binding:
         plan, sizes = self._for(sizes)
-        return bindings.bind(plan, sizes, self.threads, partial(self._code.address, plan), self._paused)
+        return bindings.bind(plan, sizes, self.threads, partial(self._code.address, plan), self._paused, announce)
 
     def _for(self, sizes: dict[str, int]) -> tuple[Plan, dict[str, int]]:
         """Return the plan of the first form that is for these sizes, and all sizes it depends on; they alone decide."""
@@ -238,9 +242,9 @@ class Executable:
                 arrays[n] = array.copy()
         return arrays
 
-    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Bound:
+    def _bind(self, shapes: tuple[tuple[int, ...], ...], announce: bindings.Announce = prepare_arena) -> Bound:
         caller = self._caller
-        bound = caller.bounds.get(shapes) or caller.remember(shapes, self.binding(**self._sizes(shapes)))
+        bound = caller.bounds.get(shapes) or caller.remember(shapes, self._binding(self._sizes(shapes), announce))
         caller.bounds.move_to_end(shapes)
         return bound
 

@@ -51,6 +51,8 @@ LONGEST_YIELD = 100_000_000
 LEVERAGE = 4
 # What 8 ms lost make of the strain.
 STRAIN = 1 << 25
+# Bytes of a page of memory at least.
+PAGE = 4096
 
 GIVE_WAY = f"""
 def graphc_give_way(args, thread, threads):
@@ -281,12 +283,20 @@ def graphc_chain(args, thread, unused):
     store(outcome, args + 48)
 """
 
+POPULATE = f"""
+def graphc_populate(args, thread, threads):
+    # Zero in the place of zero: so what a run may have written there meanwhile stays.
+    for page in range(args, args + thread, {PAGE}):
+        compare_exchange(page, 0, 0)
+"""
+
 SOURCES = {
     "graphc_walk": WALK,
     "graphc_launch": LAUNCH,
     "graphc_serve": SERVE,
     "graphc_give_way": GIVE_WAY,
     "graphc_chain": CHAIN,
+    "graphc_populate": POPULATE,
 }
 _Launch = Callable[[ctypes.c_int64], None]
 _Serve = Callable[[int, int, int], None]
@@ -302,6 +312,7 @@ class Walk:
     launch: _Launch
     serve: _Serve
     chain: _Launch
+    populate: _Serve
 
 
 def native() -> Walk:
@@ -314,9 +325,10 @@ def native() -> Walk:
 def _loaded() -> Walk:
     loader = Loader(build.objects(SOURCES, host_level(), dict))
     keep(loader)
-    walk, launch, serve, give_way, chain = (loader.address(name) for name in SOURCES)
+    walk, launch, serve, give_way, chain, populate = (loader.address(name) for name in SOURCES)
     word, call = ctypes.c_int64, ctypes.CFUNCTYPE(None)
-    return Walk(walk, give_way, launch, call(launch), ctypes.CFUNCTYPE(None, word, word, word)(serve), call(chain))
+    three = ctypes.CFUNCTYPE(None, word, word, word)
+    return Walk(walk, give_way, launch, call(launch), three(serve), call(chain), three(populate))
 
 
 def keep(thing: object) -> None:

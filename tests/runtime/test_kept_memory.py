@@ -76,6 +76,31 @@ def test_other_sizes_threads_and_plans_are_placed_anew(kept):
     assert looked == sorted(set(looked))
 
 
+@pytest.mark.parametrize(("module", "name"), [(memory, "SPLIT_WORK"), (binding, "BARRIER_WORK")])
+def test_places_found_by_another_rule_are_not_taken(kept, monkeypatch, module, name):
+    plan = trained()[0].plan
+    binding.assign_memory(plan, {"batch": 7}, 2)
+    looked = len(kept)
+    monkeypatch.setattr(module, name, getattr(module, name) + 1)
+    binding.assign_memory(plan, {"batch": 7}, 2)
+    assert len(kept) > looked
+
+
+def test_what_was_kept_tells_the_arena_before_anything_else_is_done(kept, monkeypatch):
+    plan = trained()[0].plan
+    told = []
+    lay_out = memory.lay_out
+    monkeypatch.setattr(memory, "lay_out", lambda *given: (told.append("laid out"), lay_out(*given))[1])
+    for order in (["laid out", "arena"], ["arena", "laid out"]):
+        told.clear()
+        found = []
+        layout, _ = binding.assign_memory(
+            plan, {"batch": 7}, 2, False, lambda nbytes: (told.append("arena"), found.append(nbytes))
+        )
+        assert told == order
+        assert found == [layout.arena]
+
+
 def test_a_small_plan_leaves_nothing_behind(kept):
     x = graphc.input("x", ("batch", 3))
     run = graphc.compile([x], graphc.tanh(x) + 1.0)
