@@ -111,6 +111,11 @@ def names_of(value: Any) -> tuple[str, ...]:
     return value._record_names
 
 
+def is_left_out(value: Any, name: str) -> bool:
+    """Whether a record's field is empty, as it is by default: what has no text."""
+    return getattr(value, name) == () == value._record_fields[name]
+
+
 def annotations_of(kind: type) -> dict[str, str]:
     """Return the annotations of a kind of record's fields, as they are written."""
     found: dict[str, str] = {}

@@ -28,16 +28,17 @@ class Cells:
     """The rows of a register tile, by their places along its axes: that which it is stacked along, if any, and its rows.
 
     `bounds` gives, for each axis, where the tile, or a step of its sum, begins: an axis of as many positions as it may
-    begin at, or the one.
+    begin at, or the one. An accumulator is called `name` and the numbers of its row and vector.
     """
 
     shape: tuple[int, int]
     axes: tuple[Axis, ...]
     places: tuple[tuple[int, ...], ...]
     bounds: Mapping[Atom, Dim]
+    name: str = "c"
 
     @staticmethod
-    def of(kernel: Tile, shape: tuple[int, int], *, is_rest: bool) -> Cells:
+    def of(kernel: Tile, shape: tuple[int, int], *, is_rest: bool, name: str = "c") -> Cells:
         """Return the rows of a tile of this shape, or of what is left of the rows, known in number."""
         stacked = [kernel.stacked] if kernel.stacked is not None else []
         rows = (*stacked, (kernel.row, shape[0]))
@@ -45,7 +46,7 @@ class Cells:
         if is_rest:
             bounds[kernel.row] = kernel.row.extent - shape[0]
         places = tuple(itertools.product(*(range(count) for _, count in rows)))
-        return Cells(shape, tuple(axis for axis, _ in rows), places, bounds)
+        return Cells(shape, tuple(axis for axis, _ in rows), places, bounds, name)
 
     @property
     def vectors(self) -> int:
@@ -56,7 +57,11 @@ class Cells:
         """Yield the names of the accumulators."""
         for number in range(len(self.places)):
             for v in range(self.vectors):
-                yield f"c{number}_{v}"
+                yield self.called(number, v)
+
+    def called(self, number: int, vector: int) -> str:
+        """Return the name of an accumulator."""
+        return f"{self.name}{number}_{vector}"
 
     def at(self, place: Sequence[int]) -> dict[Atom, Dim]:
         """Return where the axes stand at a place."""

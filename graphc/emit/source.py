@@ -156,6 +156,7 @@ def _symbols(kernel: Kernel) -> set[str]:
             found += [extent for stage in kernel.maps for extent in _extents(stage)]
         case Tile():
             found += [a.extent for a in (*kernel.outer, kernel.row, kernel.lane, *kernel.reduced)]
+            found += [dim for pair in kernel.inside for dim in pair]
         case Scatter():
             found += [kernel.count, kernel.size, kernel.width]
         case Call():

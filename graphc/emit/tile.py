@@ -19,7 +19,7 @@ from graphc.emit.operands import Cells, Operand, further
 from graphc.emit.pack import write_pack
 from graphc.emit.spans import close_part, close_round, open_part, open_round, range_text, span_of, stop_of
 from graphc.emit.writer import Writer
-from graphc.loops.expr import Const, Expr, load, within
+from graphc.loops.expr import Const, Expr, both, load, within
 from graphc.loops.kernels import ACCUMULATOR, Tile, usual
 from graphc.records import record, replace
 
@@ -200,17 +200,9 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, shape: tuple[int, int
     _write_starts(kernel, writer, block, cells)
     if shape == kernel.shape:
         write_fetches(kernel, writer, block)
-    counts = dict(kernel.unrolled)
-    at: dict[Atom, Dim] = {axis: 0 for axis, count in kernel.unrolled if axis.extent == count}
-    over = kernel.rounds.over if kernel.rounds is not None else ()
-    loops = [axis for axis in kernel.reduced if axis not in at and axis not in over]
-    # Only the tile that does most of the work: every line costs a millisecond of compile time.
-    is_plain = shape != kernel.shape or not loops or loops[-1] in counts
-    turn = (
-        1 if is_plain else min(4, max(1, PRODUCTS // (len(cells.places) * cells.vectors * math.prod(counts.values()))))
-    )
-    for part, span in _parts(kernel, loops):
-        _write_loops(part, writer, block, cells, at, (loops, turn), span)
+    _write_sum(replace(kernel, inside=()), writer, block, cells)
+    if kernel.inside:
+        _write_again(kernel, writer, block, cells)
     if kernel.rounds is None or kernel.is_bare:
         _write_epilogue(kernel, writer, block, cells)
         return
@@ -222,6 +214,56 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, shape: tuple[int, int
         part = block.inner()
         _write_epilogue(replace(kernel, stores=stores), writer, part, cells)
         block.close(part, head)
+
+
+def _write_again(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
+    """Write sums anew, of the products that count, where one is no number: by others it may have become so.
+
+    One row at a time, for this is text that mostly nobody runs.
+    """
+    wrong, number = writer.fresh("wrong"), Axis(writer.fresh("number"), len(cells.places))
+    block.add(f"{wrong} = {_total(list(cells.names()))}")
+    side = block.inner()
+    inner = side.inner(number)
+    at: dict[Atom, Dim] = {}
+    left = DimExpr.of(number)
+    for k, axis in reversed(list(enumerate(cells.axes))):
+        count = 1 + max(place[k] for place in cells.places)
+        at[axis] = DimExpr.of(axis) + dims.remainder(left, count)
+        left = dims.floordiv(left, count)
+    single = kernel.at(at)
+    row = Cells.of(single, (1, cells.vectors), is_rest=False, name="d")
+    _write_starts(single, writer, inner, row)
+    _write_sum(single, writer, inner, row)
+    for place in range(len(cells.places)):
+        for v in range(cells.vectors):
+            own = cells.called(place, v)
+            inner.add(f"{own} = select(bx{writer.lanes}({number.name} == {place}), {row.called(0, v)}, {own})")
+    side.close(inner, f"for {number.name} in range({number.extent}):")
+    block.close(side, f"if reduce_or({wrong} != {wrong}):")
+
+
+def _total(names: Sequence[str]) -> str:
+    """Return the text of a sum, in pairs so that none waits for the one before."""
+    if len(names) == 1:
+        return names[0]
+    half = len(names) // 2
+    return f"({_total(names[:half])} + {_total(names[half:])})"
+
+
+def _write_sum(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
+    """Write what is added to the accumulators of a tile."""
+    counts = dict(kernel.unrolled)
+    at: dict[Atom, Dim] = {axis: 0 for axis, count in kernel.unrolled if axis.extent == count}
+    over = kernel.rounds.over if kernel.rounds is not None else ()
+    loops = [axis for axis in kernel.reduced if axis not in at and axis not in over]
+    # Only the tile that does most of the work: every line costs a millisecond of compile time.
+    is_plain = cells.shape != kernel.shape or not loops or loops[-1] in counts or bool(kernel.inside)
+    turn = (
+        1 if is_plain else min(4, max(1, PRODUCTS // (len(cells.places) * cells.vectors * math.prod(counts.values()))))
+    )
+    for part, span in _parts(kernel, loops):
+        _write_loops(part, writer, block, cells, at, (loops, turn), span)
 
 
 Span = tuple[Axis, int, int]
@@ -290,7 +332,7 @@ def _write_starts(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> N
     for number, cell in enumerate(cells.places):
         for v in range(cells.vectors):
             place = writer.address(buffer, cells.moved(store.offset, cell) + v * lanes, size, block)
-            block.add(f"c{number}_{v} = load_{kind}x{lanes}({place}{f', {mask}' if mask else ''})")
+            block.add(f"{cells.called(number, v)} = load_{kind}x{lanes}({place}{f', {mask}' if mask else ''})")
 
 
 def _write_turns(
@@ -334,12 +376,12 @@ def _write_products(
         for u, position in enumerate(positions):
             for v in range(cells.vectors):
                 block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address((), position, v * lanes)}{mask})")
-    is_whole = cells.shape == kernel.shape
-    if ahead and is_whole and is_ahead(kernel, left.slopes[kernel.row]):
+    is_usual = cells.shape == kernel.shape and not kernel.inside
+    if ahead and is_usual and is_ahead(kernel, left.slopes[kernel.row]):
         for *around, t in cells.places:
             block.add(f"prefetch({left.address((*around, kernel.shape[0] + t), positions[0], 0)})")
     takes_part = [_mask_of(kernel, writer, block, at, position) for position in positions]
-    if left.slopes[kernel.row] == 1 and not both and kernel.strip is None and is_apart(kernel):
+    if left.slopes[kernel.row] == 1 and is_usual and not both and kernel.strip is None and is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
         block.add(f"prefetch({left.base} + {left.size * LINE})")
     # An element of the left operand may serve several rows: the windows of a convolution overlap. Past the end of a row of
@@ -370,7 +412,18 @@ def _write_products(
                             from_right = right.address((), positions[position], w * lanes)
                             block.add(f"b{position}_{w} = load_{kind}x{lanes}({from_right}{mask})")
                         held.add(position)
-                    block.add(f"c{row}_{v} = fma(a, b{position}_{v}, c{row}_{v})")
+                    place = further(kernel, at, positions[position]) | cells.at(cells.places[row])
+                    own_sum = cells.called(row, v)
+                    counts, total = _counts(kernel, writer, block, place), f"fma(a, b{position}_{v}, {own_sum})"
+                    block.add(f"{own_sum} = {f'select({counts}, {total}, {own_sum})' if counts else total}")
+
+
+def _counts(kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> str | None:
+    """Return in which lanes a product counts, None for all of them."""
+    guard: Expr | None = None
+    for index, extent in kernel.inside:
+        guard = both(guard, within(dims.substitute(index, at), 0, extent))
+    return None if guard is None else writer.vector(guard, block)
 
 
 def _vector(kernel: Tile, writer: Writer, block: Block, address: str, guard: Expr | None) -> str:
@@ -413,7 +466,7 @@ def _write_epilogue(kernel: Tile, writer: Writer, block: Block, cells: Cells) ->
         for number, place in enumerate(cells.places):
             cell = column.inner(*rows, depth=0)
             cell.axis_names = {a: f"({a.name} + {t})" if t else a.name for a, t in zip(rows, place, strict=True)}
-            cell.names[accumulator] = f"c{number}_{v}"
+            cell.names[accumulator] = cells.called(number, v)
             # What the accumulators began with is in them.
             values = [writer.vector(accumulator if kernel.start else s.value, cell) for s in kernel.stores]
             for store, value in zip(kernel.stores, values, strict=True):

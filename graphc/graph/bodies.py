@@ -42,7 +42,8 @@ class Compute:
 class Contract:
     """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes.
 
-    `in_order`: the sum is made from the first position on, as one, for the sake of its bits.
+    `in_order`: the sum is made from the first position on, as one, for the sake of its bits. `inside`: only positions count
+    at which each of these indices lies between 0 and its extent; at others an operand is zero, the other one may be infinite.
     """
 
     domain: tuple[Axis, ...]
@@ -50,6 +51,7 @@ class Contract:
     right: tuple[Dim, ...]
     out: tuple[Dim, ...]
     in_order: bool = False
+    inside: tuple[tuple[Dim, Dim], ...] = ()
 
 
 @record

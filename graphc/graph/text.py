@@ -25,7 +25,7 @@ from graphc.graph.node import Constant, Leaf, Node
 from graphc.graph.op import Op
 from graphc.graph.types import NodeType, TensorType
 from graphc.origin import Origin
-from graphc.records import names_of
+from graphc.records import is_left_out, names_of
 
 if TYPE_CHECKING:
     from graphc.graph.graph import Graph
@@ -119,7 +119,7 @@ def _attributes(op: Op) -> tuple[str, list[tuple[str, Graph]]]:
         value: Any = getattr(op, name)
         if hasattr(value, "with_roots"):
             nested.append((name, value))
-        else:
+        elif not is_left_out(op, name):
             plain.append(f"{name}: {attribute_text(value)}")
     return (f" {{{', '.join(plain)}}}" if plain else ""), nested
 

@@ -13,11 +13,11 @@ Inside a kernel every load and store has one flat offset, in elements, into a nu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from graphc import dims
-from graphc.dims import Axis, Dim, Remainder
+from graphc.dims import Atom, Axis, Dim, Remainder
 from graphc.dtypes import DType
 from graphc.loops.expr import (
     Apply,
@@ -27,10 +27,11 @@ from graphc.loops.expr import (
     Load,
     Loaded,
     Reduce,
+    Rewriter,
     index_dims,
     walk,
 )
-from graphc.records import record
+from graphc.records import record, replace
 
 ACCUMULATOR = "accumulator"
 # Elements from which on what follows each other counts as far apart: then each is in another part of the cache.
@@ -216,7 +217,8 @@ class Tile:
     other is made by the thread that needs it. With `strip`, the left one was copied into strips of as many rows as the
     tile has. `owner`: as for a Map, here the row axis. `rounds`: sums so far stand where the first store goes; what is
     made of them is made in the last round. `within`: which lanes take part in a product. `passing`: each block of rows passes
-    all lanes before the next one.
+    all lanes before the next one. `inside`: pairs of an index and its extent; where one lies outside of it the product does not
+    count. One operand is zero there, so that only shows where the other one is no number: sums that are none are made again.
     """
 
     outer: tuple[Axis, ...]
@@ -236,6 +238,7 @@ class Tile:
     rounds: Rounds | None = None
     within: Within | None = None
     passing: bool = False
+    inside: tuple[tuple[Dim, Dim], ...] = ()
 
     @property
     def lanes(self) -> int:
@@ -263,6 +266,16 @@ class Tile:
         """Whether nothing but the sums is stored, in one place."""
         (value, *others) = (s.value for s in self.stores)
         return not others and (_is_sum(value) or self.start is not None)
+
+    def at(self, place: Mapping[Atom, Dim]) -> Tile:
+        """Return the same sums at other places, walked position by position."""
+        rewriter = Rewriter(place)
+        left, right = rewriter(self.left), rewriter(self.right)
+        assert isinstance(left, Load)
+        assert isinstance(right, Load)
+        stores = tuple(Store(s.buffer, dims.substitute(s.offset, place), rewriter(s.value)) for s in self.stores)
+        inside = tuple((dims.substitute(index, place), extent) for index, extent in self.inside)
+        return replace(self, left=left, right=right, stores=stores, inside=inside, unrolled=(), stacked=None)
 
     @property
     def start(self) -> Load | None:

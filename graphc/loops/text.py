@@ -121,6 +121,8 @@ def text(kernel: Kernel, name_of: Callable[[int], str]) -> str:
             if pack is not None:
                 printer.stores([pack.copy])
             product = f"{printer.value(left)} * {printer.value(right)}"
+            counted = " and ".join(f"0 <= {printer.dim(at)} < {printer.dim(extent)}" for at, extent in kernel.inside)
+            product += f" if {counted}" if counted else ""
             printer.lines.append(f"{ACCUMULATOR} = add({', '.join(_range(a) for a in reduced)}: {product})")
         case Scatter():
             out, index, updates = (name_of(n) for n in (kernel.out, kernel.index, kernel.updates))

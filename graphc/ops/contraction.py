@@ -33,7 +33,8 @@ class Contract(Op):
     """out[out(d)] += left[left(d)] * right[right(d)] for every d in `domain`; 0 where nothing is added.
 
     The maps hold one affine index over the domain's axes for each dimension; `shape` is the result's. Axes are named
-    d0, d1, ... in the domain's order, so equal contractions are equal ops.
+    d0, d1, ... in the domain's order, so equal contractions are equal ops. With `inside`, pairs of an index and its extent,
+    only positions count at which each index lies in its extent. At the others an operand is zero, but times infinity that is NaN.
     """
 
     domain: tuple[Axis, ...]
@@ -41,6 +42,7 @@ class Contract(Op):
     right: Map
     out: Map
     shape: tuple[Dim, ...]
+    inside: tuple[tuple[Dim, Dim], ...] = ()
 
     name = "contract"
 
@@ -68,6 +70,8 @@ class Contract(Op):
         return result
 
     def numpy(self, left: Any, right: Any) -> Any:
+        if self.inside and not (np.isfinite(left).all() and np.isfinite(right).all()):
+            return _by_positions(self, left, right)
         return _by_einsum(self, left, right) if self.is_plain(left.shape, right.shape) else _by_views(self, left, right)
 
     def is_plain(self, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> bool:
@@ -81,8 +85,8 @@ class Contract(Op):
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node, Node]:
         left, right = node.inputs
         return (
-            make(Contract(self.domain, self.out, self.right, self.left, left.shape), cotangent, right),
-            make(Contract(self.domain, self.left, self.out, self.right, right.shape), left, cotangent),
+            make(Contract(self.domain, self.out, self.right, self.left, left.shape, self.inside), cotangent, right),
+            make(Contract(self.domain, self.left, self.out, self.right, right.shape, self.inside), left, cotangent),
         )
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
@@ -105,12 +109,13 @@ class Contract(Op):
             (*lead, *self.out),
             (size, *self.shape),
             type(self),
+            self.inside,
         )
         pairs = zip(batched, node.inputs, strict=True)
         return make(op, *(x if b is None else b for b, x in pairs))
 
     def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
-        return bodies.Contract(self.domain, self.left, self.right, self.out)
+        return bodies.Contract(self.domain, self.left, self.right, self.out, inside=self.inside)
 
 
 class Forwards(Contract):
@@ -119,7 +124,7 @@ class Forwards(Contract):
     name = "contract_forwards"
 
     def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
-        return bodies.Contract(self.domain, self.left, self.right, self.out, in_order=True)
+        return bodies.Contract(self.domain, self.left, self.right, self.out, in_order=True, inside=self.inside)
 
 
 class Backwards(Contract):
@@ -131,11 +136,18 @@ class Backwards(Contract):
         kept = {axis for index in self.out for axis in dims.axes(index)}
         turned: dict[Atom, Dim] = {a: a.extent - 1 - DimExpr.of(a) for a in self.domain if a not in kept}
         first, second = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
-        return bodies.Contract(self.domain, first, second, self.out, in_order=True)
+        inside = tuple((dims.substitute(index, turned), extent) for index, extent in self.inside)
+        return bodies.Contract(self.domain, first, second, self.out, in_order=True, inside=inside)
 
 
 def contraction(
-    domain: Sequence[Axis], left: Map, right: Map, out: Map, shape: tuple[Dim, ...], kind: type[Contract] = Contract
+    domain: Sequence[Axis],
+    left: Map,
+    right: Map,
+    out: Map,
+    shape: tuple[Dim, ...],
+    kind: type[Contract] = Contract,
+    inside: Sequence[tuple[Dim, Dim]] = (),
 ) -> Contract:
     """Return a contraction of a kind with its axes renamed d0, d1, ... in order."""
     named = tuple(Axis(f"d{k}", axis.extent) for k, axis in enumerate(domain))
@@ -144,7 +156,8 @@ def contraction(
     def rename(at: Map) -> Map:
         return tuple(dims.substitute(index, new) for index in at)
 
-    return kind(named, rename(left), rename(right), rename(out), shape)
+    counted = tuple((dims.substitute(index, new), extent) for index, extent in inside)
+    return kind(named, rename(left), rename(right), rename(out), shape, counted)
 
 
 def bounds(index: Dim) -> tuple[Dim, Dim]:
@@ -230,6 +243,24 @@ def _by_views(op: Contract, left: Any, right: Any) -> Any:
     where = tuple(np.asarray(values(index, at)) for index in op.out)
     summed = np.expand_dims(summed, tuple(kept.index(axis) for axis in missing)) * np.asarray(repeats, left.dtype)
     np.add.at(result, where, np.broadcast_to(summed, full))
+    return result
+
+
+def _by_positions(op: Contract, left: Any, right: Any) -> Any:
+    """Make every product of the domain, and add up those that count."""
+    sizes: Any = [axis.extent for axis in op.domain]
+    at: dict[Axis, Any] = dict(zip(op.domain, np.indices(sizes, sparse=True), strict=True))
+
+    def places(indices: Map) -> tuple[Any, ...]:
+        return tuple(np.asarray(values(index, at)) for index in indices)
+
+    products = np.broadcast_to(left[places(op.left)] * right[places(op.right)], sizes)
+    for index, extent in op.inside:
+        place = np.asarray(values(index, at))
+        products = np.where((place >= 0) & (place < extent), products, 0)
+    shape: Any = op.shape
+    result = np.zeros(shape, left.dtype)
+    np.add.at(result, tuple(np.broadcast_to(place, sizes) for place in places(op.out)), products)
     return result
 
 

@@ -5,8 +5,7 @@ stride s, the taps k that reach it are known, and it is a plain contraction: out
 y[q + base + j] * w[tap(j)], with y padded where it ends. A slice of the result that drops the image's margins is computed
 alone. Legal where h stands alone in one dimension of one operand, and strides and taps are known numbers.
 
-Padding is multiplied: where a filter is infinite, positions whose windows go beyond an end become NaN, which by the sum
-above they are not.
+What stands in this padding does not count (`Contract.inside`): times an infinite filter it would be NaN.
 """
 
 from __future__ import annotations
@@ -58,6 +57,14 @@ class _Phase:
     taps: int
     base: int
 
+    def first(self, apart: int) -> int:
+        """Return the first of the positions that are read, of neighbouring taps so far apart."""
+        return self.base - apart * (self.taps - 1)
+
+    def exceeds(self, apart: int, extent: Dim) -> bool:
+        """Whether positions are read, or may be, that are not among so many."""
+        return self.first(apart) < 0 or not dims.is_nonnegative(extent - self.base - self.size)
+
 
 @record
 class _Sum:
@@ -80,8 +87,7 @@ class _Sum:
         high: Dim = 0
         for phase in self.phases:
             if phase is not None:
-                first = phase.base - self.apart * (phase.taps - 1)
-                low, high = max(low, -first), dims.maximum(high, phase.base + phase.size - extent)
+                low, high = max(low, -phase.first(self.apart)), dims.maximum(high, phase.base + phase.size - extent)
         return low, high
 
 
@@ -166,8 +172,13 @@ def _plain(
         at[one.position] = q + phase.base + low - one.apart * (phase.taps - 1 - j)
     plain = {one.at for one in sums}
     maps = [tuple(dims.substitute(index, at) for index in m) for m in (op.left, op.right)]
+    inside = [(dims.substitute(index, at), extent) for index, extent in op.inside]
+    for one, low in zip(sums, lows, strict=True):
+        if chosen[one.position].exceeds(one.apart, one.position.extent):
+            inside.append((at[one.position] - low, one.position.extent))
     result = tuple(index if k in plain else dims.substitute(index, at) for k, index in enumerate(out))
-    return make(contraction(tuple(new.values()), maps[0], maps[1], result, tuple(shape)), *operands)
+    new_op = contraction(tuple(new.values()), maps[0], maps[1], result, tuple(shape), inside=inside)
+    return make(new_op, *operands)
 
 
 def _sum_of(op: Contract, k: int, start: int, size: Dim) -> _Sum | None:

@@ -118,7 +118,7 @@ def _put_in_order(loop: _Loop, kind: type[Contract]) -> bool:
             (term,) = term.inputs
         if type(term.op) is Contract:
             op = term.op
-            found[term] = make(kind(op.domain, op.left, op.right, op.out, op.shape), *term.inputs)
+            found[term] = make(kind(op.domain, op.left, op.right, op.out, op.shape, op.inside), *term.inputs)
     outputs = walk.replace((*loop.new, *loop.results), found)
     loop.new, loop.results = outputs[: len(loop.new)], outputs[len(loop.new) :]
     return bool(found)

@@ -31,7 +31,7 @@ def widen(graph: Graph) -> Graph:
     """Return the graph with such contractions rewritten."""
 
     def widened(node: Node) -> Node:
-        if not isinstance(node.op, Contract) or not node.dtype.is_float:
+        if not isinstance(node.op, Contract) or node.op.inside or not node.dtype.is_float:
             return node
         found = _windows(node)
         return node if found is None else found.parts_added()

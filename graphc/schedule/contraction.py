@@ -53,7 +53,8 @@ def renamed(body: Contract, prefix: str) -> Contract:
     new: dict[Atom, Dim] = {a: DimExpr.of(Axis(prefix + a.name, a.extent)) for a in body.domain}
     domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
     left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
-    return Contract(domain, left, right, out, body.in_order)
+    inside = tuple((dims.substitute(index, new), extent) for index, extent in body.inside)
+    return Contract(domain, left, right, out, body.in_order, inside)
 
 
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
@@ -81,6 +82,8 @@ def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     left = expr.load(0, tuple(dims.substitute(d, solved) for d in body.left), dtype, guard)
     right = expr.load(1, tuple(dims.substitute(d, solved) for d in body.right), dtype, guard)
     value = expr.apply("multiply", left, right)
+    for index, extent in body.inside:
+        guard = expr.both(guard, expr.within(dims.substitute(index, solved), 0, extent))
     if guard is not None:
         value = expr.select(guard, value, expr.const(0, dtype))
     # A sum begins with 0, which makes 0.0 of -0.0, also where it has one term.

@@ -29,7 +29,7 @@ class Nest:
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
     `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
-    `within`: as for a Tile. `in_order`: as for a Contract.
+    `within`: as for a Tile. `in_order` and `inside`: as for a Contract.
     """
 
     kept: tuple[Axis, ...]
@@ -41,6 +41,7 @@ class Nest:
     number: Dim = 0
     within: Within | None = None
     in_order: bool = False
+    inside: tuple[tuple[Dim, Dim], ...] = ()
 
 
 @record
@@ -111,7 +112,10 @@ def _merged_once(nest: Nest, apart: Axis | None) -> Nest | None:
 
 def _joined(nest: Nest, outer: Axis, inner: Axis) -> Nest:
     joint = Axis(inner.name, outer.extent * inner.extent)
-    nest = _substituted(nest, {outer: 0, inner: DimExpr.of(joint)})
+    # What both are at a position is asked for where that matters, and not where it costs: divisions keep no axes apart.
+    apart = {outer: dims.floordiv(DimExpr.of(joint), inner.extent), inner: dims.remainder(DimExpr.of(joint), inner.extent)}
+    inside = tuple((dims.substitute(index, apart), extent) for index, extent in nest.inside)
+    nest = replace(_substituted(nest, {outer: 0, inner: DimExpr.of(joint)}), inside=inside)
 
     def renamed(axes: Sequence[Axis]) -> tuple[Axis, ...]:
         return tuple(joint if a == inner else a for a in axes if a != outer)
@@ -146,7 +150,8 @@ def _substituted(nest: Nest, replacement: dict[Atom, Dim]) -> Nest:
     if within is not None:
         low, high = (dims.substitute(bound, replacement) for bound in (within.low, within.high))
         within = replace(within, low=low, high=high)
-    return replace(nest, left=left, right=right, stores=tuple(stores), number=number, within=within)
+    inside = tuple((dims.substitute(index, replacement), extent) for index, extent in nest.inside)
+    return replace(nest, left=left, right=right, stores=tuple(stores), number=number, within=within, inside=inside)
 
 
 def is_parted(nest: Nest, axis: Axis) -> bool:

@@ -372,7 +372,7 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order)
+        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order, inside=body.inside)
         alone, touched = numbered(nest)
         position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None:

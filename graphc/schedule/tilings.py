@@ -86,6 +86,7 @@ class Tiling:
         return Tile(
             roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
             roles.stacked, rounds=roles.rounds, within=nest.within, passing=roles.passing,
+            inside=nest.inside,
         )  # fmt: skip
 
     def on_buffers(self, number: Callable[[int], int]) -> Tiling:

@@ -81,5 +81,8 @@ def _with_positions(nest: Nest, count: int, row: Axis, tap: Axis, stride: int) -
     kept = (*(block if a == row else a for a in nest.kept[:-1]), joint)
     number = dims.substitute(nest.number, {tap: DimExpr.of(taps)})
     some = Within(taps, low, high, stride * (count - 1), tap.extent)
-    wide = Nest(kept, summed, left, found, tuple(stores), None, number, some)
+    # A lane that has no window at a tap takes no part there, wherever that would be.
+    at = onto | {tap: own[tap]}
+    inside = tuple((dims.substitute(index, at), extent) for index, extent in nest.inside)
+    wide = Nest(kept, summed, left, found, tuple(stores), None, number, some, inside=inside)
     return wide, panels

@@ -54,7 +54,7 @@ def by_shifts(layer, x, w, g):
     return y, dx[:, top : dx.shape[1] - bottom, left : dx.shape[2] - right], dw
 
 
-def check(layer, level, kernels_of, batches, spoil=None, results=(0, 1, 2)):
+def check(layer, level, kernels_of, batches, spoil=None):
     graph = case(layer)
     passed = run_passes(graph)
     plan = plan_of(passed, LEVELS[level])
@@ -71,7 +71,7 @@ def check(layer, level, kernels_of, batches, spoil=None, results=(0, 1, 2)):
         ]
         with np.errstate(invalid="ignore", over="ignore"):
             wanted = by_shifts(layer, *arrays)
-        for k in results:
+        for k in range(3):
             found, right = several[0][k], wanted[k]
             finite = np.abs(right[np.isfinite(right)]).max(initial=1)
             np.testing.assert_allclose(found, right, rtol=2e-5, atol=2e-5 * finite, err_msg=str(k))
@@ -104,15 +104,15 @@ def of_filters(x, w, g):
     w[0, 0, 0, 3], w[-1, -1, 0, 2] = np.inf, np.nan
 
 
-@pytest.mark.parametrize(("spoil", "results"), [(of_images, (0, 1, 2)), (of_filters, (0, 2))])
+@pytest.mark.parametrize("spoil", [of_images, of_filters])
 @pytest.mark.parametrize("layer", LAYERS[:4], ids=str)
-def test_what_is_no_number(layer, spoil, results):
-    """A margin times an infinite filter is NaN, and what is not a number in an image stays in its windows."""
+def test_what_is_no_number(layer, spoil):
+    """A margin times an infinite filter is NaN; the gradient by the image has none, and what is no number stays in its windows."""
 
     def kernels_of(plan):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], dict)))
 
-    check(layer, HOST, kernels_of, (2,), spoil, results)
+    check(layer, HOST, kernels_of, (2,), spoil)
 
 
 @pytest.mark.parametrize("layer", [LAYERS[0], LAYERS[3], LAYERS[4]], ids=str)
@@ -132,8 +132,8 @@ def test_tiles_are_stacked():
     graph = case((16, 16, 64, 3, 1, ((1, 1), (1, 1)), 1))
     texts = plan_of(run_passes(graph), LEVELS["x86-64-v4"]).kernels.values()
     counts = sorted((text.count(" = fma("), text.count("a = load_f32x16(")) for text in texts)
-    # Products, and vectors of the image that they are made of, in each kernel.
-    assert counts == [(144, 36)] * 3
+    # Products, and vectors of the image that they are made of, in each kernel; one more where sums may be made anew.
+    assert counts == [(144, 36), (144, 36), (144, 37)]
 
 
 def test_a_symbolic_image_has_no_stacks():
