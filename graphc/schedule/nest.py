@@ -113,7 +113,10 @@ def _merged_once(nest: Nest, apart: Axis | None) -> Nest | None:
 def _joined(nest: Nest, outer: Axis, inner: Axis) -> Nest:
     joint = Axis(inner.name, outer.extent * inner.extent)
     # What both are at a position is asked for where that matters, and not where it costs: divisions keep no axes apart.
-    apart = {outer: dims.floordiv(DimExpr.of(joint), inner.extent), inner: dims.remainder(DimExpr.of(joint), inner.extent)}
+    apart = {
+        outer: dims.floordiv(DimExpr.of(joint), inner.extent),
+        inner: dims.remainder(DimExpr.of(joint), inner.extent),
+    }
     inside = tuple((dims.substitute(index, apart), extent) for index, extent in nest.inside)
     nest = replace(_substituted(nest, {outer: 0, inner: DimExpr.of(joint)}), inside=inside)
 

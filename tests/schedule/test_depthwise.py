@@ -107,7 +107,7 @@ def of_filters(x, w, g):
 @pytest.mark.parametrize("spoil", [of_images, of_filters])
 @pytest.mark.parametrize("layer", LAYERS[:4], ids=str)
 def test_what_is_no_number(layer, spoil):
-    """A margin times an infinite filter is NaN; the gradient by the image has none, and what is no number stays in its windows."""
+    """A margin times an infinite filter is NaN, but not in the gradient; what is no number stays with its windows."""
 
     def kernels_of(plan):
         return compiled(Loader(build.objects(plan.kernels, LEVELS[HOST], dict)))
