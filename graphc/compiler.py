@@ -23,6 +23,7 @@ from graphc.records import replace
 from graphc.runtime import executable as runtime
 from graphc.runtime.arguments import Structure
 from graphc.runtime.threads import thread_count
+from graphc.runtime.walk import native
 from graphc.schedule.plan import Form, Plan
 from graphc.simd.levels import Level, host_level, processor, supported_levels
 
@@ -184,6 +185,8 @@ def _planned(
         choose = Tuner(level, bench)
     offer = builder.offer if level.name in supported_levels() else None
     plan = plan_of(passed(graph, training, large), level, graph.stored, choose, offer)
+    if offer is not None:
+        native()  # which an empty cache does not have either: made while children are at the plan's kernels
     cache.write("plan", key, plan.to_json().encode())
     return replace(plan, key=key)
 

@@ -27,6 +27,7 @@ from graphc.records import replace
 from graphc.runtime import binding, threads
 from graphc.runtime.activation import Activation, Arena
 from graphc.runtime.arguments import address_of
+from graphc.runtime.locks import LOADING
 from graphc.schedule.plan import Buffer, Plan
 from graphc.schedule.tilings import Tiling, candidates
 from graphc.schedule.trial import Trial
@@ -97,7 +98,8 @@ def measure(plans: Sequence[Plan], buffers: Sequence[Buffer], level: Level, benc
     """
     sizes = dict(bench.sizes)
     kernels = {name: text for plan in plans for name, text in plan.kernels.items()}
-    code = Loader(compile_kernels(kernels, level, {}))
+    with LOADING:
+        code = Loader(compile_kernels(kernels, level, {}))
     bound = [binding.bind(plan, sizes, bench.threads, code.address) for plan in plans]
     arrays = _arrays(buffers, sizes)
     arena = Arena(max(one.arena for one in bound))

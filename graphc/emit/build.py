@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from graphc.emit import cache
@@ -18,18 +19,21 @@ class Builder:
     def __init__(self, level: Level, natives: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
         self._level, self._natives = level, natives
         self._crew: Crew | None = None
+        self._hiring = Lock()  # one thread may ask for objects while a call in another one has a form made
 
     def offer(self, name: str, text: str) -> None:
         """Begin with a kernel of which the object will be needed, where processes can be had for that."""
         if not cache.holds("object", self._key(text)):
-            self._crew = self._crew or self._new_crew()
-            self._crew.offer(name, text)
+            with self._hiring:
+                self._crew = self._crew or self._new_crew()
+                self._crew.offer(name, text)
 
     def objects(self, kernels: Mapping[str, str]) -> dict[str, bytes]:
         """Return the object code of kernels by name, from the cache where it is there."""
         made: dict[str, bytes] = {}
         missing: dict[str, str] = {}
-        crew, self._crew = self._crew, None
+        with self._hiring:
+            crew, self._crew = self._crew, None
         for name, text in kernels.items():
             key = self._key(text)
             found = cache.read("object", key)
