@@ -1,6 +1,7 @@
 """Small kernels go beside large ones that they have nothing to do with, into one call: a bias's sum beside a product.
 
-Each thread makes its share of both; nobody waits in between, as threads would before and after a kernel of its own.
+Each thread makes its share of both; nobody waits in between, as threads would before and after a kernel of its own. Constants
+that surround something, the margins of a padded image, go beside what makes that: a thread then writes what it will read.
 """
 
 from __future__ import annotations
@@ -34,6 +35,25 @@ def side_by_side(units: Sequence[Unit]) -> list[Unit]:
                     order = joined
                     break
     return order
+
+
+def with_surroundings(units: Sequence[Unit]) -> list[Unit]:
+    """Return the units, which are in order, with those that store constants into what another one stores beside that one.
+
+    They read nothing and, like the other, come before whoever reads the buffer; so they may stand at its place.
+    """
+    makers: dict[int, int] = {}
+    for position, unit in enumerate(units):
+        if unit.reads and not unit.late and isinstance(unit.kernel, Map | Rows | Tile):
+            makers.update(dict.fromkeys(unit.writes, position))
+    result: list[Unit | None] = list(units)
+    for position, unit in enumerate(units):
+        if not unit.reads and not unit.late and isinstance(unit.kernel, Map):
+            place = makers.get(min(unit.writes), -1)
+            host = result[place] if place >= 0 and len(unit.writes) == 1 else None
+            if host is not None:
+                result[place], result[position] = _both(host, unit), None
+    return [unit for unit in result if unit is not None]
 
 
 def _is_guest(unit: Unit) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,7 @@ class Draft:
         taken: set[int] = set()
         for position, unit in enumerate(units):
             parts = unit.kernel.parts if isinstance(unit.kernel, Beside) else (unit.kernel,)
+            stored = Counter(s.buffer for part in parts if isinstance(part, Map | Rows | Tile) for s in part.stores)
             for kernel in parts:
                 if (
                     not isinstance(kernel, Map | Rows | Tile)
@@ -151,7 +153,7 @@ class Draft:
                     target = self.buffers[store.buffer]
                     if target.kind != "temporary" or first[store.buffer] != position or store.buffer in pinned:
                         continue
-                    if sum(s.buffer == store.buffer for s in kernel.stores) > 1:
+                    if stored[store.buffer] > 1:
                         continue  # it holds something else before
                     for source in sorted(unit.reads - taken - pinned - others):
                         array = self.buffers[source]

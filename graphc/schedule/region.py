@@ -27,7 +27,7 @@ from graphc.ops.slicing import Pad
 from graphc.records import replace
 from graphc.schedule import contraction, plan
 from graphc.schedule.assembly import Assembly, Place, assemblies, in_place, is_part, joined_results
-from graphc.schedule.beside import side_by_side
+from graphc.schedule.beside import side_by_side, with_surroundings
 from graphc.schedule.draft import Draft
 from graphc.schedule.epilogues import Epilogues
 from graphc.schedule.inline import Inliner, lane_of
@@ -99,7 +99,7 @@ class Region:
         self.units = [in_stages(unit) for unit in merge(self.units, lambda b: self.draft.buffers[b].shape)]
         self.units = ordered(gather(self.draft, self.units, alone=True), self.draft.nominal())
         if self.owned is None:
-            self.units = side_by_side(self.units)
+            self.units = side_by_side(with_surroundings(self.units))
         kept = all_kept_together(self.draft, self.bodies, self.places)
         self.draft.share(self.units, {b for _, b in self.destinations} | set(self.bound.values()) | kept)
         if self.owned is not None and not own(self.units, self.owned, self.draft.buffers):
