@@ -243,7 +243,7 @@ class Activation(Run):
             pool.grow(count)
             self._words[10] = pool.address
             self._pool = pool
-        if self.binding.heavy or pool.is_hot:
+        if pool.sleeps(count) and (self.binding.heavy or pool.is_hot):
             pool.wake(count)
 
     def reset(self) -> None:

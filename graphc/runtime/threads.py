@@ -54,6 +54,13 @@ class Pool:
                 self._beds.append(bed)
                 self.size += 1
 
+    def sleeps(self, size: int) -> bool:
+        """Whether one of the first `size` workers sleeps. It is asked before each launch, so it is a plain loop."""
+        for state in self._states[:size]:  # noqa: SIM110
+            if state.value == ASLEEP:
+                return True
+        return False
+
     @property
     def is_hot(self) -> bool:
         """Whether the last launch ended so recently that a worker which took part would be awake."""

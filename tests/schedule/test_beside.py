@@ -141,3 +141,25 @@ def test_one_thread_makes_all_of_a_single_part(dtype, count):
     for threads in (1, 2, 3):
         _, got = Interpreter(plan, arrays, [], {}, unjitted(plan, {}), threads=threads).result("output")
         np.testing.assert_array_equal(got, arrays[2] * np.asarray(3, dtype))
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_margins_are_in_the_call_that_makes_what_they_surround(asymmetric):
+    x = graphc.input("x", ("m", 7, 6, 24))
+    first, second = graphc.input("first", (3, 3, 24, 24)), graphc.input("second", (3, 3, 24, 24))
+    padding = ((1, 2), (0, 1)) if asymmetric else 1
+    inner = graphc.relu(graphc.conv2d(graphc.tanh(x), first, padding=padding))  # a map's inside, then an epilogue's
+    graph = Graph((x, first, second), (graphc.conv2d(inner, second, padding=padding),))
+    plan = plan_of(run_passes(graph), LEVEL)
+    assert all(step.reads for step in plan.steps)
+    assert len(plan.steps) == 3
+    rng = np.random.default_rng(0)
+    for m in (1, 3):
+        arrays = [
+            rng.normal(size=[d if isinstance(d, int) else m for d in n.shape]).astype("float32")
+            for n in (x, first, second)
+        ]
+        (wanted,) = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
+        for threads in (1, 2, 5):
+            (got,) = Interpreter(plan, arrays, [], {"m": m}, unjitted(plan, {}), threads=threads).result("output")
+            np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)
