@@ -45,6 +45,8 @@ class Cells:
         bounds: dict[Atom, Dim] = {axis: _beginnings(axis, count) for axis, count in (*rows, *kernel.unrolled)}
         if is_rest:
             bounds[kernel.row] = kernel.row.extent - shape[0]
+        elif shape == kernel.shape and dims.floordiv(kernel.row.extent, shape[0]) == 1:
+            bounds[kernel.row] = 0
         places = tuple(itertools.product(*(range(count) for _, count in rows)))
         return Cells(shape, tuple(axis for axis, _ in rows), places, bounds, name)
 
@@ -71,13 +73,13 @@ class Cells:
         """Return an offset at a place."""
         return dims.substitute(offset, self.at(place))
 
-    def guard(self, load: Load, at: Mapping[Atom, Dim]) -> Expr | None:
-        """Return what is left of a load's guard, where its axes stand so; False if it holds nowhere."""
-        if load.guard is None:
+    def remaining(self, guard: Expr | None, at: Mapping[Atom, Dim]) -> Expr | None:
+        """Return what is left of a guard, where its axes stand so: None if it holds everywhere, False if nowhere."""
+        if guard is None:
             return None
         left: Expr | None = None
         single = {axis: begin for axis, begin in self.bounds.items() if isinstance(begin, int)}
-        for one in _conditions(load.guard):
+        for one in _conditions(guard):
             room = dims.substitute(dims.substitute(_room(one), at), self.bounds)
             if dims.is_nonnegative(-1 - room):
                 return expr.const(value=False, dtype=one.dtype)

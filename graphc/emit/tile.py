@@ -7,20 +7,20 @@ is not known; lanes that do not fill a vector are masked.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block, factor
-from graphc.emit.fetches import LINE, is_ahead, is_apart, write_fetches
-from graphc.emit.operands import Cells, Operand, further
+from graphc.emit.fetches import write_fetches
+from graphc.emit.operands import Cells
 from graphc.emit.pack import write_pack
+from graphc.emit.products import clipped, write_products
 from graphc.emit.spans import close_part, close_round, open_part, open_round, range_text, span_of, stop_of
 from graphc.emit.writer import Writer
-from graphc.loops.expr import Const, Expr, both, load, within
-from graphc.loops.kernels import ACCUMULATOR, Tile, usual
+from graphc.loops.expr import load
+from graphc.loops.kernels import ACCUMULATOR, Tile
 from graphc.records import record, replace
 
 # Products in one turn of the innermost loop: fewer leave the processor waiting at its end, more only make it longer.
@@ -200,8 +200,7 @@ def _write_one(kernel: Tile, writer: Writer, block: Block, shape: tuple[int, int
     _write_starts(kernel, writer, block, cells)
     if shape == kernel.shape:
         write_fetches(kernel, writer, block)
-    _write_sum(replace(kernel, inside=()), writer, block, cells)
-    if kernel.inside:
+    if _write_sum(kernel, writer, block, cells):
         _write_again(kernel, writer, block, cells)
     if kernel.rounds is None or kernel.is_bare:
         _write_epilogue(kernel, writer, block, cells)
@@ -234,7 +233,7 @@ def _write_again(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> No
     single = kernel.at(at)
     row = Cells.of(single, (1, cells.vectors), is_rest=False, name="d")
     _write_starts(single, writer, inner, row)
-    _write_sum(single, writer, inner, row)
+    _write_sum(single, writer, inner, row, again=True)
     for place in range(len(cells.places)):
         for v in range(cells.vectors):
             own = cells.called(place, v)
@@ -251,19 +250,32 @@ def _total(names: Sequence[str]) -> str:
     return f"({_total(names[:half])} + {_total(names[half:])})"
 
 
-def _write_sum(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
-    """Write what is added to the accumulators of a tile."""
+def _write_sum(kernel: Tile, writer: Writer, block: Block, cells: Cells, *, again: bool = False) -> bool:
+    """Write what is added to the accumulators of a tile; return whether that may be products that do not count.
+
+    `again`: it is not, and nothing is asked for that is read later.
+    """
     counts = dict(kernel.unrolled)
     at: dict[Atom, Dim] = {axis: 0 for axis, count in kernel.unrolled if axis.extent == count}
     over = kernel.rounds.over if kernel.rounds is not None else ()
     loops = [axis for axis in kernel.reduced if axis not in at and axis not in over]
     # Only the tile that does most of the work: every line costs a millisecond of compile time.
-    is_plain = cells.shape != kernel.shape or not loops or loops[-1] in counts or bool(kernel.inside)
+    is_plain = cells.shape != kernel.shape or not loops or loops[-1] in counts or again
     turn = (
         1 if is_plain else min(4, max(1, PRODUCTS // (len(cells.places) * cells.vectors * math.prod(counts.values()))))
     )
-    for part, span in _parts(kernel, loops):
-        _write_loops(part, writer, block, cells, at, (loops, turn), span)
+    plan = _Plan(loops, turn, at, again=again)
+    return any([_write_loops(part, writer, block, cells, plan, span) for part, span in _parts(kernel, loops)])
+
+
+@record
+class _Plan:
+    """How a sum is walked: its loops, the innermost one so many positions a turn, and where its other axes stand."""
+
+    loops: Sequence[Axis]
+    turn: int
+    at: Mapping[Atom, Dim]
+    again: bool
 
 
 Span = tuple[Axis, int, int]
@@ -279,31 +291,26 @@ def _parts(kernel: Tile, loops: Sequence[Axis]) -> list[tuple[Tile, Span | None]
     return [before, (replace(kernel, within=None), (some.axis, some.first, some.last)), after]
 
 
-def _write_loops(
-    kernel: Tile,
-    writer: Writer,
-    block: Block,
-    cells: Cells,
-    at: dict[Atom, Dim],
-    plan: tuple[Sequence[Axis], int],
-    span: Span | None,
-) -> None:
-    """Write the loops of a sum or, along the axis of `span`, of a part of one."""
-    (loops, turn), counts = plan, dict(kernel.unrolled)
-    inner = block
+def _write_loops(kernel: Tile, writer: Writer, block: Block, cells: Cells, plan: _Plan, span: Span | None) -> bool:
+    """Write the loops of a sum or, along the axis of `span`, of a part of one; return what `_write_sum` does."""
+    loops, counts = plan.loops, dict(kernel.unrolled)
+    inner, bound = block, {*kernel.outer} - {*cells.axes}
     chain: list[tuple[Block, str]] = []
-    for axis in loops if turn == 1 else loops[:-1]:
+    for axis in loops if plan.turn == 1 else loops[:-1]:
         step = counts.get(axis, 1)
         start, _, stop = _span(kernel, axis, step, span, writer, inner)
+        kernel, (start, stop) = clipped(kernel, axis, bound, (start, stop), writer, inner)
         chain.append((inner, f"for {axis.name} in {range_text(start, stop, step)}:"))
         inner = inner.inner(axis)
-    if turn == 1:
-        _write_products(kernel, writer, inner, cells, at)
+        bound |= {axis} - {*counts}  # unrolled, it stands at several places
+    if plan.turn == 1:
+        is_open = write_products(kernel, writer, inner, cells, plan.at, again=plan.again)
     else:
-        _write_turns(kernel, writer, inner, cells, at, (loops[-1], turn), span)
+        is_open = _write_turns(kernel, writer, inner, cells, plan, bound, span)
     for outer, head in reversed(chain):
         outer.close(inner, head)
         inner = outer
+    return is_open
 
 
 def _span(kernel: Tile, axis: Axis, step: int, span: Span | None, writer: Writer, block: Block) -> tuple[str, str, str]:
@@ -336,117 +343,28 @@ def _write_starts(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> N
 
 
 def _write_turns(
-    kernel: Tile,
-    writer: Writer,
-    block: Block,
-    cells: Cells,
-    at: dict[Atom, Dim],
-    by: tuple[Axis, int],
-    span: Span | None,
-) -> None:
+    kernel: Tile, writer: Writer, block: Block, cells: Cells, plan: _Plan, bound: set[Axis], span: Span | None
+) -> bool:
     """Write the innermost loop, several positions a turn, and a second loop for those that are left."""
-    axis, turn = by
+    axis, turn = plan.loops[-1], plan.turn
     start, whole, stop = _span(kernel, axis, turn, span, writer, block)
+    kernel, found = clipped(kernel, axis, bound, (start, stop), writer, block)
+    if found != (start, stop):
+        start, stop = found
+        whole = writer.fresh("whole")
+        block.add(f"{whole} = {stop} - ({stop} - {start}) % {turn}")
+    is_open = False
     if whole != start:
         step = block.inner(axis)
         for number in range(turn):
-            further = at | {axis: DimExpr.of(axis) + number}
-            _write_products(kernel, writer, step, cells, further, ahead=number == 0)
+            further = {**plan.at, axis: DimExpr.of(axis) + number}
+            is_open |= write_products(kernel, writer, step, cells, further, ahead=number == 0)
         block.close(step, f"for {axis.name} in range({start}, {whole}, {turn}):")
     if whole != stop:
         step = block.inner(axis)
-        _write_products(kernel, writer, step, cells, at)
+        is_open |= write_products(kernel, writer, step, cells, plan.at)
         block.close(step, f"for {axis.name} in range({whole}, {stop}):")
-
-
-def _write_products(
-    kernel: Tile, writer: Writer, block: Block, cells: Cells, at: Mapping[Atom, Dim], *, ahead: bool = True
-) -> None:
-    """Write one step of the sum, its axes replaced as `at` says: all unrolled positions at once.
-
-    With `ahead` the next tile's rows are asked for: each is read too briefly for the processor to foresee how it goes on.
-    """
-    kind, lanes = kernel.left.dtype.short, writer.lanes
-    mask = f", {block.mask}" if block.mask else ""
-    positions = list(itertools.product(*(range(count) for _, count in kernel.unrolled)))
-    right = Operand.of(kernel.right, kernel, writer, block, at)
-    left = Operand.of(kernel.left, kernel, writer, block, at)
-    both = kernel.is_lanewise
-    if not both:
-        for u, position in enumerate(positions):
-            for v in range(cells.vectors):
-                block.add(f"b{u}_{v} = load_{kind}x{lanes}({right.address((), position, v * lanes)}{mask})")
-    is_usual = cells.shape == kernel.shape and not kernel.inside
-    if ahead and is_usual and is_ahead(kernel, left.slopes[kernel.row]):
-        for *around, t in cells.places:
-            block.add(f"prefetch({left.address((*around, kernel.shape[0] + t), positions[0], 0)})")
-    takes_part = [_mask_of(kernel, writer, block, at, position) for position in positions]
-    if left.slopes[kernel.row] == 1 and is_usual and not both and kernel.strip is None and is_apart(kernel):
-        # The rows of the next blocks lie on the next line, which another thread may have written last.
-        block.add(f"prefetch({left.base} + {left.size * LINE})")
-    # An element of the left operand may serve several rows: the windows of a convolution overlap. Past the end of a row of
-    # an image, where there is none, lies the next one's first.
-    users: dict[tuple[Dim, Expr | None], list[tuple[int, int]]] = {}
-    for t, cell in enumerate(cells.places):
-        for u, position in enumerate(positions):
-            guard = cells.guard(kernel.left, further(kernel, at, position) | cells.at(cell))
-            users.setdefault((left.distance(cell, position), guard), []).append((t, u))
-    # In the order in which it lies, if several positions are walked: then each sum is made in theirs.
-    order = sorted(users.items(), key=lambda one: usual(one[0][0])) if len(kernel.unrolled) > 1 else users.items()
-    held: set[int] = set()
-    for (_, guard), places in order:
-        # Lanes that take no part multiply zero, which is what the other operand holds there.
-        for some in dict.fromkeys(takes_part[u] for _, u in places):
-            own = [place for place in places if takes_part[place[1]] == some]
-            (t, u), *_ = own
-            if not both:
-                spread = f"{kind}x{lanes}(load_{kind}({left.address(cells.places[t], positions[u], 0)}))"
-                block.add(f"a = select({some}, {spread}, {kind}x{lanes}(0.0))" if some else f"a = {spread}")
-            for v in range(cells.vectors):
-                if both:
-                    address = left.address(cells.places[t], positions[u], v * lanes)
-                    block.add(f"a = {_vector(kernel, writer, block, address, guard)}")
-                for row, position in own:
-                    if both and position not in held:
-                        for w in range(cells.vectors):
-                            from_right = right.address((), positions[position], w * lanes)
-                            block.add(f"b{position}_{w} = load_{kind}x{lanes}({from_right}{mask})")
-                        held.add(position)
-                    place = further(kernel, at, positions[position]) | cells.at(cells.places[row])
-                    own_sum = cells.called(row, v)
-                    counts, total = _counts(kernel, writer, block, place), f"fma(a, b{position}_{v}, {own_sum})"
-                    block.add(f"{own_sum} = {f'select({counts}, {total}, {own_sum})' if counts else total}")
-
-
-def _counts(kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim]) -> str | None:
-    """Return in which lanes a product counts, None for all of them."""
-    guard: Expr | None = None
-    for index, extent in kernel.inside:
-        guard = both(guard, within(dims.substitute(index, at), 0, extent))
-    return None if guard is None else writer.vector(guard, block)
-
-
-def _vector(kernel: Tile, writer: Writer, block: Block, address: str, guard: Expr | None) -> str:
-    """Return a vector of the left operand, zero where there is none: the guard holds for all lanes or for none."""
-    kind = f"{kernel.left.dtype.short}x{writer.lanes}"
-    if isinstance(guard, Const):
-        return f"{kind}(0.0)"
-    masks = [block.mask] if block.mask else []
-    if guard is not None:
-        masks.append(writer.vector(guard, block))
-    return f"load_{kind}({', '.join([address, *([' & '.join(masks)] if masks else [])])})"
-
-
-def _mask_of(
-    kernel: Tile, writer: Writer, block: Block, at: Mapping[Atom, Dim], position: tuple[int, ...]
-) -> str | None:
-    """Return which lanes take part in a product at an unrolled position, None where all do."""
-    if kernel.within is None:
-        return None
-    place = further(kernel, at, position)
-    low, high = (dims.substitute(bound, place) for bound in (kernel.within.low, kernel.within.high))
-    guard = within(DimExpr.of(kernel.lane), low, high)
-    return None if guard is None else writer.vector(guard, block)
+    return is_open
 
 
 def _write_epilogue(kernel: Tile, writer: Writer, block: Block, cells: Cells) -> None:
