@@ -144,3 +144,15 @@ def test_along_one_axis():
     kernel_of = at_level(HOST)(plan, graph)
     (found,) = Interpreter(plan, arrays, [], {"n": 3}, kernel_of, threads=2).result("output")
     np.testing.assert_allclose(found, np.maximum(wanted, 0), rtol=2e-5, atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "written"), [((14, 14, 6, 16, 5, 1, 0, 1, 1), 3 * 50), ((8, 8, 16, 16, 3, 1, 1, 1, 1), 2 * 22)]
+)
+def test_products_that_do_not_count_are_left_out(layer, written):
+    """A tile of a whole row writes products of taps in the image alone, and then has nothing to make anew."""
+    plan = plan_of(run_passes(gradient(layer)), LEVELS["x86-64-v4"])
+    (text,) = (text for text in plan.kernels.values() if " = fma(" in text)
+    assert text.count(" = fma(") == written
+    assert "max(0, " in text
+    assert "reduce_or" not in text
