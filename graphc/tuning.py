@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ MOST, SECONDS = 12, 0.8
 SETTLING, ROUNDS, BLOCK, HOPELESS = 0.01, 8, 0.001, 1.5
 # What a candidate must gain on the cost model's pick: less may be noise.
 GAIN = 1.03
-LINE = 128
+# Bytes between the places where arrays begin here, and how far behind one a large array of NumPy's does.
+LINE, NUMPYS = 128, 16
 
 
 class Tuner:
@@ -70,7 +71,8 @@ class Tuner:
 
     def _measured(self, key: str, trial: Trial, names: Sequence[str], tilings: Sequence[Tiling]) -> int:
         plans = [written(trial.draft(tiling, self.level)) for tiling in tilings]
-        seconds = measure(plans, trial.buffers, self.level, self.bench)
+        loose = {trial.nest.right.source} if trial.nest.is_loose else set[int]()
+        seconds = measure(plans, trial.buffers, loose, self.level, self.bench)
         best = min(range(len(plans)), key=seconds.__getitem__)
         if seconds[best] * GAIN > seconds[0]:
             best = 0
@@ -91,17 +93,19 @@ def _remembered(key: str, names: Sequence[str]) -> int | None:
             return None
 
 
-def measure(plans: Sequence[Plan], buffers: Sequence[Buffer], level: Level, bench: Bench) -> list[float]:
+def measure(
+    plans: Sequence[Plan], buffers: Sequence[Buffer], loose: Set[int], level: Level, bench: Bench
+) -> list[float]:
     """Return the seconds of a run of each plan on the same arrays, the least of several; infinity where time was up.
 
-    `buffers` are the inputs of all plans, in order.
+    `buffers` are the inputs of all plans, in order; those that are `loose` may begin in the middle of a cache line.
     """
     sizes = dict(bench.sizes)
     kernels = {name: text for plan in plans for name, text in plan.kernels.items()}
     with LOADING:
         code = Loader(compile_kernels(kernels, level, {}))
     bound = [binding.bind(plan, sizes, bench.threads, code.address) for plan in plans]
-    arrays = _arrays(buffers, sizes)
+    arrays = _arrays(buffers, loose, sizes)
     arena = Arena(max(one.arena for one in bound))
     runs: list[Callable[[], Any]] = []
     for one in bound:
@@ -145,14 +149,17 @@ def _least(runs: Sequence[Callable[[], Any]], count: int) -> list[float]:
     return least
 
 
-def _arrays(buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> list[np.ndarray[Any, Any]]:
-    """Return an array for each buffer, on lines of their own: halves, and zeros, which are indices into anything."""
+def _arrays(buffers: Sequence[Buffer], loose: Set[int], sizes: Mapping[str, int]) -> list[np.ndarray[Any, Any]]:
+    """Return an array for each buffer, on lines of their own: halves, and zeros, which are indices into anything.
+
+    Loose ones begin where NumPy's mostly do.
+    """
     found: list[np.ndarray[Any, Any]] = []
     for buffer in buffers:
         shape = [dims.evaluate(dim, sizes) for dim in buffer.shape]
         nbytes = math.prod(shape) * buffer.dtype.itemsize
         memory = np.zeros(nbytes + LINE, np.uint8)
-        skip = -address_of(memory) % LINE
+        skip = -address_of(memory) % LINE + (NUMPYS if buffer.number in loose else 0)
         found.append(memory[skip : skip + nbytes].view(buffer.dtype.numpy).reshape(shape))
         if buffer.dtype.is_float:
             found[-1].fill(0.5)

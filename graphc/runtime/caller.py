@@ -17,7 +17,19 @@ from weakref import WeakSet
 import numpy as np
 
 from graphc.runtime.activation import SURELY_AVAILABLE, Activation, Arena, check_memory, give_back, take_arena
-from graphc.runtime.arguments import OWNS_DATA, Array, InputSpec, Spans, Structure, address_of, build, fitting, flatten
+from graphc.runtime.arguments import (
+    OWNS_DATA,
+    SMALL,
+    Array,
+    InputSpec,
+    Spans,
+    Structure,
+    address_of,
+    build,
+    fitting,
+    flatten,
+    new_array,
+)
 from graphc.runtime.binding import Binding
 
 _REMEMBERED = 64
@@ -26,7 +38,7 @@ _REMEMBERED = 64
 class Bound:
     """A binding, what its results look like, and activations of it that no run uses."""
 
-    __slots__ = ("arena", "binding", "idle", "nbytes", "results")
+    __slots__ = ("arena", "binding", "idle", "is_small", "nbytes", "results")
 
     def __init__(self, binding: Binding) -> None:
         self.binding = binding
@@ -34,6 +46,7 @@ class Bound:
         self.idle: list[Activation] = []
         self.results = [(shape, dtype.numpy) for dtype, shape in binding.outputs]
         self.nbytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape in binding.outputs)
+        self.is_small = self.nbytes < SMALL
 
 
 class Caller:
@@ -92,7 +105,8 @@ class Caller:
         if bound.nbytes >= SURELY_AVAILABLE:
             check_memory(bound.nbytes)
         if out is None:
-            return [np.empty(shape, dtype) for shape, dtype in bound.results]
+            make = np.empty if bound.is_small else new_array
+            return [make(shape, dtype) for shape, dtype in bound.results]
         given = [out] if self.is_single else flatten(self.structure, out, len(bound.results))
         return fitting(given, bound.results, self.specs, arrays, self.spans)
 

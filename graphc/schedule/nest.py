@@ -29,7 +29,8 @@ class Nest:
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
     `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
-    `within`: as for a Tile. `in_order` and `inside`: as for a Contract.
+    `within`: as for a Tile. `in_order` and `inside`: as for a Contract. `is_loose`: `right`'s array may begin anywhere in a
+    line of the cache.
     """
 
     kept: tuple[Axis, ...]
@@ -42,6 +43,7 @@ class Nest:
     within: Within | None = None
     in_order: bool = False
     inside: tuple[tuple[Dim, Dim], ...] = ()
+    is_loose: bool = False
 
 
 @record
@@ -179,7 +181,7 @@ def turned(nest: Nest) -> Nest:
     for row in row_candidates(nest):
         if dims.linear(nest.left.index[0], row)[0] == 1 and usual(row.extent) >= 2 * TURNED:
             kept = tuple({row: lane, lane: row}.get(a, a) for a in nest.kept)
-            return replace(nest, kept=kept, left=nest.right, right=nest.left)
+            return replace(nest, kept=kept, left=nest.right, right=nest.left, is_loose=False)
     return nest
 
 

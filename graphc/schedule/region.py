@@ -263,6 +263,11 @@ class Region:
     def _buffer(self, node: Node) -> int:
         return self.bound[node] if node in self.bound else self.places[maker_of(node)]
 
+    def _is_callers(self, buffer: int) -> bool:
+        """Whether an array, or the one that it is a slice of, is an input."""
+        array = self.draft.buffers[buffer]
+        return self._is_callers(array.position) if array.kind == "slice" else array.kind == "input"
+
     def _flat(self, value: Expr) -> Expr:
         def on_load(found: Load) -> Expr:
             if not isinstance(found.source, Node):
@@ -372,7 +377,8 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order, inside=body.inside)
+        is_loose, in_order, inside = self._is_callers(right.source), body.in_order, body.inside
+        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, 0, None, in_order, inside, is_loose)
         alone, touched = numbered(nest)
         position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None:

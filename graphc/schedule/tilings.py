@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphc import dims
 from graphc.dims import Axis, Dim, DimExpr
 from graphc.loops.expr import Load
-from graphc.loops.kernels import FAR, Rounds, Tile, flat_offset
+from graphc.loops.kernels import BRIEF, FAR, Rounds, Tile, flat_offset
 from graphc.records import record, replace
 from graphc.schedule.nest import (
     Copied,
@@ -31,6 +31,8 @@ from graphc.simd.levels import Level
 # The number of rows of an operand that are FAR apart, and of those that read them, from which on panels pay, and where rounds
 # have a place in the cache; how many are many.
 DEEP, MANY_ROWS, NEAR_ROWS, LONG = 64, 16, 1024, 512
+# Bytes of a line of the cache.
+LINE = 64
 # Lanes of the result from which on strips of the scalar operand pay: each is read once for every block of lanes.
 WIDE = 128
 # What a tiling counts as that copies an operand where the rules want none, or none where they want a copy.
@@ -162,8 +164,9 @@ def _ways(
     if not _is_read_once(nest.right, size_of):
         return [(nest, None)]
     plain = best(nest, level)
-    is_scattered = _is_scattered(plain.nest, size_of, NEAR_ROWS if _is_near(plain) else MANY_ROWS)
-    return [_in_panels(nest), (nest, None)] if is_scattered else [(nest, None), _in_panels(nest)]
+    many = NEAR_ROWS if _is_near(plain) else MANY_ROWS
+    pays = _is_read_by(plain.nest, many) and (_is_scattered(plain.nest) or _is_astride(plain.nest))
+    return [_in_panels(nest), (nest, None)] if pays else [(nest, None), _in_panels(nest)]
 
 
 def _in_loops(tiling: Tiling, size_of: Callable[[int], Dim]) -> list[Tiling]:
@@ -262,7 +265,7 @@ def _is_transposed(nest: Nest, row: Axis, size_of: Callable[[int], Dim]) -> bool
     return far and slope_of(left, row) == 1 and _is_read_once(nest.left, size_of)
 
 
-def _is_scattered(nest: Nest, size_of: Callable[[int], Dim], many: int) -> bool:
+def _is_scattered(nest: Nest) -> bool:
     """Whether the rows of the vector operand lie so far apart, and so many rows of the result read them, that a copy pays.
 
     Each step along a reduced axis then touches another page, and powers of two fall into a few sets of the cache. The
@@ -276,9 +279,26 @@ def _is_scattered(nest: Nest, size_of: Callable[[int], Dim], many: int) -> bool:
     far = FAR // 2 if magnitude(depth) >= LONG else FAR
     is_far = bool(strides) and all(isinstance(stride, int) and abs(stride) >= far for stride in strides)
     is_deep = not isinstance(depth, int) or depth >= DEEP
-    readers = dims.product(a.extent for a in nest.kept if a not in dims.axes(right))
-    is_often = not isinstance(readers, int) or readers >= many
-    return is_far and is_deep and is_often and _is_read_once(nest.right, size_of)
+    return is_far and is_deep
+
+
+def _is_astride(nest: Nest) -> bool:
+    """Whether vectors of the vector operand lie across two lines of the cache, in a sum that is long enough for a copy.
+
+    Where the other operand is read by vectors, too, this one is small.
+    """
+    right, lane, line = nest.right.index[0], nest.kept[-1], LINE // nest.right.dtype.itemsize
+    strides = [slope_of(right, a) for a in dims.axes(right) if a != lane]
+    is_odd = any(isinstance(stride, int) and stride % line != 0 for stride in strides)
+    depth = dims.product(a.extent for a in nest.reduced)
+    is_brief = isinstance(depth, int) and depth <= BRIEF
+    return (nest.is_loose or is_odd) and not is_brief and lane not in dims.axes(nest.left.index[0])
+
+
+def _is_read_by(nest: Nest, many: int) -> bool:
+    """Whether so many rows of the result, or a number not known, read each element of the vector operand."""
+    readers = dims.product(a.extent for a in nest.kept if a not in dims.axes(nest.right.index[0]))
+    return not isinstance(readers, int) or readers >= many
 
 
 def _is_read_once(operand: Load, size_of: Callable[[int], Dim]) -> bool:

@@ -101,6 +101,18 @@ def test_results_may_be_given_in_part():
         run(x, out=(out[:SIZE], out[SIZE // 2 : -(SIZE // 2)]))
 
 
+@pytest.mark.parametrize("count", [5000, 5001, SIZE])
+def test_large_results_begin_at_a_line_of_the_cache(count):
+    m = Maker()
+    m.buffer("x", "input"), m.buffer("y", "output"), m.buffer("z", "output")
+    run = m.executable(m.call("double", "x", "y", N), m.call("add_one", "x", "z", N), outputs=(0, 1))
+    x, given = np.ones(count, np.float32), np.zeros(count, np.float32)
+    kept = [*run(x), *run(x), run(x, out=(None, given))[0], *run.bind(x)()]
+    assert [one.ctypes.data % 64 for one in kept] == [0] * 7
+    assert [one.tolist() for one in kept] == [[value] * count for value in (2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0)]
+    assert all(one.flags.c_contiguous and one.flags.writeable for one in kept)
+
+
 def test_empty_arrays_share_nothing():
     m = Maker()
     m.buffer("x", "input"), m.buffer("y", "output")

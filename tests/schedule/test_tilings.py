@@ -1,4 +1,4 @@
-"""Equal contractions have one tiling, which is looked for once; others do not share it."""
+"""Equal contractions have one tiling, which is looked for once; others do not share it. What is copied into panels."""
 
 import itertools
 
@@ -48,3 +48,26 @@ def test_a_product_with_itself_is_another_one(looked):
     x, y = graphc.input("x", (32, 32)), graphc.input("y", (32, 32))
     schedule(run_passes(graphc.Graph((x, y), (x @ y, y @ x, x @ x))), LEVELS["x86-64-v4"])
     assert len(looked) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "depth", "is_stored", "panels"),
+    [
+        (64, 64, False, True),  # the caller's arrays begin anywhere
+        (64, 64, True, False),  # graphc's own begin at a line
+        (65, 64, True, True),  # but their rows do not
+        (64, 32, False, False),  # results take longer than so short a sum
+        (65, 32, True, False),
+    ],
+)
+def test_vectors_across_two_lines_are_copied(looked, columns, depth, is_stored, panels):
+    x, b = graphc.input("x", ("batch", depth)), graphc.input("b", (depth, columns))
+    inputs = (x,) if is_stored else (x, b)
+    if is_stored:
+        b = graphc.parameter(np.zeros((depth, columns), "float32"), "b")
+    schedule(run_passes(graphc.Graph(inputs, (x @ b,))), LEVELS["x86-64-v4"])
+    (nest,) = looked
+    assert nest.is_loose != is_stored
+    sizes = {nest.left.source: 64 * depth, nest.right.source: depth * columns}
+    pick = next(tilings.candidates(nest, LEVELS["x86-64-v4"], sizes.__getitem__))
+    assert (pick.roles.pack is not None) == panels
