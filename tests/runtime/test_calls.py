@@ -36,7 +36,7 @@ def peak_of(run):
     """
     for _ in range(3):
         run()
-    peaks = []
+    most = 0
     tracemalloc.start()
     try:
         gc.collect()
@@ -45,12 +45,12 @@ def peak_of(run):
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             run()
-            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+            most = max(most, tracemalloc.get_traced_memory()[1] - before)
         gc.collect()
         last, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    return max(peaks), last - first
+    return most, last - first
 
 
 def test_a_call_allocates_only_the_arrays_that_it_returns():
