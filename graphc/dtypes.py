@@ -6,15 +6,15 @@ a scalar never widens the array's dtype within its kind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import DTypeError
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class DType:
     """An element type. `short` is its name in kernels; `kind` is f, i, u or b; `itemsize` is in bytes."""
 

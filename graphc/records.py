@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import FrozenInstanceError
 from operator import attrgetter
 from threading import Lock
@@ -53,8 +53,45 @@ def record(cls: C) -> C:
     """Make the annotated names of a class, after those of its bases, fields of a record.
 
     Annotations must be strings (`from __future__ import annotations`); those that start with ClassVar are no fields. Methods
-    that the class itself defines stay.
+    that the class itself defines stay: `__eq__ = object.__eq__` and `__hash__ = object.__hash__` have values compared by
+    identity.
     """
+    made = _described(cls)
+    made |= {"__setattr__": _refuse, "__delattr__": _refuse, "__getstate__": _state}
+    if "__eq__" not in cls.__dict__:
+        made |= {"__eq__": _equal, "__hash__": _hash}
+    _complete(cls, made)
+    return cls
+
+
+@dataclass_transform(eq_default=False)
+def structure(cls: C) -> C:
+    """Make the annotated names of a class fields, as of a record, that may be assigned; values are compared by identity."""
+    _complete(cls, _described(cls))
+    return cls
+
+
+@dataclass_transform(eq_default=False, frozen_default=True)
+def slotted(cls: C) -> C:
+    """Make a record with slots for its fields and nothing else, compared by identity: for what there are very many of.
+
+    The class is made anew, so its methods cannot say `super()`.
+    """
+    made = _described(cls)
+    body = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
+    inherited = {name for base in cls.__mro__[1:] for name in base.__dict__.get("__slots__", ())}
+    own = [name for name in made["_record_names"] if name not in inherited]
+    for name in own:
+        body.pop(name, None)  # a default, which stands where the slot will
+    new: Any = type(cls)(cls.__name__, cls.__bases__, body | {"__slots__": tuple(own)})
+    put = [getattr(new, name).__set__ for name in made["_record_names"]]
+    made |= {"__setattr__": _refuse, "__delattr__": _refuse, "_record_put": put, "__init__": _fill}
+    _complete(new, made)
+    return new
+
+
+def _described(cls: Any) -> dict[str, Any]:
+    """Return what the class of some fields has to have."""
     required: dict[str, Any] = {}
     for base in cls.__mro__[:0:-1]:
         required |= base.__dict__.get("_record_fields", {})
@@ -70,27 +107,26 @@ def record(cls: C) -> C:
         required[name] = default
     positional = tuple(name for name in required if name not in keywords)
     names = (*positional, *(name for name in required if name in keywords))
-    made: dict[str, Any] = {
+    return {
         "_record_fields": required,
         "_record_keywords": keywords,
         "_record_names": names,
         "_record_positional": len(positional),
         "_record_plain": len(names) if len(positional) == len(names) else -1,
+        "_record_least": len(names) if len(positional) < len(names) else _least(required.values()),
+        "_record_defaults": tuple(required.values()),
         "_record_values": staticmethod(_getter(names)),
         "__match_args__": positional,
         "__signature__": _Signature(),
         "__init__": _init,
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
         "__repr__": _repr,
-        "__getstate__": _state,
     }
-    if "__eq__" not in cls.__dict__:
-        made |= {"__eq__": _equal, "__hash__": _hash}
+
+
+def _complete(cls: Any, made: dict[str, Any]) -> None:
     for name, value in made.items():
         if name not in cls.__dict__:
             setattr(cls, name, value)
-    return cls
 
 
 @dataclass_transform(frozen_default=True)
@@ -150,7 +186,21 @@ def _init(self: Any, /, *values: Any, **named: Any) -> None:
         _set(self, name, value)
 
 
+def _fill(self: Any, /, *values: Any, **named: Any) -> None:
+    if named or len(values) != self._record_plain:
+        values = _completed(type(self), values, named)
+    for put, value in zip(self._record_put, values):  # noqa: B905
+        put(self, value)
+
+
+def _least(defaults: Collection[Any]) -> int:
+    """Return how many values must be given before defaults stand for all that follow."""
+    return max((n for n, default in enumerate(defaults, 1) if default is _MISSING), default=0)
+
+
 def _completed(kind: Any, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    if not named and kind._record_least <= len(values) < kind._record_plain:
+        return values + kind._record_defaults[len(values) :]
     names: tuple[str, ...] = kind._record_names
     what = kind.__name__
     if len(values) > kind._record_positional:

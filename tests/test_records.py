@@ -13,7 +13,7 @@ import pytest
 
 import graphc
 from graphc.graph.op import Op
-from graphc.records import interned, keyword, names_of, record, replace
+from graphc.records import interned, keyword, names_of, record, replace, slotted, structure
 
 
 @record
@@ -184,3 +184,81 @@ def test_threads_make_one_interned_record():
     for worker in workers:
         worker.join()
     assert all(a is b for other in found for a, b in zip(found[0], other, strict=True))
+
+
+@slotted
+class Spot:
+    at: "Point"
+    size: "int" = 1
+    kind: "ClassVar[str]" = "spot"
+
+    @property
+    def area(self):
+        return self.size**2
+
+
+@slotted
+class Ring(Spot):
+    inner: "int" = 0
+
+
+@structure
+class Box:
+    width: "int"
+    lid: "str" = "none"
+
+
+def test_a_slotted_record_has_its_fields_and_no_more():
+    ring = Ring(Point(1), 3, inner=2)
+    assert (ring.at, ring.size, ring.inner, ring.area, ring.kind) == (Point(1), 3, 2, 9, "spot")
+    assert (Spot(Point(1)).size, Ring(Point(1)).inner) == (1, 0)
+    assert names_of(ring) == Ring.__match_args__ == ("at", "size", "inner")
+    assert repr(ring) == "Ring(at=Point(x=1, y=2), size=3, inner=2)"
+    assert not hasattr(ring, "__dict__")
+    assert Ring.__slots__ == ("inner",)
+    for name in ("size", "other"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(ring, name, 1)
+    with pytest.raises(FrozenInstanceError):
+        del ring.size
+    for wrong in ({}, {"at": 1, "colour": 2}):
+        with pytest.raises(TypeError):
+            Ring(**wrong)
+    assert replace(ring, inner=1).inner == 1
+
+
+def test_slotted_records_and_structures_are_compared_by_identity():
+    for kind, *values in ((Spot, Point(1)), (Box, 2)):
+        one, other = kind(*values), kind(*values)
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2
+
+
+def test_fields_of_a_structure_may_be_assigned():
+    box = Box(1)
+    box.width, box.lid = 2, "oak"
+    assert repr(box) == "Box(width=2, lid='oak')"
+    assert repr(replace(box, lid="ash")) == "Box(width=2, lid='ash')"
+    assert Box(3).lid == "none"
+    with pytest.raises(TypeError):
+        Box()
+
+
+@record
+class Late:
+    first: "int"
+    second: "int" = 5
+    third: "int" = keyword(default=6)
+
+
+def test_defaults_stand_for_what_is_left_out_at_the_end():
+    assert (Late(1).second, Late(1).third) == (5, 6)
+    assert Late(1, 2).third == 6
+    assert Late(first=1) == Late(1, 5, third=6)
+    assert Point(1) == Point(1, 2)
+    for given in ((), (1, 2, 3)):
+        with pytest.raises(TypeError):
+            Late(*given)
+    with pytest.raises(TypeError):
+        Point()

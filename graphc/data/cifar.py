@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,7 +28,7 @@ def load_cifar(paths: str | PathLike[str] | Iterable[str | PathLike[str]], class
     if classes not in LABELS:
         raise DataError(f"load_cifar: expected classes to be 10 or 100, got {classes!r}")
     one = isinstance(paths, str | PathLike)
-    parts = [_records(Path(path), classes) for path in ([paths] if one else paths)]
+    parts = [_records(path, classes) for path in cast(Any, [paths] if one else paths)]
     if not parts:
         raise DataError("load_cifar: expected one file or more, got none")
     records = np.concatenate(parts)
@@ -38,10 +37,11 @@ def load_cifar(paths: str | PathLike[str] | Iterable[str | PathLike[str]], class
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, marks - 1].astype(np.int64)
 
 
-def _records(path: Path, classes: int) -> Any:
+def _records(path: str | PathLike[str], classes: int) -> Any:
     limits = LABELS[classes]
     size = len(limits) + PLANES * SIDE * SIDE
-    content = path.read_bytes()
+    with open(path, "rb") as file:
+        content = file.read()
     if not content or len(content) % size:
         raise DataError(
             f"{path}: expected whole records of {size} bytes, as CIFAR-{classes} has them; got {len(content)} bytes = "

@@ -6,11 +6,8 @@ the last index fastest, all big-endian. LeCun, Cortes and Burges, The MNIST Data
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +23,7 @@ def load_idx(path: str | PathLike[str]) -> Any:
     Its dtype is that of the file, in the machine's order of bytes. MNIST's images are uint8 (N, 28, 28): add an axis of one
     channel and divide by 255 for a convolution. Raises DataError if the file is no IDX, ends early or goes on.
     """
-    content = _uncompressed(Path(path))
+    content = _uncompressed(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         codes = ", ".join(f"{code:#04x}" for code in TYPES)
         raise DataError(
@@ -45,10 +42,14 @@ def load_idx(path: str | PathLike[str]) -> Any:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _uncompressed(path: Path) -> bytes:
-    content = path.read_bytes()
+def _uncompressed(path: str | PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read()
     if content[:2] != b"\x1f\x8b":
         return content
+    import gzip  # few programs need it, and all wait for what is imported at the top
+    import zlib
+
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:

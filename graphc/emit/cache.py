@@ -7,6 +7,8 @@ A process that adds to the cache for the first time removes what was used least 
 unless set). `graphc.cache` is this module: `entries()`, `verify()`, `clear()`, `shrink(limit)`, `folder()`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib
@@ -17,12 +19,14 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import GraphcWarning
+from graphc.records import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KINDS = ("object", "plan", "source", "memory", "tiling")
 _MARK = b"graphc\x00\x01"
@@ -33,7 +37,7 @@ _warned: list[str] = []
 _measured: list[bool] = []
 
 
-@dataclass(frozen=True)
+@record
 class Entry:
     """One file of the cache: its size in bytes, and when it was last used, in seconds since 1970."""
 
@@ -45,28 +49,45 @@ class Entry:
 
 def folder() -> Path:
     """Return the cache's folder: `$GRAPHC_CACHE`, else `graphc` in the platform's folder for a user's caches."""
-    chosen = os.environ.get("GRAPHC_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "graphc"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "graphc"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphc"
+    return _path(_folder())
 
 
 def path_of(kind: str, key: str) -> Path:
     """Return the file of an entry, whether it exists or not."""
+    return _path(_file(kind, key))
+
+
+def _path(name: str) -> Path:
+    from pathlib import Path  # slow to import, and a start from the cache asks for no path
+
+    return Path(name)
+
+
+def _folder() -> str:
+    chosen = os.environ.get("GRAPHC_CACHE")
+    if chosen:
+        return chosen
+    home = os.path.expanduser("~")
+    if home == "~":
+        raise RuntimeError("this user has no home folder, and $GRAPHC_CACHE names no other")
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Caches", "graphc")
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("LOCALAPPDATA") or home, "graphc")
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "graphc")
+
+
+def _file(kind: str, key: str) -> str:
     if kind not in KINDS or not key.isalnum():
         raise ValueError(f"no cache entry {kind!r}/{key!r}: kinds are {', '.join(KINDS)}, keys are letters and digits")
-    return folder() / kind / key
+    return os.path.join(_folder(), kind, key)
 
 
 @functools.cache
 def environment() -> str:
     """Return what all cached code depends on: graphc's own files, Numba, llvmlite, Python and the machine."""
-    package = Path(__file__).parent.parent
-    stamps = [f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(str(package))]
+    package = os.path.dirname(os.path.dirname(__file__))
+    stamps = [f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in _sources(package)]
     versions = [_version_file(name) for name in ("numba", "llvmlite", "numpy")]
     return "\n".join([*sorted(stamps), *versions, sys.version, platform.machine(), sys.platform])
 
@@ -86,8 +107,8 @@ def _version_file(package: str) -> str:
     spec = PathFinder.find_spec(package)
     for origin in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("_version.py", "version.py"):
-            with contextlib.suppress(OSError):
-                return Path(origin, name).read_text()
+            with contextlib.suppress(OSError), open(os.path.join(origin, name), encoding="utf-8") as file:
+                return file.read()
     return f"{package}: none"
 
 
@@ -119,7 +140,7 @@ def _warn(what: str) -> None:
         warnings.warn(f"the cache is not used: {what}; everything is compiled anew", GraphcWarning, stacklevel=3)
 
 
-def _distrusted(status: os.stat_result, path: Path) -> str:
+def _distrusted(status: os.stat_result, path: str) -> str:
     """Why a file or folder is not to be trusted; empty if it is."""
     if sys.platform == "win32":
         return ""  # owners and modes mean nothing there; the user's profile is private
@@ -129,14 +150,14 @@ def _distrusted(status: os.stat_result, path: Path) -> str:
 
 
 def _distrusted_folders(kind: str) -> str:
-    reasons = (_distrusted(path.stat(), path) for path in (folder(), folder() / kind))
+    reasons = (_distrusted(os.stat(path), path) for path in (_folder(), os.path.join(_folder(), kind)))
     return next((reason for reason in reasons if reason), "")
 
 
 def read(kind: str, key: str) -> bytes | None:
     """Return the payload of an entry, or None if there is none that can be trusted."""
     try:
-        path = path_of(kind, key)
+        path = _file(kind, key)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -157,7 +178,7 @@ def read(kind: str, key: str) -> bytes | None:
         _warn(reason)
         return None
     with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _DAY:
+        if time.time() - os.stat(path).st_mtime > _DAY:
             os.utime(path)
     return payload
 
@@ -165,7 +186,7 @@ def read(kind: str, key: str) -> bytes | None:
 def holds(kind: str, key: str) -> bool:
     """Whether there is an entry, which may still not be one that can be trusted."""
     with contextlib.suppress(OSError, RuntimeError):
-        return path_of(kind, key).exists()
+        return os.path.exists(_file(kind, key))
     return False
 
 
@@ -173,8 +194,8 @@ def write(kind: str, key: str, payload: bytes) -> None:
     """Store a payload, or nothing if it cannot be; readers see the whole entry or none."""
     temporary = ""
     try:
-        path = path_of(kind, key)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = _file(kind, key)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         reason = _distrusted_folders(kind)
         if reason:
             _warn(reason)
@@ -198,7 +219,7 @@ def entries() -> list[Entry]:
     """Return every entry, the least recently used first; an entry's time of use is known to a day."""
     found: list[Entry] = []
     for kind in KINDS:
-        with contextlib.suppress(OSError, RuntimeError), os.scandir(folder() / kind) as files:
+        with contextlib.suppress(OSError, RuntimeError), os.scandir(os.path.join(_folder(), kind)) as files:
             for file in files:
                 with contextlib.suppress(OSError):
                     status = file.stat(follow_symlinks=False)
@@ -208,7 +229,7 @@ def entries() -> list[Entry]:
 
 def verify() -> list[Entry]:
     """Read every entry and return those that are damaged or not to be trusted; they are never loaded."""
-    return [entry for entry in entries() if not _is_whole(folder() / entry.kind / entry.key)]
+    return [entry for entry in entries() if not _is_whole(os.path.join(_folder(), entry.kind, entry.key))]
 
 
 def clear() -> None:
@@ -227,11 +248,12 @@ def shrink(limit: int) -> None:
         excess -= entry.nbytes
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: str) -> bool:
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
         payload = data[len(_MARK) + _DIGEST :]
-        return data == _MARK + hashlib.sha256(payload).digest() + payload and not _distrusted(path.lstat(), path)
+        return data == _MARK + hashlib.sha256(payload).digest() + payload and not _distrusted(os.lstat(path), path)
     except OSError:
         return False
 
@@ -239,4 +261,4 @@ def _is_whole(path: Path) -> bool:
 def _remove(found: Iterable[Entry]) -> None:
     for entry in found:
         with contextlib.suppress(OSError, RuntimeError):
-            (folder() / entry.kind / entry.key).unlink()
+            os.unlink(os.path.join(_folder(), entry.kind, entry.key))

@@ -3,11 +3,14 @@
 Tool Interface Standard, Executable and Linking Format, version 1.2, and the 64-bit supplements to it.
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import starmap
 from typing import NamedTuple
+
+from graphc.records import record
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -51,7 +54,7 @@ class Symbol(NamedTuple):
         return self.info >> 4 != 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ObjectFile:
     """An object's bytes, and what its headers say."""
 

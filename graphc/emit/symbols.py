@@ -4,11 +4,13 @@ LLVM's loader resolves a symbol that it cannot find to address 0 and says nothin
 stored or loaded.
 """
 
+from __future__ import annotations
+
 import struct
-from dataclasses import dataclass
 
 from graphc.emit import elf
 from graphc.errors import CompileError
+from graphc.records import record
 
 # The C library's functions of numbers: what Python's math module becomes in a user's function, and fmod, which floor
 # division and remainder of floats need (it is exact, so no formula will do). LLVM joins a sine and a cosine to sincos.
@@ -26,7 +28,7 @@ ALLOWED = frozenset((*_MATH, *(f"{name}f" for name in _MATH), *_SYSTEM, elf.OFFS
 LEVEL_MARK = "graphc for "  # before the level's name in the object's comment section
 
 
-@dataclass(frozen=True)
+@record
 class ObjectSymbols:
     """The global names that an object defines and needs, and the name of its CPU level (empty: not graphc's object)."""
 

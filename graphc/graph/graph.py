@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,14 @@ from graphc.graph.networkx_view import to_networkx
 from graphc.graph.node import Input, Leaf, Node, Parameter, State, Stored
 from graphc.graph.op import Op
 from graphc.graph.text import text
-from graphc.records import annotations_of
+from graphc.records import annotations_of, names_of, record
 from graphc.requirements import Requirement
 
 if TYPE_CHECKING:
     from networkx import DiGraph
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record
 class Graph:
     """Inputs, outputs, updates (what each parameter or state becomes), and requirements on sizes.
 
@@ -32,7 +31,18 @@ class Graph:
     updates: tuple[tuple[Node, Node], ...] = ()
     requirements: tuple[Requirement, ...] | None = None
 
-    def __post_init__(self) -> None:
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(
+        self,
+        inputs: tuple[Node, ...],
+        outputs: tuple[Node, ...],
+        updates: tuple[tuple[Node, Node], ...] = (),
+        requirements: tuple[Requirement, ...] | None = None,
+    ) -> None:
+        for name, value in zip(names_of(self), (inputs, outputs, updates, requirements), strict=True):
+            object.__setattr__(self, name, value)
         targets: set[Node] = set()
         for target, value in self.updates:
             if not isinstance(target, Stored):

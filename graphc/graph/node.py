@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from operator import is_
 from typing import Any, ClassVar, NoReturn, Self
@@ -53,18 +52,35 @@ __all__ = [
 
 
 _serials = count().__next__
+_set = object.__setattr__
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
 class Node(Operators):
     """One use of an op: its value, once the graph runs; compared by identity. `serial` counts nodes as made."""
 
+    __slots__ = ("__weakref__", "inputs", "op", "origin", "requirements", "serial", "type")
     op: Op
     inputs: tuple[Node, ...]
     type: NodeType
     origin: Origin
-    requirements: tuple[Requirement, ...] = ()
-    serial: int = field(default_factory=_serials, kw_only=True)
+    requirements: tuple[Requirement, ...]
+    serial: int
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        type: NodeType,
+        origin: Origin,
+        requirements: tuple[Requirement, ...] = (),
+    ) -> None:
+        # What assigns is refused below.
+        _set(self, "op", op)
+        _set(self, "inputs", inputs)
+        _set(self, "type", type)
+        _set(self, "origin", origin)
+        _set(self, "requirements", requirements)
+        _set(self, "serial", _serials())
 
     @property
     def tensor(self) -> TensorType:
@@ -131,8 +147,11 @@ class Node(Operators):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    # Dataclasses with slots make a new class: what the base defines for identity is stated again.
-    __hash__ = object.__hash__
+    def __setattr__(self, name: str, value: object) -> None:
+        _refuse_assignment(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _refuse_assignment(self, name)
 
 
 @record
@@ -147,11 +166,10 @@ class Leaf(Op):
         return node
 
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Input(Node):
     """A value given at each call (or, as a placeholder, by the loop that a step belongs to)."""
 
-    __hash__ = object.__hash__
+    __slots__ = ()
 
     @property
     def name(self) -> str:
@@ -160,12 +178,23 @@ class Input(Node):
         return self.op.label
 
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Stored(Node):
     """A leaf with storage of its own, allocated once, 64-byte aligned, never moved."""
 
-    array: Any = None
-    __hash__ = object.__hash__
+    __slots__ = ("array",)
+    array: Any
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        type: NodeType,
+        origin: Origin,
+        requirements: tuple[Requirement, ...] = (),
+        array: Any = None,
+    ) -> None:
+        super().__init__(op, inputs, type, origin, requirements)
+        _set(self, "array", array)
 
     @property
     def name(self) -> str:
@@ -242,11 +271,6 @@ def _refuse_assignment(node: Node, name: str, value: object = None) -> NoReturn:
         name=name,
         obj=node,
     )
-
-
-# Dataclasses with slots are made twice, and what the first one left to refuse assignments fails without a word of use.
-for _kind in (Node, Input, Stored):
-    _kind.__setattr__ = _kind.__delattr__ = _refuse_assignment
 
 
 @record

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from graphc.compiler import Executable
@@ -34,11 +33,13 @@ def dump(graph_or_executable: Any, path: str | os.PathLike[str]) -> None:
         graph, executable = given, None
     else:
         raise GraphError(f"dump: expected a Graph or an Executable, got {type(given).__name__}")
-    target = Path(path)
+    ending = os.path.splitext(path)[1]
     writers: dict[str, Callable[[Graph, Executable | None], str]] = {".txt": _txt, ".json": _json, ".dot": _dot}
-    if target.suffix not in writers:
+    if ending not in writers:
         raise GraphError(f"dump: expected a path that ends in {', '.join(writers)}; got {str(path)!r}")
-    target.write_text(writers[target.suffix](graph, executable), encoding="utf-8")
+    text = writers[ending](graph, executable)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _txt(graph: Graph, executable: Executable | None) -> str:

@@ -15,7 +15,6 @@ compare. Index expressions are `dims`; an index that was read from data stands i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -23,23 +22,29 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.dtypes import DType, bool_, int64
-from graphc.records import interned
+from graphc.records import interned, names_of, slotted, structure
 
 E = TypeVar("E", bound="Expr")
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Expr:
-    """An interned scalar expression with a dtype. Make one with its class's `of`.
+class _Kept:
+    """What is kept with an expression.
 
     `operands` are the expressions directly inside, those in index expressions too; `free` the axes that it uses and does not
-    bind; `below` is kept for `walk`.
+    bind; `below` is for `walk`.
     """
 
+    __slots__ = ("__weakref__", "below", "free", "operands")
+    operands: tuple[Expr, ...]
+    free: frozenset[Axis]
+    below: tuple[Expr, ...] | None
+
+
+@slotted
+class Expr(_Kept):
+    """An interned scalar expression with a dtype. Make one with its class's `of`."""
+
     dtype: DType
-    operands: tuple[Expr, ...] = field(init=False, repr=False)
-    free: frozenset[Axis] = field(init=False, repr=False)
-    below: tuple[Expr, ...] | None = field(init=False, repr=False)
     _table: ClassVar[WeakValueDictionary[tuple[Any, ...], Any]] = WeakValueDictionary()
 
     @classmethod
@@ -64,7 +69,7 @@ class Expr:
         return self
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Const(Expr):
     """A number."""
 
@@ -76,14 +81,14 @@ class Const(Expr):
         return (cls, *map(repr, values))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Index(Expr):
     """The int64 value of an index expression."""
 
     dim: Dim
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Load(Expr):
     """One element of `source`: an operand's position in a body, a buffer's number in a kernel."""
 
@@ -92,7 +97,7 @@ class Load(Expr):
     guard: Expr | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Apply(Expr):
     """A scalar function of the SIMD dialect."""
 
@@ -100,7 +105,7 @@ class Apply(Expr):
     args: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Check(Expr):
     """An integer made a safe index of an axis of `size`; `site` names the operation in the error.
 
@@ -114,7 +119,7 @@ class Check(Expr):
     guard: Expr | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@slotted
 class Reduce(Expr):
     """A reduction: combiner is add, multiply, maximum, minimum, and, or, or argmax (the axis position of the largest)."""
 
@@ -161,7 +166,7 @@ def _digest(root: Expr) -> str:
                 return str(getattr(value, "serial", value))
 
     for expr in walk(root):
-        values = [getattr(expr, one.name) for one in fields(expr) if one.init]
+        values = [getattr(expr, name) for name in names_of(expr)]
         content = f"{type(expr).__name__}{text(tuple(values))}"
         known[expr] = blake2b(content.encode(), digest_size=16).hexdigest()
     return known[root]
@@ -270,7 +275,7 @@ def index_dims(expr: Expr) -> tuple[Dim, ...]:
             return ()
 
 
-@dataclass
+@structure
 class Rewriter:
     """Replaces atoms (axes above all) in expressions; equal parts are rewritten once.
 
@@ -282,15 +287,19 @@ class Rewriter:
     on_load: Callable[[Load], Expr] | None = None
     rename: Callable[[str], str] = str
     guard: Expr | None = None
-    memo: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
+    memo: dict[Expr, Expr] | None = None
     then: Callable[[Expr], Expr] | None = None
 
     def __call__(self, expr: Expr) -> Expr:
         """Return the rewritten expression."""
-        if expr not in self.memo:
+        memo = self.memo
+        if memo is None:
+            memo = self.memo = {}
+        found = memo.get(expr)
+        if found is None:
             new = self._rewritten(expr)
-            self.memo[expr] = new if self.then is None else self.then(new)
-        return self.memo[expr]
+            found = memo[expr] = new if self.then is None else self.then(new)
+        return found
 
     def dim(self, dim: Dim) -> Dim:
         """Return the rewritten index expression."""
@@ -319,7 +328,7 @@ class Rewriter:
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())
                 inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
-                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard, then=self.then)
+                again = Rewriter(inner_axes, self.on_load, self.rename, self.guard, None, self.then)
                 return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
             case _:
                 return expr

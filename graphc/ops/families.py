@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc import dims
 from graphc.dims import Dim
@@ -18,11 +17,12 @@ from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node
 from graphc.ops.nested import Item
 from graphc.ops.scan import Scan
+from graphc.records import structure
 
 LARGE = 32 * 2**20
 
 
-@dataclass(eq=False)
+@structure
 class Family:
     """Scans that are cut into pieces together, and the arrays of states that they walk of one another."""
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 from graphc import dims
@@ -76,6 +75,8 @@ def _targets(node: Node, size: Any, scale_factor: Any, rank: int) -> list[tuple[
         )
     result: list[tuple[Dim, Dim, Dim]] = []
     for k, (factor, extent) in enumerate(zip(given, node.shape[1:-1], strict=True), 1):
+        from fractions import Fraction  # slow to import, and few models change an image's size by a factor
+
         # 1.1 means eleven tenths, and not the float that is nearest to it.
         exact = Fraction(str(factor)).limit_denominator(10**6)
         new = dims.floordiv(extent * exact.numerator, exact.denominator)

@@ -7,7 +7,6 @@ import mmap
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from struct import Struct
 from typing import Any, cast
 
@@ -100,12 +99,12 @@ def available_memory() -> int | None:
     """Return the bytes that this process may still take, None where the system does not tell."""
     found: list[int] = []
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(1024 * int(line.split()[1]))
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+        with open("/proc/meminfo") as file:
+            found += [1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:")]
+        with open("/sys/fs/cgroup/memory.max") as most, open("/sys/fs/cgroup/memory.current") as taken:
+            limit = most.read().strip()
+            if limit != "max":
+                found.append(int(limit) - int(taken.read()))
     except (OSError, ValueError):
         pass
     return min(found) if found else None

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from graphc.errors import VerificationError
+from graphc.records import record
 from graphc.runtime.memory import Access, Call, Fork, Layout, Loop, Node, points
 from graphc.schedule.plan import Leave
 
@@ -22,7 +22,7 @@ from graphc.schedule.plan import Leave
 _FEW = 500
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Open:
     """An access with no barrier after it yet; `crossed` are the loops that have started another iteration since."""
 
@@ -33,12 +33,12 @@ class _Open:
     crossed: frozenset[int]
 
 
-@dataclass(slots=True)
+@record
 class _State:
     """The accesses with no barrier after them: those of steps that threads share, and those that thread 0 makes alone."""
 
-    split: set[_Open] = field(default_factory=set[_Open])
-    alone: set[_Open] = field(default_factory=set[_Open])
+    split: set[_Open]
+    alone: set[_Open]
 
     def copy(self) -> _State:
         return _State(set(self.split), set(self.alone))
@@ -71,13 +71,13 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
     def meet(point: Call | Fork, state: _State) -> _State:
         fresh = opened(point)
         if point.commits or point.time in barriers:
-            state = _State()
+            state = _State(set(), set())
         else:
             # Two steps that thread 0 makes alone come one after the other anyway.
             others = (state.split, state.alone) if point.split else (state.split,)
             if any(_any_conflict(layout, fresh, some, with_offsets) for some in others):
                 barriers.add(point.time)
-                state = _State()
+                state = _State(set(), set())
         (state.split if point.split else state.alone).update(fresh)
         return state
 
@@ -97,14 +97,14 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
         if not node.count:
             return state
         if paused and node.number == 0:
-            return visit(node.body, _State())
+            return visit(node.body, _State(set(), set()))
         entry = state
         if node.owned:
             inside = [access for point in points(node.body) for access in opened(point)]
             others = (entry.split, entry.alone)
             if node.start in barriers or any(_any_conflict(layout, inside, some, with_offsets) for some in others):
                 barriers.add(node.start)
-                entry = _State()
+                entry = _State(set(), set())
         while True:
             before = len(barriers)
             leave = visit(node.body, entry.copy())
@@ -115,13 +115,13 @@ def place(layout: Layout, paused: bool, with_offsets: bool = True) -> set[int]:
 
     def left(node: Loop, entry: _State) -> _State:
         """Return what may be open where the loop is left before its end."""
-        state = _State()
+        state = _State(set(), set())
         for n, inner in enumerate(node.body):
             if isinstance(inner, Fork) and isinstance(inner.step, Leave):
                 state |= visit(node.body[: n + 1], entry.copy())
         return state
 
-    visit(layout.nodes, _State())
+    visit(layout.nodes, _State(set(), set()))
     return barriers
 
 

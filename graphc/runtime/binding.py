@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from graphc import dims
 from graphc.dtypes import DType
 from graphc.emit import cache
 from graphc.errors import CallError
+from graphc.records import record, replace
 from graphc.runtime import barriers, memory
 from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
@@ -39,7 +39,7 @@ _ARENA, _STATUS, _FIRST = 0, 1, 2
 Announce = Callable[[int], None] | None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Binding:
     """A plan bound to sizes.
 
@@ -61,6 +61,9 @@ class Binding:
     count: int
     constants: tuple[np.ndarray[Any, Any], ...]
     sites: tuple[str, ...]
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 def bind(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn, Self, cast
 
@@ -14,6 +13,7 @@ from graphc.dims import Dim
 from graphc.dtypes import DType, as_dtype
 from graphc.emit.loader import Loader
 from graphc.errors import CallError
+from graphc.records import replace
 from graphc.runtime import binding as bindings
 from graphc.runtime.activation import is_aligned, prepare_arena
 from graphc.runtime.arguments import (

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from graphc import dims
 from graphc.errors import VerificationError
+from graphc.records import record, structure
 from graphc.schedule.plan import Branch, Buffer, KernelCall, Leave, Plan, Repeat, Step, total_work
 
 ALIGNMENT = 64
@@ -35,7 +35,7 @@ _EFFORT = 2_000_000
 SPLIT_WORK = 250_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Access:
     """One touch of memory: the storage, which buffer named it, and the loops whose slices lead there.
 
@@ -51,7 +51,7 @@ class Access:
     owner: int = -1
 
 
-@dataclass(slots=True, eq=False)
+@structure
 class Call:
     """A kernel call at a time.
 
@@ -67,7 +67,7 @@ class Call:
     row: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@structure
 class Loop:
     """A repeat of known count over [start, stop) of time; `number` names it, outer loops have smaller numbers.
 
@@ -84,7 +84,7 @@ class Loop:
     counter: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@structure
 class Fork:
     """A branch, or a way out of the loop around; its predicate is read at its time, by all threads if there are more."""
 
@@ -101,7 +101,7 @@ class Fork:
 Node: TypeAlias = Call | Loop | Fork
 
 
-@dataclass(slots=True)
+@structure
 class Layout:
     """A plan with sizes: its tree, bytes and storage of every buffer, and where there it begins; extent and offset of storages.
 
@@ -117,9 +117,9 @@ class Layout:
     duration: int
     loops: list[Loop]
     extents: dict[int, int]
-    offsets: dict[int, int] = field(default_factory=dict[int, int])
+    offsets: dict[int, int]
+    spare: int
     arena: int = 0
-    spare: int = 0
 
 
 def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
@@ -195,7 +195,7 @@ def lay_out(plan: Plan, sizes: Mapping[str, int], threads: int) -> Layout:
     for number, root in enumerate(storage):
         extents[root] = max(extents.get(root, 0), begin[number] + nbytes[number])
     spare = max((_with_one(b, sizes) for b, count in zip(plan.buffers, nbytes, strict=True) if not count), default=0)
-    return Layout(plan, nodes, nbytes, storage, begin, time, loops, extents, spare=spare)
+    return Layout(plan, nodes, nbytes, storage, begin, time, loops, extents, {}, spare)
 
 
 def points(nodes: Iterable[Node]) -> Iterator[Call | Fork]:

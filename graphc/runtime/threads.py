@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from functools import cache
-from pathlib import Path
 
 from graphc.errors import CallError
 from graphc.runtime.walk import ASLEEP, FREE, LINE, STRAIN, keep, native
@@ -137,18 +136,19 @@ def available_cores() -> int:
     return max(1, math.ceil(min(cores, _quota())))
 
 
-def _quota(root: Path = Path("/")) -> float:
+def _quota(root: str = "/") -> float:
     """Return the cores that the control groups of this process grant, its own and all above it; infinity without a limit."""
     granted = math.inf
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in _read(root, "proc/self/cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        group = Path(path.lstrip("/"))
-        for above in (group, *group.parents):
+        names = [name for name in path.split("/") if name]
+        for depth in range(len(names), -1, -1):
+            above = names[:depth]
             if not controllers:  # version 2: all controllers in one tree
-                quota, period = (*_read(root / "sys/fs/cgroup" / above / "cpu.max").split(), "max", "")[:2]
+                quota, period = (*_read(root, "sys/fs/cgroup", *above, "cpu.max").split(), "max", "")[:2]
             elif "cpu" in controllers.split(","):
-                base = root / "sys/fs/cgroup/cpu" / above
-                quota, period = _read(base / "cpu.cfs_quota_us").strip(), _read(base / "cpu.cfs_period_us").strip()
+                base = root, "sys/fs/cgroup/cpu", *above
+                quota, period = _read(*base, "cpu.cfs_quota_us").strip(), _read(*base, "cpu.cfs_period_us").strip()
             else:
                 break
             if quota.isdigit() and period.isdigit():  # no limit is "max" in version 2, -1 in version 1
@@ -156,8 +156,9 @@ def _quota(root: Path = Path("/")) -> float:
     return granted
 
 
-def _read(path: Path) -> str:
+def _read(*path: str) -> str:
     try:
-        return path.read_text()
+        with open(os.path.join(*path)) as file:
+            return file.read()
     except OSError:
         return ""

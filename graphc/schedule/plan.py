@@ -13,8 +13,8 @@ import base64
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +23,7 @@ from graphc import dims
 from graphc.dims import Dim
 from graphc.dtypes import DTYPES, DType
 from graphc.parsing import parse
-from graphc.records import record
+from graphc.records import record, structure
 from graphc.requirements import Requirement
 
 
@@ -190,7 +190,7 @@ class Plan:
         )
 
 
-@dataclass
+@structure
 class Form:
     """A plan for some calls: those whose symbols are these numbers, and whose sizes meet `needs`.
 
@@ -201,7 +201,7 @@ class Form:
     sizes: Mapping[str, int]
     make: Callable[[], Plan]
     needs: tuple[Requirement, ...] = ()
-    roots: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
+    roots: Mapping[str, Dim] = MappingProxyType({})
 
     @cached_property
     def plan(self) -> Plan:

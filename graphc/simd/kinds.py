@@ -4,11 +4,14 @@ Vectors are logical: `f32x16` exists on every machine, and LLVM spreads it over 
 reduction tree, and with it every bit of a result, does not depend on the CPU.
 """
 
+from __future__ import annotations
+
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from graphc.records import record
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
@@ -30,7 +33,7 @@ NUMBERS = FLOATS + INTEGERS
 _KIND_OF_DTYPE = {dtype: kind for kind, dtype in DTYPES.items()}
 
 
-@dataclass(frozen=True)
+@record
 class SimdType:
     """A scalar (one lane) or a vector of `lanes` numbers of one kind."""
 
@@ -69,16 +72,16 @@ class SimdType:
     def is_signed(self) -> bool:
         return self.kind in SIGNED
 
-    def of(self, kind: str) -> "SimdType":
+    def of(self, kind: str) -> SimdType:
         """Return the type with as many lanes of another kind."""
         return _made(kind, self.lanes)
 
-    def wide(self, lanes: int) -> "SimdType":
+    def wide(self, lanes: int) -> SimdType:
         """Return the type with another number of lanes of this kind."""
         return _made(self.kind, lanes)
 
     @functools.cached_property
-    def stored(self) -> "SimdType":
+    def stored(self) -> SimdType:
         """The type in memory, where a boolean is a byte."""
         return self.of("u8") if self.kind == "b" else self
 
@@ -94,7 +97,7 @@ def _made(kind: str, lanes: int) -> SimdType:
     return SimdType(kind, lanes)
 
 
-@dataclass(frozen=True)
+@record
 class ArrayType:
     """A C-contiguous array over memory, which only the user's own functions take."""
 

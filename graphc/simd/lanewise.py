@@ -1,15 +1,17 @@
 """A user's function of scalars, called for one lane after another: what it is to the dialect, and its NumPy twin."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from graphc.records import record
 from graphc.simd.kinds import DTYPES
 
 
-@dataclass(frozen=True)
+@record
 class Lanewise:
     """`function` of `arity` scalars (f64, i64 or b), whose result is of `kind`, one of those.
 

@@ -1,14 +1,17 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 """The CPU levels that graphc emits code for, and the choice of one for this machine."""
 
+from __future__ import annotations
+
 import functools
 import os
 import platform
 import sys
-from dataclasses import dataclass
+
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Level:
     """A CPU level: what LLVM is told, and what the scheduler sizes its tiles by.
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from graphc.records import structure
 
 
-@dataclass
+@structure
 class History:
     """The measures of every finished epoch: `history["loss"][n]` belongs to epoch number `epoch[n]`.
 
     `steps` counts all steps that were committed, those of an interrupted epoch included.
     """
 
-    history: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    epoch: list[int] = field(default_factory=list[int])
-    steps: int = 0
+    history: dict[str, list[float]]
+    epoch: list[int]
+    steps: int
+
+    def __init__(
+        self, history: dict[str, list[float]] | None = None, epoch: list[int] | None = None, steps: int = 0
+    ) -> None:
+        self.history = {} if history is None else history
+        self.epoch = [] if epoch is None else epoch
+        self.steps = steps
+
+    def __eq__(self, other: object) -> bool:
+        mine = self.history, self.epoch, self.steps
+        return isinstance(other, History) and mine == (other.history, other.epoch, other.steps)
+
+    __hash__ = None  # pyright: ignore
 
     def add(self, epoch: int, measures: Mapping[str, float]) -> None:
         """Append the measures of one epoch."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.runtime.arguments import Array
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 
 class Orders:
@@ -25,6 +27,8 @@ class Orders:
             source = np.random.Philox(key=[key, 0])
             self._state: Any = source.state
             self._generator = np.random.Generator(source)
+        from queue import SimpleQueue  # not what `import graphc` waits for
+
         self._asked: SimpleQueue[tuple[int, Array] | None] = SimpleQueue()
         self._written: SimpleQueue[BaseException | None] = SimpleQueue()
         self._thread: Thread | None = None

@@ -214,4 +214,4 @@ def test_quotas_of_control_groups(files, cores, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads._quota(tmp_path) == cores
+    assert threads._quota(str(tmp_path)) == cores
