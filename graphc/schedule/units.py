@@ -12,6 +12,7 @@ from graphc.graph.node import Node
 from graphc.graph.types import TensorType
 from graphc.loops.expr import Expr, Loaded, Reduce, Rewriter, load, walk
 from graphc.loops.kernels import (
+    Beside,
     Kernel,
     Load,
     Map,
@@ -266,6 +267,8 @@ def finished(kernel: Kernel) -> Kernel:
         case Rows(maps):
             side_by_side = abreast(maps)
             return Rows(tuple(map(with_joint_sums, maps))) if side_by_side is None else collapse(side_by_side)
+        case Beside(shared, single):
+            return Beside(tuple(map(finished, shared)), tuple(map(finished, single)))
         case _:
             return kernel
 

@@ -67,3 +67,15 @@ def test_repeated_elements_are_read_once():
     np.testing.assert_array_equal(found, np.repeat(array, 2, axis=1))
     (text,) = plan.kernels.values()
     assert text.count("store(") == 2 * text.count("load_f32")
+
+
+def test_with_margins_beside():
+    """What a convolution pads is walked in groups, too, though its margins are made by the same call."""
+    x, w = graphc.input("x", ("n", 4, 6, 16)), graphc.input("w", (3, 3, 16, 16))
+    y = graphc.max_pool2d(graphc.relu(graphc.conv2d(x, w, padding=1)), 2)
+    g = graphc.input("g", y.shape)
+    plan = plan_of(run_passes(Graph((x, w, g), (graphc.vjp(y, x, g),))), host_level())
+    (text,) = (text for text in plan.kernels.values() if "place" in text)
+    assert text.count(" in range(4):") == 1
+    assert text.count(" store(") > 4
+    assert "// (2)" not in text
