@@ -13,11 +13,13 @@ from graphc.dims import Axis, DimExpr
 from graphc.emit.block import Block
 from graphc.emit.reductions import TOTALS, accumulate, combined, start_of, waits
 from graphc.emit.writer import Writer
-from graphc.loops.expr import Reduce, rewrite, walk
+from graphc.loops.expr import Load, Reduce, rewrite, walk
 from graphc.loops.kernels import Store
 
 # Totals that a loop adds to: registers are left for what is added.
 TOGETHER = 16
+# Bytes of a line of the cache.
+LINE = 64
 
 
 def write_columns(
@@ -35,9 +37,10 @@ def write_columns(
     if not sums or not is_alike or count < 2 or (isinstance(lane.extent, int) and lane.extent < step):
         return span
     start, stop = span or ("0", writer.dim(lane.extent, block))
-    whole = writer.fresh("whole")
-    block.add(f"{whole} = {stop} - ({stop} - {start}) % {step}")
     inner = block.inner(lane, vector=lane)
+    whole, loop = _write_blocks(
+        lane, sums[0].axes[0], (start, stop), step, _matrix(stores, sums, lane, writer.lanes), writer, block, inner
+    )
     found = {(v, one): [writer.fresh("total") for _ in range(turns)] for v in range(count) for one in sums}
     for (_, one), totals in found.items():
         for total in totals:
@@ -54,8 +57,59 @@ def write_columns(
         values = [writer.vector(s.value, inner) for s in moved]
         for store, value in zip(moved, values, strict=True):
             writer.store(store, value, inner)
-    block.close(inner, f"for {lane.name} in range({start}, {whole}, {step}):")
+    block.close(inner, loop)
     return whole, stop
+
+
+def _write_blocks(
+    lane: Axis,
+    axis: Axis,
+    span: tuple[str, str],
+    step: int,
+    matrix: Load | None,
+    writer: Writer,
+    block: Block,
+    inner: Block,
+) -> tuple[str, str]:
+    """Write where blocks of lanes begin; return where the last one ends, and the loop over them.
+
+    The first begins where the span does, the last one ends where that does, those between begin where the matrix's lines do:
+    some lanes are made twice, alike.
+    """
+    (start, stop), whole = span, writer.fresh("whole")
+    if matrix is None:
+        block.add(f"{whole} = {stop} - ({stop} - {start}) % {step}")
+        return whole, f"for {lane.name} in range({start}, {whole}, {step}):"
+    line, blocks, turn = writer.fresh("line"), writer.fresh("blocks"), writer.fresh("turn")
+    size, place = matrix.dtype.itemsize, dims.substitute(matrix.index[0], {lane: 0, axis: 0})
+    block.add(
+        f"{line} = {start} - (({writer.address(matrix.source, place, size, block)}) // {size} + {start}) % {writer.lanes}"
+    )
+    block.add(f"{blocks} = ({stop} - {line} + {step - 1}) // {step}")
+    block.add(f"{whole} = {stop}")
+    block.add(f"if {stop} - {start} < {step}:")
+    block.add(f"    {blocks} = 0")
+    block.add(f"    {whole} = {start}")
+    inner.add(f"{lane.name} = min(max({start}, {line} + {step} * {turn}), {stop} - {step})")
+    return whole, f"for {turn} in range({blocks}):"
+
+
+def _matrix(stores: Sequence[Store], sums: Sequence[Reduce], lane: Axis, lanes: int) -> Load | None:
+    """Return what a sum reads whose rows all begin at the same place of a line, if lanes may be made twice; else None.
+
+    They may be where nothing but rows is read along them: what has one number for each lane, a result may replace.
+    """
+    axis, walked = sums[0].axes[0], {one.axes[0] for one in sums}
+    read = [e for e in walk(*(s.value for s in stores)) if isinstance(e, Load) and lane in e.free]
+    if not all(walked & e.free for e in read):
+        return None
+
+    def is_even(found: Load) -> bool:
+        (offset,) = found.index
+        step, stride = (dims.linear(offset, a)[0] for a in (lane, axis))
+        return step == 1 and isinstance(stride, int) and stride % lanes == 0 and found.dtype.itemsize * lanes == LINE
+
+    return next((e for e in read if is_even(e)), None)
 
 
 def _column_sums(stores: Sequence[Store], lane: Axis) -> list[Reduce]:

@@ -69,3 +69,42 @@ def test_sums_within_arrays_whose_rows_fill_pages():
     array = np.random.default_rng(0).integers(-9, 9, (3, 5, 1030)).astype("f")
     found, _ = results([x], [graphc.sum(x, 1)], [array], {"arrays": 3})
     np.testing.assert_array_equal(found[0], array.sum(1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shift", [1, 5, 15])
+@pytest.mark.parametrize("width", [48, 64, 80, 112, 144, 1040])
+def test_rows_that_begin_within_lines(width, shift, dtype):
+    """Blocks begin where lines do, and at both ends some lanes are made twice."""
+    rows, draw = 9, np.random.default_rng(4)
+    long = graphc.input("long", (rows * width + shift,), dtype)
+    x = graphc.reshape(long[:-shift], (rows, width))
+    array = draw.integers(-9, 9, (rows * width + shift,)).astype(dtype)
+    (found,), text = results([long], [graphc.sum(x * x, 0) - graphc.max(x, 0)], [array], {})
+    matrix = array[:-shift].reshape(rows, width)
+    np.testing.assert_array_equal(found, (matrix * matrix).sum(0) - matrix.max(0))
+    assert "line" in text
+
+
+@pytest.mark.parametrize("width", [64, 80, 1040])
+def test_bits_do_not_depend_on_where_rows_begin(width):
+    memory = np.empty(33 * width + 32, "f")
+    numbers = np.random.default_rng(5).normal(size=(33, width)).astype("f")
+    x = graphc.input("x", (33, width))
+    total = graphc.compile([x], graphc.sum(x, 0), threads=2)
+    found = []
+    for shift in (0, 1, 7, 15):
+        place = memory[-memory.ctypes.data % 64 // 4 + shift :][: 33 * width].reshape(33, width)
+        place[:] = numbers
+        found.append(total(place))
+    for one in found[1:]:
+        np.testing.assert_array_equal(one, found[0])
+
+
+def test_lanes_whose_numbers_a_result_may_replace_are_made_once():
+    x, t = graphc.input("x", (9, 80)), graphc.input("t", (80,))
+    scale = graphc.cumulative_sum(t, 0)
+    array, numbers = (np.random.default_rng(7).integers(-3, 3, shape).astype("f") for shape in ((9, 80), (80,)))
+    (found,), text = results([x, t], [graphc.sum(x * scale, 0) - scale], [array, numbers], {})
+    np.testing.assert_array_equal(found, (array * numbers.cumsum()).sum(0) - numbers.cumsum())
+    assert "line" not in text
