@@ -38,9 +38,8 @@ def write_columns(
         return span
     start, stop = span or ("0", writer.dim(lane.extent, block))
     inner = block.inner(lane, vector=lane)
-    whole, loop = _write_blocks(
-        lane, sums[0].axes[0], (start, stop), step, _matrix(stores, sums, lane, writer.lanes), writer, block, inner
-    )
+    place = _even_rows(stores, sums, lane, writer, block)
+    whole, loop = _write_blocks(lane, (start, stop), step, place, writer, block, inner)
     found = {(v, one): [writer.fresh("total") for _ in range(turns)] for v in range(count) for one in sums}
     for (_, one), totals in found.items():
         for total in totals:
@@ -62,29 +61,19 @@ def write_columns(
 
 
 def _write_blocks(
-    lane: Axis,
-    axis: Axis,
-    span: tuple[str, str],
-    step: int,
-    matrix: Load | None,
-    writer: Writer,
-    block: Block,
-    inner: Block,
+    lane: Axis, span: tuple[str, str], step: int, place: str | None, writer: Writer, block: Block, inner: Block
 ) -> tuple[str, str]:
     """Write where blocks of lanes begin; return where the last one ends, and the loop over them.
 
-    The first begins where the span does, the last one ends where that does, those between begin where the matrix's lines do:
-    some lanes are made twice, alike.
+    `place`: the first lane is so many elements behind the beginning of a cache line. The first block begins where the span does,
+    the last one ends where that does, those between begin where lines do: some lanes are made twice, alike.
     """
     (start, stop), whole = span, writer.fresh("whole")
-    if matrix is None:
+    if place is None:
         block.add(f"{whole} = {stop} - ({stop} - {start}) % {step}")
         return whole, f"for {lane.name} in range({start}, {whole}, {step}):"
     line, blocks, turn = writer.fresh("line"), writer.fresh("blocks"), writer.fresh("turn")
-    size, place = matrix.dtype.itemsize, dims.substitute(matrix.index[0], {lane: 0, axis: 0})
-    block.add(
-        f"{line} = {start} - (({writer.address(matrix.source, place, size, block)}) // {size} + {start}) % {writer.lanes}"
-    )
+    block.add(f"{line} = {start} - ({place} + {start}) % {writer.lanes}")
     block.add(f"{blocks} = ({stop} - {line} + {step - 1}) // {step}")
     block.add(f"{whole} = {stop}")
     block.add(f"if {stop} - {start} < {step}:")
@@ -94,22 +83,24 @@ def _write_blocks(
     return whole, f"for {turn} in range({blocks}):"
 
 
-def _matrix(stores: Sequence[Store], sums: Sequence[Reduce], lane: Axis, lanes: int) -> Load | None:
-    """Return what a sum reads whose rows all begin at the same place of a line, if lanes may be made twice; else None.
+def _even_rows(stores: Sequence[Store], sums: Sequence[Reduce], lane: Axis, writer: Writer, block: Block) -> str | None:
+    """Return where the first lane of a matrix lies, in elements, whose rows all begin at the same place of a cache line.
 
-    They may be where nothing but rows is read along them: what has one number for each lane, a result may replace.
+    None if there is none, or lanes may not be made twice. They may be where nothing but rows is read along them: what has one
+    number for each lane, a result may replace.
     """
-    axis, walked = sums[0].axes[0], {one.axes[0] for one in sums}
+    rows, lanes = {one.axes[0] for one in sums}, writer.lanes
     read = [e for e in walk(*(s.value for s in stores)) if isinstance(e, Load) and lane in e.free]
-    if not all(walked & e.free for e in read):
+    if not all(rows & e.free for e in read):
         return None
-
-    def is_even(found: Load) -> bool:
-        (offset,) = found.index
-        step, stride = (dims.linear(offset, a)[0] for a in (lane, axis))
-        return step == 1 and isinstance(stride, int) and stride % lanes == 0 and found.dtype.itemsize * lanes == LINE
-
-    return next((e for e in read if is_even(e)), None)
+    for found in read:
+        (offset,), size = found.index, found.dtype.itemsize
+        strides = [dims.linear(offset, axis)[0] for axis in rows]
+        is_even = all(isinstance(stride, int) and stride % lanes == 0 for stride in strides)
+        if is_even and dims.linear(offset, lane)[0] == 1 and size * lanes == LINE:
+            first = dims.substitute(offset, {lane: 0} | dict.fromkeys(rows, 0))
+            return f"({writer.address(found.source, first, size, block)}) // {size}"
+    return None
 
 
 def _column_sums(stores: Sequence[Store], lane: Axis) -> list[Reduce]:

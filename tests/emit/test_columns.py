@@ -101,6 +101,14 @@ def test_bits_do_not_depend_on_where_rows_begin(width):
         np.testing.assert_array_equal(one, found[0])
 
 
+def test_one_of_two_matrices_has_even_rows():
+    x, y = graphc.input("x", (9, 81)), graphc.input("y", (9, 96))
+    arrays = [np.random.default_rng(8).integers(-9, 9, one.shape).astype("f") for one in (x, y)]
+    (found,), text = results([x, y], [graphc.sum(x[:, :80], 0) - graphc.max(y[:, 16:], 0)], arrays, {})
+    np.testing.assert_array_equal(found, arrays[0][:, :80].sum(0) - arrays[1][:, 16:].max(0))
+    assert "line" in text
+
+
 def test_lanes_whose_numbers_a_result_may_replace_are_made_once():
     x, t = graphc.input("x", (9, 80)), graphc.input("t", (80,))
     scale = graphc.cumulative_sum(t, 0)
