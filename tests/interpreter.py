@@ -90,28 +90,31 @@ class Interpreter:
     def error(self):
         return self.status.array(np.int64, (8,)).copy()
 
+    def call(self, step, kernel, given, thread, threads):
+        """Run a kernel of a step as one of its threads."""
+        words = [self.status.address]
+        words += [self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes) for w in given]
+        args = Guarded(8 * len(words))
+        args.array(np.int64, (len(words),))[...] = words
+        spans = [(args.address, args.nbytes, False), (self.status.address, 64, True)]
+        for number in {*step.reads, *step.writes}:
+            nbytes = self.nbytes(self.plan.buffers[number])
+            spans.append((self.address(number), nbytes, number in step.writes))
+        with twin.buffers(spans):
+            self.kernel_of(kernel)(args.address, thread, threads)
+
     def run(self, step):
         """Run a step; say whether it ends the Repeat that it stands in."""
         match step:
             case KernelCall():
                 if step.commit and self.error[0]:
                     return False
-                words = [self.status.address]
-                words += [
-                    self.address(w.buffer) if isinstance(w, Address) else dims.evaluate(w, self.sizes)
-                    for w in step.words
-                ]
-                args = Guarded(8 * len(words))
-                args.array(np.int64, (len(words),))[...] = words
                 units = dims.evaluate(step.units, self.sizes)
                 threads = min(self.threads, max(units, 1))
-                spans = [(args.address, args.nbytes, False), (self.status.address, 64, True)]
-                for number in {*step.reads, *step.writes}:
-                    nbytes = self.nbytes(self.plan.buffers[number])
-                    spans.append((self.address(number), nbytes, number in step.writes))
-                with twin.buffers(spans):
-                    for thread in range(threads) if self.turns is None else self.turns:
-                        self.kernel_of(step.kernel)(args.address, thread, threads)
+                # Kernels of one step need nothing of one another: a thread may be through with all before another one begins.
+                for thread in range(threads) if self.turns is None else self.turns:
+                    for kernel, given in step.runs:
+                        self.call(step, kernel, given, thread, threads)
             case Repeat() if self.turns is None and dims.evaluate(step.owners, self.sizes) > 1:
                 # Each thread has rows of its own: the last one may be through before the first one begins.
                 self.threads, several = min(self.threads, dims.evaluate(step.owners, self.sizes)), self.threads

@@ -85,8 +85,9 @@ def splittable(step, batch):
     """The kernels with several pieces and enough work to be worth a second thread."""
     sizes = {"batch": batch}
     return sorted(
-        call.kernel
+        name
         for call in calls(step.plan.steps)
+        for name, _ in call.runs
         if evaluate(call.units, sizes) > 1 and evaluate(call.work, sizes) >= SPLIT_WORK
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphc import dims
 from graphc.dims import Dim
 from graphc.emit.block import Block, symbol_name
 from graphc.emit.maps import write_map, write_rows, write_segments
+from graphc.emit.sharing import Sharing
 from graphc.emit.tile import write_tile
 from graphc.emit.whole import write_call, write_scatter
 from graphc.emit.writer import Writer
@@ -50,19 +51,35 @@ class Arguments:
 
 
 class Emitter:
-    """Writes kernels as source; equal loops over other buffers are written once. `describe` and the comments as for `emit`."""
+    """Writes the kernels of a plan as source; equal loops over other buffers are written once.
 
-    def __init__(self, describe: Callable[[int], str]) -> None:
-        self.describe = describe
-        self.written: dict[Kernel, Source] = {}
+    `describe` as for `emit`.
+    """
 
-    def __call__(self, kernel: Kernel, comments: Sequence[str]) -> Source:
-        """Return a kernel's source."""
-        form, buffers = canonical(kernel)
+    def __init__(self, kernels: Iterable[Kernel], describe: Callable[[int], str]) -> None:
+        self._describe = describe
+        self._forms = [canonical(kernel) for kernel in kernels]
+        self._sharing = Sharing(dict.fromkeys(form for form, _ in self._forms))
+        self._divided: dict[Kernel, list[Kernel]] = {}
+        self._written: dict[Kernel, Source] = {}
+
+    def __call__(self, number: int, comments: Sequence[str]) -> list[Source]:
+        """Return the source of a kernel by its number: of several that run one after the other where others have parts of it."""
+        form, buffers = self._forms[number]
         own = buffers.__getitem__ if buffers is not None else int
-        if form not in self.written:
-            self.written[form] = emit(form, lambda n: self.describe(own(n)), comments)
-        found = self.written[form]
+        if form not in self._divided:
+            self._divided[form] = self._sharing.divided(form)
+        return [self._source(one, own, comments) for one in self._divided[form]]
+
+    def _source(self, kernel: Kernel, outside: Callable[[int], int], comments: Sequence[str]) -> Source:
+        form, buffers = canonical(kernel)
+
+        def own(number: int) -> int:
+            return outside(number if buffers is None else buffers[number])
+
+        if form not in self._written:
+            self._written[form] = emit(form, lambda n: self._describe(own(n)), comments)
+        found = self._written[form]
         return Source(found.text, found.name, [own(w) if isinstance(w, int) else w for w in found.words])
 
 

@@ -31,7 +31,9 @@ def plan_text(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
                     )
                     commit = "  (commit)" if step.commit else ""
                     cost = f"{dim(step.units)} pieces, {dim(step.work)} operations"
-                    lines.append(f"{indent}{kernels[step.kernel]}: {reads} -> {writes}  [{cost}]{commit}")
+                    first, *others = (kernels[name] for name, _ in step.runs)
+                    ran = " with ".join([first, *(name.removeprefix("kernel ") for name in others)])
+                    lines.append(f"{indent}{ran}: {reads} -> {writes}  [{cost}]{commit}")
                 case Repeat():
                     direction = "backward" if step.reverse else "forward"
                     walked = ", ".join(plan.buffers[b].name for b in step.slices)

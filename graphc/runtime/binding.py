@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphc import dims
+from graphc.dims import Dim
 from graphc.dtypes import DType
 from graphc.emit import cache
 from graphc.errors import CallError
@@ -234,12 +235,7 @@ class _Writer:
         for node in nodes:
             match node:
                 case Call(step=step):
-                    node.row = self.word_for_status()
-                    for word in step.words:
-                        if isinstance(word, Address):
-                            self.word_for(self.buffers[word.buffer])
-                        else:
-                            self.new_word(dims.evaluate(word, self.sizes))
+                    node.rows = tuple(self.row_for(words) for _, words in step.runs)
                 case Loop(step=step):
                     node.counter = self.new_word(0)
                     for number in step.slices:
@@ -251,6 +247,16 @@ class _Writer:
                     node.word = self.word_for(self.buffers[step.predicate])
                     self.reserve(node.then)
                     self.reserve(node.otherwise)
+
+    def row_for(self, words: Sequence[Address | Dim]) -> int:
+        """Return where a new row begins that holds a kernel's arguments."""
+        row = self.word_for_status()
+        for word in words:
+            if isinstance(word, Address):
+                self.word_for(self.buffers[word.buffer])
+            else:
+                self.new_word(dims.evaluate(word, self.sizes))
+        return row
 
     def new_word(self, value: int) -> int:
         self.frame.append(value)
@@ -289,7 +295,8 @@ class _Writer:
                 case Call(step=step):
                     self.separate(node)
                     opcode = Opcode.CALL if node.split else Opcode.CALL_ONE
-                    code.emit(opcode, self.address(step.kernel), 8 * node.row)
+                    for (kernel, _), row in zip(step.runs, node.rows, strict=True):
+                        code.emit(opcode, self.address(kernel), 8 * row)
                 case Loop():
                     self.write_loop(node)
                 case Fork():

@@ -55,8 +55,8 @@ class Access:
 class Call:
     """A kernel call at a time.
 
-    `split` says that all threads share its work, `commits` that it is the first of a run of commit steps; `row` is
-    where its arguments stand in a frame.
+    `split` says that all threads share its work, `commits` that it is the first of a run of commit steps; `rows` are
+    where the arguments of its kernels stand in a frame.
     """
 
     step: KernelCall
@@ -64,7 +64,7 @@ class Call:
     accesses: tuple[Access, ...]
     split: bool
     commits: bool
-    row: int = 0
+    rows: tuple[int, ...] = ()
 
 
 @structure

@@ -62,8 +62,16 @@ class Address:
 
 
 @record
+class Guest:
+    """A kernel that a step runs after another one, on words of its own."""
+
+    kernel: str
+    words: tuple[Address | Dim, ...]
+
+
+@record
 class KernelCall:
-    """One kernel on its buffers.
+    """One kernel on its buffers, or several that need nothing of one another: a thread makes its share of one, then of the next.
 
     `units` is how many independent pieces its threads may share (1: it runs on one thread), `work` an estimate of scalar
     operations for all of them. A `commit` step writes leaves; none runs if the status block holds an error.
@@ -76,6 +84,12 @@ class KernelCall:
     units: Dim
     work: Dim
     commit: bool = False
+    guests: tuple[Guest, ...] = ()
+
+    @property
+    def runs(self) -> tuple[tuple[str, tuple[Address | Dim, ...]], ...]:
+        """All kernels, in order, with their words."""
+        return ((self.kernel, self.words), *((guest.kernel, guest.words) for guest in self.guests))
 
 
 @record
@@ -253,8 +267,10 @@ def total_work(steps: Sequence[Step], sizes: Mapping[str, int]) -> int:
 def _step_to_json(step: Step) -> list[Any]:
     match step:
         case KernelCall():
-            words = [w.buffer if isinstance(w, Address) else str(w) for w in step.words]
-            return ["call", step.kernel, words, step.reads, step.writes, str(step.units), str(step.work), step.commit]
+            runs = [
+                [name, [w.buffer if isinstance(w, Address) else str(w) for w in words]] for name, words in step.runs
+            ]
+            return ["call", runs, step.reads, step.writes, str(step.units), str(step.work), step.commit]
         case Repeat():
             inner = [_step_to_json(s) for s in step.steps]
             return ["repeat", str(step.count), inner, step.slices, step.reverse, str(step.owners)]
@@ -271,9 +287,13 @@ def _step_to_json(step: Step) -> list[Any]:
 
 def _step_from_json(data: list[Any]) -> Step:
     match data:
-        case ["call", kernel, words, reads, writes, units, work, commit]:
-            read = tuple(Address(w) if isinstance(w, int) else parse(w) for w in words)
-            return KernelCall(kernel, read, tuple(reads), tuple(writes), parse(units), parse(work), commit)
+        case ["call", runs, reads, writes, units, work, commit]:
+            first, *others = (
+                Guest(name, tuple(Address(w) if isinstance(w, int) else parse(w) for w in words))
+                for name, words in runs
+            )
+            counts = parse(units), parse(work)
+            return KernelCall(first.kernel, first.words, tuple(reads), tuple(writes), *counts, commit, tuple(others))
         case ["repeat", count, steps, slices, reverse, owners]:
             inner = tuple(_step_from_json(s) for s in steps)
             return Repeat(parse(count), inner, tuple(slices), reverse, parse(owners))

@@ -8,6 +8,7 @@ and the bandwidth counts each buffer that a call is given once. `--source` print
 """
 
 import argparse
+import itertools
 import re
 import statistics
 import time
@@ -93,7 +94,10 @@ def report(executable, bound, sizes, rounds):
     measured = [(part, seconds) for part, seconds in measure(bound, rounds) if is_step(part)]
     size = [dims.evaluate(buffer.nbytes, sizes) for buffer in plan.buffers]
     lines = []
-    for step, (_, seconds) in zip(plan.steps, measured, strict=True):
+    times = iter([seconds for _, seconds in measured])
+    for step in plan.steps:
+        several = len(step.runs) if isinstance(step, KernelCall) else 1
+        seconds = sum(itertools.islice(times, several))
         total += seconds
         lines.append((seconds, line_of(plan, step, seconds, sizes, size)))
     print(f"{'us':>9} {'GFLOP/s':>8} {'GB/s':>6}  kernel")
