@@ -33,6 +33,8 @@ TOGETHER, WRITTEN, LONGER = 16, 256, 1.05
 FEW = 9
 # How much more a tile takes if a part of the rows is left over.
 UNEVEN = 1.02
+# Elements of a page, and how much more a tile takes each row of which lies on others: images of a batch, say.
+PAGE, SCATTERED = 1024, 1.05
 
 Unrolled = tuple[tuple[Axis, int], ...]
 
@@ -126,15 +128,15 @@ def _tiles(
         if stacked is not None and (row == stacked[0] or not (both or _are_few(row.extent))):
             continue  # rows enough for a tile share all that there is
         distance = magnitude(slope_of(left, row))
+        weight = (SCATTERED if distance >= PAGE else 1) / gain
         reads = _reads(left, row, unrolled, stacked)
         steps = Steps(level, lanes_of(nest.left.dtype), both, count, reads, depth, stack)
         for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
             # What is left of the rows is written out, too.
             rest = row.extent % shape[0] if isinstance(row.extent, int) and stacked else 0
             if stacked is None or stack * (shape[0] + rest) * shape[1] * count <= WRITTEN:
-                yield Choice(
-                    nest, round(cost, 3) / gain * (LONGER if rest else 1), distance, row, shape, unrolled, stacked
-                )
+                total = round(cost, 3) * weight * (LONGER if rest else 1)
+                yield Choice(nest, total, distance, row, shape, unrolled, stacked)
 
 
 def _reads(left: Dim, row: Axis, unrolled: Unrolled, stacked: tuple[Axis, int] | None) -> Callable[[int], int]:

@@ -71,3 +71,13 @@ def test_vectors_across_two_lines_are_copied(looked, columns, depth, is_stored, 
     sizes = {nest.left.source: 64 * depth, nest.right.source: depth * columns}
     pick = next(tilings.candidates(nest, LEVELS["x86-64-v4"], sizes.__getitem__))
     assert (pick.roles.pack is not None) == panels
+
+
+def test_rows_of_a_tile_are_those_of_an_image(looked):
+    """With a batch that is known its images would fill tiles better, but each lies on other pages."""
+    x, w = graphc.input("x", (32, 32, 32, 16)), graphc.parameter(np.zeros((3, 3, 16, 32), "float32"), "w")
+    schedule(run_passes(graphc.Graph((x,), (graphc.conv2d(x, w, stride=2, padding=1),))), LEVELS["x86-64-v4"])
+    (nest,) = looked
+    sizes = {nest.left.source: 32 * 34 * 34 * 16, nest.right.source: 9 * 16 * 32}
+    pick = next(tilings.candidates(nest, LEVELS["x86-64-v4"], sizes.__getitem__))
+    assert pick.roles.row.extent == 16
