@@ -38,11 +38,25 @@ class Arena:
             raise PlanMemoryError(_too_large(nbytes, None)) from error
         self.address = -(-address_of(self._memory) // LINE) * LINE
         self.nbytes = nbytes
-        self.is_populated = False
+        self._pages = (ctypes.c_int64 * 3)(self.address, nbytes, 0)
+        self._is_populating = False
+
+    def begin_populating(self) -> None:
+        """Have a thread that needs no Python let the system make all pages, where there are many."""
+        if self.nbytes >= _PAGE_BY_PAGE and not self._pages[2] and not self._is_populating:
+            self._is_populating = True
+            native()
+            threading.Thread(target=self.populate, name="graphc-pages", daemon=True).start()
 
     def populate(self) -> None:
-        """Have the system make all pages, with no need of Python meanwhile; runs may use the arena already."""
-        native().populate(self.address, self.nbytes, 0)
+        """Take part in that until all pages are there; what has been written to them stays."""
+        native().populate(ctypes.c_int64(ctypes.addressof(self._pages)))
+        self._is_populating = False
+
+    def make_ready(self) -> None:
+        """Before a run: all its threads would wait for one that shares its core with the thread that populates."""
+        if self._is_populating:
+            self.populate()
 
 
 def _memory(nbytes: int) -> Array:
@@ -64,6 +78,12 @@ _idle_arenas: list[Arena] = []
 
 def take_arena(nbytes: int) -> Arena:
     """Return an arena of this size or more, for this run alone until it is given back."""
+    arena = _any_arena(nbytes)
+    arena.make_ready()
+    return arena
+
+
+def _any_arena(nbytes: int) -> Arena:
     try:
         arena = _idle_arenas.pop()
     except IndexError:
@@ -81,11 +101,8 @@ def give_back(arena: Arena) -> None:
 
 def prepare_arena(nbytes: int) -> None:
     """Have an arena for a run that will come, and its pages made by a thread while more is prepared for it."""
-    arena = take_arena(nbytes)
-    if nbytes >= _PAGE_BY_PAGE and not arena.is_populated:
-        arena.is_populated = True
-        native()
-        threading.Thread(target=arena.populate, name="graphc-pages", daemon=True).start()
+    arena = _any_arena(nbytes)
+    arena.begin_populating()
     give_back(arena)
 
 

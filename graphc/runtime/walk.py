@@ -2,7 +2,8 @@
 
 `graphc_walk` runs an activation's instructions on one thread, `graphc_launch` shares an activation between its caller
 and the workers that are awake, `graphc_serve` is what a worker runs, `graphc_chain` launches activations one after the
-other, over and over. What they are given:
+other, over and over; `graphc_populate` has the system make an arena's pages, shared by all threads that call it. What
+they are given:
 
     launch block   int64 words: status, table, frames, frame stride, barrier, externals, time slice in ns (0: none),
                    deadline, outcome, address of the walk, pool, threads that ran, threads that may run,
@@ -10,6 +11,7 @@ other, over and over. What they are given:
     chain block    int64 words: address of the launch, of the parts, how many parts, the part that runs, laps left, time
                    slice in ns, outcome
     part           int64 words: launch block, addresses that move on after a lap, by how many bytes, how many
+    pages          int64 words: address, bytes, how many of them somebody has taken
     pool           lines of 128 bytes: its owner (0: none), then for each worker its state, thread, threads, launch
     block
 
@@ -285,9 +287,14 @@ def graphc_chain(args, thread, unused):
 
 POPULATE = f"""
 def graphc_populate(args, thread, threads):
-    # Zero in the place of zero: so what a run may have written there meanwhile stays.
-    for page in range(args, args + thread, {PAGE}):
-        compare_exchange(page, 0, 0)
+    address = word(args, 0)
+    nbytes = word(args, 1)
+    at = atomic_add(args + 16, {64 * PAGE})
+    while at < nbytes:
+        # Zero in the place of zero: so what a run may have written there meanwhile stays.
+        for page in range(address + at, address + min(at + {64 * PAGE}, nbytes), {PAGE}):
+            compare_exchange(page, 0, 0)
+        at = atomic_add(args + 16, {64 * PAGE})
 """
 
 SOURCES = {
@@ -312,7 +319,7 @@ class Walk:
     launch: _Launch
     serve: _Serve
     chain: _Launch
-    populate: _Serve
+    populate: _Launch
 
 
 def native() -> Walk:
@@ -327,8 +334,8 @@ def _loaded() -> Walk:
     keep(loader)
     walk, launch, serve, give_way, chain, populate = (loader.address(name) for name in SOURCES)
     word, call = ctypes.c_int64, ctypes.CFUNCTYPE(None)
-    three = ctypes.CFUNCTYPE(None, word, word, word)
-    return Walk(walk, give_way, launch, call(launch), three(serve), call(chain), three(populate))
+    serves = ctypes.CFUNCTYPE(None, word, word, word)(serve)
+    return Walk(walk, give_way, launch, call(launch), serves, call(chain), call(populate))
 
 
 def keep(thing: object) -> None:

@@ -28,7 +28,14 @@ def idle(monkeypatch):
 def begun(monkeypatch):
     """The arenas that a thread was begun for."""
     found = []
-    monkeypatch.setattr(Arena, "populate", lambda arena: found.append(arena))
+
+    class Noted(threading.Thread):
+        def start(self):
+            if self.name == "graphc-pages":
+                found.append(self._target.__self__)
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Noted)
     return found
 
 
@@ -87,7 +94,7 @@ def test_a_small_arena_needs_no_thread(idle, begun):
 def test_an_arena_that_waits_is_not_gone_through_again(idle, begun):
     for nbytes in (NBYTES, NBYTES // 2, NBYTES, 2 * NBYTES):
         activation.prepare_arena(nbytes)
-    wait()
+        wait()
     assert [arena.nbytes for arena in begun] == [NBYTES, 2 * NBYTES]
     assert [arena.nbytes for arena in idle] == [2 * NBYTES]
 
@@ -112,3 +119,18 @@ def test_to_look_at_a_binding_takes_no_memory(idle):
     run.binding(n=N)
     run.peak_bytes(n=N)
     assert idle == []
+
+
+def test_who_takes_an_arena_helps_until_its_pages_are_there(idle, monkeypatch):
+    class Late(threading.Thread):
+        def start(self):
+            pass
+
+    monkeypatch.setattr(threading, "Thread", Late)
+    activation.prepare_arena(NBYTES)
+    assert not resident(idle[0]).any()
+    arena = activation.take_arena(NBYTES)
+    assert resident(arena).all()
+    monkeypatch.setattr(Arena, "populate", lambda arena: pytest.fail("all pages are there"))
+    activation.give_back(arena)
+    assert activation.take_arena(NBYTES) is arena
