@@ -124,6 +124,8 @@ def _described(cls: Any) -> dict[str, Any]:
 
 
 def _complete(cls: Any, made: dict[str, Any]) -> None:
+    if "__init__" in cls.__dict__:
+        del made["__signature__"]  # which is its own
     for name, value in made.items():
         if name not in cls.__dict__:
             setattr(cls, name, value)
