@@ -127,7 +127,8 @@ def may_pass(kernel: Tile) -> bool:
     is_one_block = isinstance(kernel.lane.extent, int) and kernel.lane.extent <= kernel.shape[1] * kernel.lanes
     if kernel.is_lanewise or is_one_block or rows <= FEW_ROWS or dims.axes(kernel.right.index[0]) & {*kernel.outer}:
         return False
-    return kernel.left.dtype.itemsize * usual_size([*kernel.reduced, kernel.lane]) <= WHOLE
+    columns = dims.product(axis.extent for axis in (*kernel.reduced, kernel.lane))
+    return isinstance(columns, int) and kernel.left.dtype.itemsize * columns <= WHOLE
 
 
 def passes(kernel: Tile) -> bool:

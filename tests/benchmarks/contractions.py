@@ -1,9 +1,10 @@
 """Measures matrix products and their gradients in graphc, NumPy, PyTorch and JAX, in turn, against the FMA peak.
 
     python -m tests.benchmarks.contractions [--threads 1 2] [--dtypes float32 float64] [--shapes 128x256x784 ...] [--rounds N]
+    python -m tests.benchmarks.contractions --scaling [--shapes 256x1024x784 ...]
 
 Each framework runs in a process of its own. A cell is GFLOP/s by the shortest time, graphc's also in per cent of what fused
-multiply-adds reach in the same run on as many threads.
+multiply-adds reach in the same run on as many threads. With `--scaling` graphc alone, on one thread and on two in turn.
 """
 
 import argparse
@@ -56,6 +57,23 @@ def table(dtype, threads, options):
                 print(_line(shape, product, best, 2 * m * n * k, peak), flush=True)
 
 
+def scaling(dtype, options):
+    """Print microseconds on one thread and on two, measured in turn."""
+    with contextlib.ExitStack() as stack:
+        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphc-benchmark-"))
+        workers = [Worker((MODULE, FRAMEWORKS["graphc"][0], 0.0), "", threads, cache) for threads in (1, 2)]
+        for worker in workers:
+            stack.callback(worker.close)
+        print(f"\n{dtype}\n\n| m x n x k | product | 1 thread, us | 2 threads, us | by |\n|---|---|---|---|---|")
+        for shape in options.shapes:
+            m, n, k = (int(size) for size in shape.split("x"))
+            for product in PRODUCTS:
+                order = {"product": product, "m": m, "n": n, "k": k, "dtype": dtype, "block": options.block}
+                rounds = [[worker.ask(ask="seconds", **order) for worker in workers] for _ in range(options.rounds)]
+                one, two = (min(times) for times in zip(*rounds, strict=True))
+                print(f"| {shape} | {product} | {one * 1e6:.0f} | {two * 1e6:.0f} | {one / two:.2f}x |", flush=True)
+
+
 def _line(shape, product, best, flops, peak):
     rates = [f"{flops / seconds / 1e9:.3g}" for seconds in best.values()]
     others = [seconds for name, seconds in best.items() if name != "graphc"]
@@ -72,9 +90,12 @@ def main():
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "float64"), default=["float32", "float64"])
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="MxNxK")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--scaling", action="store_true", help="graphc on one thread and on two")
     parser.add_argument("--block", type=float, default=0.003, help="seconds of a block of calls")
     options = parser.parse_args()
-    for threads in options.threads:
+    for dtype in options.dtypes if options.scaling else ():
+        scaling(dtype, options)
+    for threads in options.threads if not options.scaling else ():
         for dtype in options.dtypes:
             table(dtype, threads, options)
 

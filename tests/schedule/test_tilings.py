@@ -81,3 +81,18 @@ def test_rows_of_a_tile_are_those_of_an_image(looked):
     sizes = {nest.left.source: 32 * 34 * 34 * 16, nest.right.source: 9 * 16 * 32}
     pick = next(tilings.candidates(nest, LEVELS["x86-64-v4"], sizes.__getitem__))
     assert pick.roles.row.extent == 16
+
+
+@pytest.mark.parametrize(("rows", "passing"), [("batch", False), (64, True), (256, False)])
+def test_all_lanes_pass_at_once_where_the_vector_operand_is_known_to_be_small(looked, rows, passing):
+    """Of a batch of any size it may be larger than the cache: 2048 rows took twice as long so."""
+    c = graphc.input("c", (rows, 2048))
+    a = graphc.input("a", (rows, 2048))
+    schedule(run_passes(graphc.Graph((a, c), (a.T @ c,))), LEVELS["x86-64-v4"])
+    (nest,) = looked
+    size = 2048 * (rows if isinstance(rows, int) else 64)
+    every = list(
+        tilings.candidates(nest, LEVELS["x86-64-v4"], {nest.left.source: size, nest.right.source: size}.__getitem__)
+    )
+    assert any(one.roles.passing for one in every) == passing
+    assert every[0].roles.passing == passing
