@@ -117,7 +117,7 @@ def apply(function: str, args: list[str], dtype: DType) -> str:
 def identity(combiner: str, dtype: DType) -> bool | int | float:
     """Return what a reduction starts from."""
     match combiner:
-        case "add" | "multiply":
+        case "add" | "dot" | "multiply":
             number = int(combiner == "multiply")
             return float(number) if dtype.is_float else number
         case "and" | "or":

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from graphc import dims
 from graphc.dims import Axis, DimExpr
 from graphc.emit.block import Block
-from graphc.emit.reductions import TOTALS, accumulate, combined, start_of, waits
+from graphc.emit.reductions import accumulate, combined, in_turns, start_of
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Load, Reduce, rewrite, walk
 from graphc.loops.kernels import Store
+from graphc.loops.merging import TOTALS
 
 # Totals that a loop adds to: registers are left for what is added.
 TOGETHER = 16
@@ -30,10 +31,10 @@ def write_columns(
     Returns the span, and writes nothing, if the stores are no sums of columns.
     """
     sums = _column_sums(stores, lane)
-    turns = TOTALS if sums and waits(sums[0], sums[0].axes[0], 1) else 1
+    turns = TOTALS if sums and in_turns(sums[0], sums[0].axes[0], 1) else 1
     count = TOGETHER // turns // max(len(sums), 1)
     step = count * writer.lanes
-    is_alike = all(waits(one, one.axes[0], 1) == (turns > 1) for one in sums)
+    is_alike = all(in_turns(one, one.axes[0], 1) == (turns > 1) for one in sums)
     if not sums or not is_alike or count < 2 or (isinstance(lane.extent, int) and lane.extent < step):
         return span
     start, stop = span or ("0", writer.dim(lane.extent, block))
@@ -133,6 +134,6 @@ def _write_loop(
         for number in range(many):
             for (v, one), totals in found.items():
                 onto = {one.axes[0]: DimExpr.of(axis), lane: DimExpr.of(lane) + v * writer.lanes}
-                again = Reduce.of(one.dtype, one.combiner, (axis,), rewrite(one.value, onto))
+                again = one.again((axis,), rewrite(one.value, onto))
                 accumulate(again, writer, row, totals[number], None, spread=True, ahead=(axis, number))
         block.close(row, f"for {axis.name} in range({first}, {last}, {many}):")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from graphc import dims
@@ -10,22 +11,23 @@ from graphc.dtypes import int64
 from graphc.emit.block import Block, factor, identity, literal
 from graphc.loops.expr import Apply, Index, Load, Reduce, rewrite, walk
 from graphc.loops.kernels import ACCUMULATOR
+from graphc.loops.merging import TOTALS
 
 if TYPE_CHECKING:
     from graphc.emit.writer import Writer
 
-_COMBINE = {"add": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
-# Totals of a reduction whose numbers come faster than additions to one follow each other, and what such numbers are made by.
-TOTALS = 4
+_COMBINE = {"add": "{} + {}", "dot": "{} + {}", "multiply": "{} * {}", "and": "{} & {}", "or": "{} | {}"}
+_REDUCE = {"dot": "add"}
+# What makes numbers faster than additions to one total follow each other.
 QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "select", "cast"))
 
 
 def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
     """Write the loops of a reduction; return the name of its result, a vector if it varies along the block's vector axis."""
     varying = writer.varies(expr, block)
-    along = None if varying or block.vector is not None else _best_axis(expr)
+    along = None if varying or block.vector is not None else _axis_along(expr)
     spread = varying or along is not None
-    many = spread and waits(expr, along or expr.axes[-1], writer.lanes if along else 1)
+    many = spread and in_turns(expr, along or expr.axes[-1], writer.lanes if along else 1)
     totals = [writer.fresh("total") for _ in range(TOTALS if many else 1)]
     for total in totals:
         block.add(f"{total} = {start_of(expr, writer.lanes, spread=spread)}")
@@ -61,7 +63,7 @@ def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
     if along is None:
         return place or total
     result = writer.fresh("v")
-    parts = f"argmax({total}, {place})" if place else f"{expr.combiner}({total})"
+    parts = f"argmax({total}, {place})" if place else f"{_REDUCE.get(expr.combiner, expr.combiner)}({total})"
     block.add(f"{result} = reduce_{parts}")
     return result
 
@@ -72,21 +74,28 @@ def start_of(expr: Reduce, lanes: int, *, spread: bool) -> str:
     return f"{kind.short}{f'x{lanes}' if spread else ''}({literal(identity(expr.combiner, kind))})"
 
 
-def waits(expr: Reduce, along: Axis, width: int) -> bool:
-    """Whether one total would wait for itself: each of its additions is more than what makes the next number.
+def in_turns(expr: Reduce, along: Axis, width: int) -> bool:
+    """Whether positions go to several totals in turn, for one would wait for itself: an addition takes longer than a number.
 
-    It does not depend on the extent beyond what at least one turn needs, so neither do the bits of the result.
+    Where that can be seen in the bits it is so for costly numbers, too, for these may be stored as well as made here.
     """
-    made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
-    is_quick = len(made) <= TOTALS and all(e.function in QUICK for e in made)
     is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * width
-    return is_quick and is_long and expr.combiner != "argmax"
+    return is_long and (expr.rounds or (_is_quick(expr, along) and expr.combiner != "argmax"))
+
+
+def _is_quick(expr: Reduce, along: Axis) -> bool:
+    """Whether numbers are made faster than additions to one total follow each other."""
+    made = [e for e in walk(expr.value) if isinstance(e, Apply) and along in e.free]
+    return len(made) <= TOTALS and all(e.function in QUICK for e in made)
 
 
 def _turns(
     expr: Reduce, along: Axis, totals: list[str], writer: Writer, block: Block, width: int = 1
 ) -> tuple[str, str]:
-    """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves."""
+    """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves.
+
+    Costly numbers are written once: the totals change places.
+    """
     stop, step = writer.dim(along.extent, block), len(totals) * width
     if isinstance(along.extent, int):
         whole = str(along.extent - along.extent % step)
@@ -94,8 +103,14 @@ def _turns(
         whole = writer.fresh("whole")
         block.add(f"{whole} = {stop} - {factor(stop)} % {step}")
     inner = block.inner(along, vector=along if width > 1 else None)
-    for number, total in enumerate(totals):
-        accumulate(expr, writer, inner, total, None, spread=True, ahead=(along, number * width))
+    if _is_quick(expr, along):
+        for number, total in enumerate(totals):
+            accumulate(expr, writer, inner, total, None, spread=True, ahead=(along, number * width))
+    else:
+        accumulate(expr, writer, inner, totals[0], None, spread=True)
+        used, step = writer.fresh("used"), width
+        for before, after in itertools.pairwise((used, *totals, used)):
+            inner.add(f"{before} = {after}")
     block.close(inner, f"for {along.name} in range(0, {whole}, {step}):")
     return whole, stop
 
@@ -131,7 +146,8 @@ def accumulate(
         block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
         block.add(f"{total} = select({flag}, {name}, {total})")
         return
-    if expr.combiner == "add" and isinstance(value, Apply) and value.function == "multiply" and value.dtype.is_float:
+    if expr.combiner == "dot":
+        assert isinstance(value, Apply)
         left, right = (get(a, block) for a in value.args)
         text = f"fma({left}, {right}, {total})"
     else:
@@ -146,7 +162,10 @@ def combined(combiner: str, left: str, right: str) -> str:
     return _COMBINE.get(combiner, combiner + "({}, {})").format(left, right)
 
 
-def _best_axis(expr: Reduce) -> Axis:
+def _axis_along(expr: Reduce) -> Axis:
+    """Return the axis that lanes run along: the last or, where no bit hangs on it, the one that memory is contiguous along."""
+    if expr.rounds:
+        return expr.axes[-1]
     votes = {axis: 0 for axis in expr.axes}
     for found in walk(expr.value):
         if isinstance(found, Load) and found.source != ACCUMULATOR:

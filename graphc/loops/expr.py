@@ -121,11 +121,26 @@ class Check(Expr):
 
 @slotted
 class Reduce(Expr):
-    """A reduction: combiner is add, multiply, maximum, minimum, and, or, or argmax (the axis position of the largest)."""
+    """A reduction: combiner is add, multiply, maximum, minimum, and, or, argmax (the axis position of the largest) or dot.
+
+    The last adds products that are not rounded before. `along`: totals are one for each lane, which run along the last axis,
+    and are then put together; else each result has a total of its own, to which positions come one after another. Kernels keep
+    to that where the order matters, for sums and products of floats.
+    """
 
     combiner: str
     axes: tuple[Axis, ...]
     value: Expr
+    along: bool
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the order, in which values are combined, can be seen in the result."""
+        return self.dtype.is_float and self.combiner in ("add", "multiply", "dot")
+
+    def again(self, axes: tuple[Axis, ...], value: Expr) -> Reduce:
+        """Return the same reduction of another value."""
+        return Reduce.of(self.dtype, self.combiner, axes, value, self.along)
 
 
 @interned
@@ -212,7 +227,7 @@ def check(value: Expr, size: Dim, site: str, *, wraps: bool = True) -> Dim:
 
 def reduce(combiner: str, over: tuple[Axis, ...], value: Expr, dtype: DType | None = None) -> Expr:
     """Return the reduction of value over these axes."""
-    return Reduce.of(dtype or value.dtype, combiner, over, value)
+    return Reduce.of(dtype or value.dtype, combiner, over, value, False)
 
 
 def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
@@ -323,13 +338,13 @@ class Rewriter:
             case Check(dtype, value, size, site, wraps, guard):
                 joint = both(self.guard, None if guard is None else self(guard))
                 return Check.of(dtype, self(value), self.dim(size), site, wraps, joint)
-            case Reduce(dtype, combiner, over, value):
+            case Reduce(_, _, over, value):
                 bound = {a: Axis(self.rename(a.name), self.dim(a.extent)) for a in over}
                 inner_axes: dict[Atom, Dim] = dict(self.axes.items())
                 inner_axes.update((a, DimExpr.of(b)) for a, b in bound.items())
                 # What a reduction holds is rewritten under another mapping, so it must not share the memo.
                 again = Rewriter(inner_axes, self.on_load, self.rename, self.guard, None, self.then)
-                return Reduce.of(dtype, combiner, tuple(bound.values()), again(value))
+                return expr.again(tuple(bound.values()), again(value))
             case _:
                 return expr
 

@@ -45,8 +45,17 @@ def collapse(kernel: Map) -> Map:
     return replace(kernel, rows=tuple(merged[:-1]), lane=merged[-1])
 
 
+# Totals that a reduction adds to in turn, and lanes of the widest vector.
+TOTALS, LANES = 4, 16
+
+
+def is_same_order(inner: Axis, *, along: bool) -> bool:
+    """Whether a sum over an axis inside of another one adds in the order of a sum over both as one: whole turns of all totals."""
+    return dims.remainder(inner.extent, TOTALS * (LANES if along else 1)) == 0
+
+
 def with_joint_sums(kernel: Map) -> Map:
-    """Return the kernel with the axes of each of its reductions merged wherever its value walks them as one."""
+    """Return the kernel with the axes of its reductions merged wherever values walk them as one and the order stays."""
     return replace(kernel, stores=tuple(replace(s, value=_collapse_reductions(s.value)) for s in kernel.stores))
 
 
@@ -65,7 +74,9 @@ def _collapse_one(reduction: Reduce) -> Reduce:
     position = len(axes) - 1
     while position > 0:
         outer, inner = axes[position - 1], axes[position]
-        if inner.extent == 1 or outer.extent == 1 or walk_as_one(index_dims_of([value]), outer, inner):
+        is_one = inner.extent == 1 or outer.extent == 1
+        may = not reduction.rounds or is_same_order(inner, along=reduction.along)
+        if is_one or (may and walk_as_one(index_dims_of([value]), outer, inner)):
             joint = Axis(inner.name, outer.extent * inner.extent)
             dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)
             value = rewrite(value, {dropped: 0, kept: DimExpr.of(joint)})
@@ -73,7 +84,7 @@ def _collapse_one(reduction: Reduce) -> Reduce:
         position -= 1
     if len(axes) == len(reduction.axes):
         return reduction
-    return Reduce.of(reduction.dtype, reduction.combiner, tuple(axes), value)
+    return reduction.again(tuple(axes), value)
 
 
 def _walk_as_one(kernel: Map, outer: Axis, inner: Axis) -> bool:

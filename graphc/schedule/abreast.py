@@ -6,13 +6,16 @@ there are lanes, and nothing is added across a vector. Each element of a row is 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim
 from graphc.loops.expr import Apply, Expr, Load, Reduce, Rewriter, apply, const, walk
 from graphc.loops.kernels import Map, Store, loads
+from graphc.loops.merging import TOTALS
 from graphc.schedule.groups import decided
 
 # Elements of a row up to which this pays, and parts of all stores together, which are lines that must be compiled.
@@ -87,18 +90,36 @@ def _spread(kernel: Map, made: dict[tuple[int, Dim], Expr]) -> list[Store]:
 
 
 def _written_out(found: Reduce, known: Callable[[Load], Expr]) -> Expr:
-    """Return a reduction over few positions as what combines their values, in order."""
-    places = itertools.product(*(range(a.extent) for a in found.axes if isinstance(a.extent, int)))
-    one = found.value
-    total = const(0.0, one.dtype) if found.combiner == "add" and one.dtype.is_float else None
-    for place in places:
+    """Return a reduction over few positions as what combines their values, in the order of its loop."""
+    one, lanes = found.value, 8 if found.dtype.itemsize == 8 else 16
+    totals: dict[int, Expr] = {}
+    for place in itertools.product(*(range(a.extent) for a in found.axes if isinstance(a.extent, int))):
         at: dict[Atom, Dim] = dict(zip(found.axes, place, strict=True))
         term = Rewriter(at, known, then=decided)(one)
-        if total is None:
-            total = term
-        elif found.combiner == "add" and one.dtype.is_float and isinstance(term, Apply) and term.function == "multiply":
-            total = apply("fma", *term.args, total)
+        number = _total_of(found, place[-1], lanes)
+        before = totals.get(number)
+        if before is None:
+            totals[number] = term
+        elif found.combiner == "dot":
+            assert isinstance(term, Apply)
+            totals[number] = apply("fma", *term.args, before)
         else:
-            total = apply(found.combiner, total, term)
-    assert total is not None
-    return total
+            totals[number] = apply(found.combiner, before, term)
+    combiner = "add" if found.combiner == "dot" else found.combiner
+    while found.along and lanes > 1:
+        lanes //= 2
+        for number in [n for n in totals if n >= lanes]:
+            low, high = totals.get(number - lanes), totals.pop(number)
+            totals[number - lanes] = high if low is None else apply(combiner, low, high)
+    total = functools.reduce(partial(apply, combiner), (totals[n] for n in sorted(totals)))
+    # The loop's totals begin with 0, which makes 0.0 of -0.0.
+    return apply("add", total, const(0.0, one.dtype)) if combiner == "add" and found.rounds else total
+
+
+def _total_of(found: Reduce, position: int, lanes: int) -> int:
+    """Return the number of the total that a position along the last axis goes to: a lane's, or one that has its turn."""
+    extent = found.axes[-1].extent
+    assert isinstance(extent, int)
+    if found.along:
+        return position % lanes
+    return position % TOTALS if position < extent - extent % TOTALS else 0

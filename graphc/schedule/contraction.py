@@ -84,11 +84,12 @@ def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     value = expr.apply("multiply", left, right)
     for index, extent in body.inside:
         guard = expr.both(guard, expr.within(dims.substitute(index, solved), 0, extent))
+    combiner = "dot" if dtype.is_float and guard is None else "add"
     if guard is not None:
         value = expr.select(guard, value, expr.const(0, dtype))
     # A sum begins with 0, which makes 0.0 of -0.0, also where it has one term.
     return compute(
-        out, expr.reduce("add", reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype))
+        out, expr.reduce(combiner, reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype))
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from graphc import dims
-from graphc.dims import Axis, Dim, DimExpr
+from graphc.dims import Axis, Dim, DimExpr, FloorDiv, Remainder
 from graphc.dtypes import bool_
 from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
@@ -122,6 +122,7 @@ class Inliner:
                 continue
             own = list(expr.walk(body.value))
             if self._reduces(node):
+                self.stored |= self._not_walked(node, body)
                 # Summed over, it would be made in another sum's loop; so it does not count as a part of what follows.
                 self.stored |= {i for i in node.inputs if self.is_inlined(i) and self._reduces(i)}
             if body.ordered:
@@ -199,6 +200,22 @@ class Inliner:
                 return source if node.shape == source.shape and not self._reduces(node) else None
         return None
 
+    def _not_walked(self, node: Node, body: Compute) -> set[Node]:
+        """Return operands of a sum that are walked in another order where they are made: what was one axis is several there."""
+        found: set[Node] = set()
+        for part in expr.walk(body.value):
+            if not isinstance(part, Reduce) or not part.rounds:
+                continue
+            for read in expr.walk(part.value):
+                if not isinstance(read, Load) or not any(map(_is_divided, read.index)):
+                    continue
+                operand = _operand(node, read)
+                below = expr.walk(self.element(operand, read.index)) if self.is_inlined(operand) else ()
+                offsets = (flat_offset(e.index, self.shape_of(e.source)) for e in below if isinstance(e, Load))
+                if any(dims.linear(at, a)[0] is None for at in offsets for a in part.axes):
+                    found.add(operand)
+        return found
+
     def _reduces(self, node: Node) -> bool:
         body = self.bodies[node]
         return isinstance(body, Compute) and any(isinstance(e, Reduce) for e in expr.walk(body.value))
@@ -266,26 +283,24 @@ class Inliner:
             visited.add((node, index, scopes))
             used = _real(a for d in index for a in _axes(d))
             place = _place(used, scopes)
+            body = self.bodies[node]
+            assert isinstance(body, Compute)
+            sums = [e for e in expr.walk(body.value) if isinstance(e, Reduce)]
             if node is not root:
                 repeats = used != scopes[place] and self.cost[node] > CHEAP
+                # Lanes that run otherwise than a sum's would add in another order.
+                is_turned = any(one.along == (lane in used) and one.rounds for one in sums)
                 # A reduction must not stand inside another one's loop, nor be made by every thread or row for itself.
                 # What is stored then is the last value of the same size: a loss, say, not its logarithm's argument.
                 misplaced = any(
                     at == used and (at - everything or (not at and everything) or at != scopes[_place(at, scopes)])
                     for at in self._reductions(node, index)
                 )
-                if (
-                    repeats
-                    or misplaced
-                    or (commit and _has_check(self.bodies[node]))
-                    or (apart and self._reduces(node))
-                ):
+                if repeats or misplaced or is_turned or (commit and _has_check(self.bodies[node])) or (apart and sums):
                     self.stored.add(node)
                     continue
-            body = self.bodies[node]
-            assert isinstance(body, Compute)
             axes = dict(zip(body.axes, index, strict=True))
-            bound = _real(a for e in expr.walk(body.value) if isinstance(e, Reduce) for a in e.axes)
+            bound = _real(a for e in sums for a in e.axes)
             inner = (*scopes[: place + 1], scopes[place] | bound) if bound else scopes
             for found in expr.walk(body.value):
                 if isinstance(found, Load):
@@ -347,32 +362,23 @@ class Inliner:
         return tuple(0 if is_sum and a.extent == 1 else DimExpr.of(a) for a in axes)
 
     def prefers_rows(self, node: Node) -> bool:
-        """Whether the node's reductions run along contiguous memory, and so are vectorised themselves, rather than across it."""
+        """Whether lanes run along what the node sums, rather than across it."""
         if not self.shape_of(node):
             return True
         if node not in self.summing:
             return False
         form, _ = self._form(node)
         if form not in self.by_rows:
-            self.by_rows[form] = self._votes(node) > 0
+            self.by_rows[form] = self._sums_along(node)
         return self.by_rows[form]
 
-    def _votes(self, node: Node) -> int:
+    def _sums_along(self, node: Node) -> bool:
         shape = self.shape_of(node)
         axes = tuple(Axis(f"i{k}", extent) for k, extent in enumerate(shape))
         lane = lane_of(node, axes, self.summing)
         value = self.expression(node, self.index(node, axes))
-        votes = 0
-        for found in expr.walk(value):
-            if not isinstance(found, Reduce) or (lane.extent != 1 and lane not in found.free):
-                continue
-            for inner in expr.walk(found.value):
-                if isinstance(inner, Load) and isinstance(inner.source, Node):
-                    offset = flat_offset(inner.index, self.shape_of(inner.source))
-                    votes += any(dims.linear(offset, a)[0] in (1, -1) for a in found.axes)
-                    # What is the same for all that is summed is read once a row.
-                    votes -= dims.linear(offset, lane)[0] == 1 and not dims.axes(offset).isdisjoint(found.axes)
-        return votes
+        sums = (e for e in expr.walk(value) if isinstance(e, Reduce) and (lane.extent == 1 or lane in e.free))
+        return any(one.along for one in sums)
 
 
 def _operations(*roots: Expr) -> int:
@@ -426,6 +432,10 @@ def _is_hoisted(node: Node) -> bool:
     """Whether a node repeats its operand for rows of few vectors: what it is made of is then made once for all rows."""
     width = node.shape[-1] if node.shape else None
     return isinstance(node.op, BroadcastTo) and isinstance(width, int) and width <= COLUMNS * 16
+
+
+def _is_divided(dim: Dim) -> bool:
+    return any(isinstance(atom, FloorDiv | Remainder) for atom in dims.atoms(dim))
 
 
 def _has_check(body: object) -> bool:

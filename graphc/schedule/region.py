@@ -43,6 +43,7 @@ from graphc.schedule.parts import tile_units
 from graphc.schedule.root import Root, maker_of
 from graphc.schedule.stages import in_stages
 from graphc.schedule.states import all_kept_together
+from graphc.schedule.sums import in_order
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge
 from graphc.schedule.views import Operand, Views
@@ -141,6 +142,7 @@ class Region:
                 value = body.value
                 if any(isinstance(e, Reduce) for e in expr.walk(value)):
                     value = Rewriter({}, rename=prefix.__add__)(value)
+                    value = in_order(value, body.axes, [i.shape for i in node.inputs])
                 body = replace(body, value=self.draft.with_sites(value, node))
                 if isinstance(value, Const):
                     self.scalars[node] = value

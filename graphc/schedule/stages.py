@@ -101,7 +101,7 @@ def _with(value: Expr, held: Mapping[Expr, Expr], *, inverse: bool) -> Expr:
     memo, sums = dict(held), set[Expr]()
     for part in walk(value):
         if isinstance(part, Reduce):
-            memo[part] = Reduce.of(part.dtype, part.combiner, part.axes, Rewriter({}, memo=dict(memo))(part.value))
+            memo[part] = part.again(part.axes, Rewriter({}, memo=dict(memo))(part.value))
             if part.combiner == "add" and part.value in held:
                 sums.add(part)
         elif isinstance(part, Apply) and part.function == "divide" and inverse and part.args[1] in sums:

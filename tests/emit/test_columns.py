@@ -7,8 +7,8 @@ import graphc
 from graphc.compiler import passed, plan_of
 from graphc.emit import build
 from graphc.emit.loader import Loader
-from graphc.emit.reductions import TOTALS
 from graphc.graph.graph import Graph
+from graphc.loops.merging import TOTALS
 from graphc.simd.levels import host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
