@@ -36,7 +36,8 @@ class Cond(Nested):
 
     def infer(self, condition: TensorType, *inputs: TensorType) -> TupleType:
         if condition != TensorType((), bool_):
-            raise ShapeError(f"cond: expected a boolean scalar to choose by, got {condition}; use where for arrays")
+            error = ShapeError if condition.shape else DTypeError
+            raise error(f"cond: expected a boolean scalar to choose by, got {condition}; use where for arrays")
         for branch in (self.then, self.otherwise):
             for k, (given, inner) in enumerate(zip(inputs, branch.inputs, strict=True)):
                 if given != inner.type:

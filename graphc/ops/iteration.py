@@ -51,9 +51,24 @@ def scan(
     """
     if not callable(step):
         raise GraphError(f"scan: expected a step, a function of a carry and an element, got {step!r}")
+    return walk_along("scan", "step", step, init, xs, length, reverse, checkpoint, truncate)
+
+
+def walk_along(
+    name: str,
+    noun: str,
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+    checkpoint: int | str | None = "auto",
+    truncate: int | None = None,
+) -> tuple[Any, Any]:
+    """Scan; errors call the loop and its step what their user does."""
     initial = [as_node(value) for value in leaves(init)]
     arrays = [as_node(value) for value in leaves(xs)]
-    steps = _length(xs, arrays, length)
+    steps = _length(name, xs, arrays, length)
     piece = _piece(checkpoint)
 
     carries = [placeholder(node.type) for node in initial]
@@ -64,12 +79,12 @@ def scan(
         returned = step(rebuild(init, entering), rebuild(xs, slices))
     if not _is_pair(returned):
         raise GraphError(f"scan: expected the step to return (carry, result), got {type(returned).__name__}")
-    new = match(init, returned[0], "scan: the carry that the step returns")
+    new = match(init, returned[0], f"{name}: the carry that the {noun} returns")
     new = [as_node(value, carry.dtype) for value, carry in zip(new, carries, strict=True)]
     for (path, _), carry, after in zip(paths(init), carries, new, strict=True):
         if carry.type != after.type:
             kind = ShapeError if carry.shape != after.shape else DTypeError
-            raise kind(f"scan: carry{path} enters the step as {carry.type} and leaves it as {after.describe()}")
+            raise kind(f"{name}: carry{path} enters the {noun} as {carry.type} and leaves it as {after.describe()}")
     results = [as_node(value) for value in leaves(returned[1])]
 
     own = dict.fromkeys((*carries, *slices, index, *(inner for inner, _ in flags)))
@@ -101,7 +116,7 @@ def map(function: Callable[[Any], Any], xs: Any) -> Any:
     """
     if not callable(function):
         raise GraphError(f"map: expected a function of one element, got {function!r}")
-    return scan(lambda _, x: (None, function(x)), None, xs)[1]
+    return walk_along("map", "function", lambda _, x: (None, function(x)), None, xs)[1]
 
 
 @builder("fori_loop")
@@ -117,23 +132,25 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Node, Any], Any], init: An
     if not callable(body):
         raise GraphError(f"fori_loop: expected a body, a function of the index and the carry, got {body!r}")
     first, end = _bound("lower", lower), _bound("upper", upper)
-    return scan(lambda carry, i: (body(i, carry), None), init, call("arange", first, end, dtype="int64"))[0]
+    walked = call("arange", first, end, dtype="int64")
+    return walk_along("fori_loop", "body", lambda carry, i: (body(i, carry), None), init, walked)[0]
 
 
-def _length(xs: Any, arrays: Sequence[Node], length: Any) -> Dim:
+def _length(name: str, xs: Any, arrays: Sequence[Node], length: Any) -> Dim:
     places = [path for path, _ in paths(xs)]
     for path, array in zip(places, arrays, strict=True):
         if not array.shape:
-            raise ShapeError(f"scan: expected arrays to walk in xs, got a scalar at xs{path}: {array.describe()}")
+            raise ShapeError(f"{name}: expected arrays to walk in xs, got a scalar at xs{path}: {array.describe()}")
     if length is None and not arrays:
-        raise GraphError("scan: expected xs or length, got neither")
+        missing = "xs or length, got neither" if name == "scan" else f"arrays to walk in xs, got {xs!r}"
+        raise GraphError(f"{name}: expected {missing}")
     steps = arrays[0].shape[0] if length is None else as_dim(length)
     for path, array in zip(places, arrays, strict=True):
         size = array.shape[0]
         if isinstance(size, int) and isinstance(steps, int) and size != steps:
             wanted = f"length = {steps}" if length is not None else f"that of xs{places[0]}: {arrays[0].describe()}"
             raise ShapeError(
-                f"scan: the arrays it walks must have one leading size\n"
+                f"{name}: the arrays it walks must have one leading size\n"
                 f"  expected {wanted}\n  got {size} at xs{path}: {array.describe()}"
             )
     return steps

@@ -78,7 +78,7 @@ class Scan(Nested):
             if self.carries <= k < self.carries + self.slices:
                 if not given.shape:
                     raise ShapeError(f"scan: expected an array to walk, got the scalar {given}")
-                require(given.shape[0], "==", self.length, "scan: the arrays that it walks must be as long as it")
+                require(given.shape[0], "==", self.length, "the arrays that it walks must be as long as it")
                 given = TensorType(given.shape[1:], given.dtype)
             if given != expected:
                 raise ShapeError(f"scan: expected {expected} for operand {k} of the step, got {given}")

@@ -20,7 +20,7 @@ from graphc.graph.reference import run
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, TupleType
 from graphc.ops.control import cond as choose
-from graphc.ops.iteration import scan
+from graphc.ops.iteration import walk_along
 from graphc.ops.nested import Nested, adopt, capture, enclose, item, needed
 from graphc.ops.operands import as_node, expand
 from graphc.ops.scan import forward_through, or_zeros
@@ -62,9 +62,14 @@ class While(Nested):
             values = tuple(run(self.step.outputs, feeds))
 
     def vjp(self, node: Node, cotangent: Several) -> tuple[Node | None, ...]:
+        wanted = [k for k, given in enumerate(cotangent) if given is not None]
+        carries = "".join(
+            f"\n  carry {k}, {self.step.inputs[k].type}, of which the body makes {self.step.outputs[k].describe()}"
+            for k in wanted
+        )
         raise GraphError(
             f"the gradient through while_loop at {node.origin} needs the carries of all its steps, and nothing says how "
-            f"many there can be: give while_loop(..., max_steps=...), or use graphc.scan; graphc.jvp works without"
+            f"many there can be: give while_loop(..., max_steps=...), or use graphc.scan; graphc.jvp works without{carries}"
         )
 
     def jvp(self, node: Node, tangents: Several) -> Several:
@@ -151,7 +156,7 @@ def while_loop(cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         def step(carry: Any, _: None) -> tuple[Any, None]:
             return choose(_tested(cond, carry), lambda: _stepped(body, init, carry), lambda: carry), None
 
-        return scan(step, rebuild(init, initial), length=max_steps)[0]
+        return walk_along("while_loop", "body", step, rebuild(init, initial), length=max_steps)[0]
     carries = [placeholder(node.type) for node in initial]
     start = trace_start()
     carry = rebuild(init, carries)

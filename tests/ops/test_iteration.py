@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.errors import CallError, DTypeError, GraphError, ShapeError
 from graphc.graph.graph import Graph
 from graphc.graph.structure import leaves
 from graphc.ops.control import Scan
@@ -14,6 +14,7 @@ RNG = np.random.default_rng(3)
 W = graphc.parameter(RNG.normal(size=(3, 3)) * 0.5, "W")
 H0 = graphc.parameter(RNG.normal(size=3) * 0.5, "H0")
 C0 = graphc.parameter(RNG.normal(size=3) * 0.5, "C0")
+A0 = graphc.input("a", (), "float64")
 INIT = {"h": H0, "c": C0, "count": graphc.constant(np.int64(0))}
 
 
@@ -197,6 +198,94 @@ def test_unequal_leading_lengths_are_told_by_place():
         graphc.scan(lambda c, x: (c, None), H0, {"a": a, "b": b})
     with pytest.raises(ShapeError, match=r"expected length = 3"):
         graphc.scan(lambda c, x: (c, None), H0, a, length=3)
+
+
+# What a user may get wrong of each loop, and what the error says; lines of carries are those of the step.
+MISTAKES = {
+    "fori_loop, shape": (
+        lambda: graphc.fori_loop(0, 3, lambda i, c: {"h": c["h"].sum()}, {"h": H0}),
+        ShapeError,
+        r"^fori_loop: carry\['h'\] enters the body as float64\[3\] and leaves it as float64\[\] made by sum at .*test_iteration",
+    ),
+    "fori_loop, dtype": (
+        lambda: graphc.fori_loop(0, 3, lambda i, c: c.astype("float32"), H0),
+        DTypeError,
+        r"^fori_loop: carry enters the body as float64\[3\] and leaves it as float32\[3\] made by astype at .*test_iteration",
+    ),
+    "fori_loop, structure": (
+        lambda: graphc.fori_loop(0, 3, lambda i, c: {"g": c["h"]}, {"h": H0}),
+        GraphError,
+        r"^fori_loop: the carry that the body returns: expected .* \['h'\], got leaves at \['g'\]",
+    ),
+    "map, lengths": (
+        lambda: graphc.map(lambda x: x["a"].sum(), {"a": graphc.zeros((4, 3)), "b": graphc.zeros((5, 3))}),
+        ShapeError,
+        r"(?s)^map: the arrays it walks must have one leading size.*that of xs\['a'\].*got 5 at xs\['b'\]",
+    ),
+    "map, scalar": (
+        lambda: graphc.map(lambda x: x, graphc.constant(1.0)),
+        ShapeError,
+        r"^map: expected arrays to walk in xs, got a scalar at xs: float32\[\] made by constant at .*test_iteration",
+    ),
+    "map, nothing": (
+        lambda: graphc.map(lambda x: x, None),
+        GraphError,
+        r"^map: expected arrays to walk in xs, got None",
+    ),
+    "while_loop, shape": (
+        lambda: graphc.while_loop(lambda c: c["h"].sum() > 0, lambda c: {"h": c["h"].sum()}, {"h": H0}),
+        ShapeError,
+        r"^while_loop: carry\['h'\] enters the body as float64\[3\] and leaves it as float64\[\] made by sum at .*test_iter",
+    ),
+    "while_loop of bounded length, shape": (
+        lambda: graphc.while_loop(lambda c: c.sum() > 0, lambda c: c.sum(), H0, max_steps=3),
+        ShapeError,
+        r"^while_loop: carry enters the body as float64\[3\] and leaves it as float64\[\] made by sum at .*test_iteration",
+    ),
+    "while_loop of bounded length, structure": (
+        lambda: graphc.while_loop(lambda c: c["h"].sum() > 0, lambda c: [c["h"]], {"h": H0}, max_steps=3),
+        GraphError,
+        r"^while_loop: the carry that the body returns: expected .* \['h'\], got leaves at \[0\]",
+    ),
+    "while_loop, no end in reverse": (
+        lambda: graphc.grad(graphc.while_loop(lambda c: c[0] > 0, lambda c: (c[1] - 1.0, c[0] * 0.5), (A0, A0))[1], A0),
+        GraphError,
+        r"(?s)^the gradient through while_loop at .*test_iteration.*max_steps=.*\n"
+        r"  carry 1, float64\[\], of which the body makes float64\[\] made by multiply at .*test_iteration",
+    ),
+    "cond, shape": (
+        lambda: graphc.cond(A0 > 0, lambda: {"h": H0}, lambda: {"h": H0.sum()}),
+        ShapeError,
+        r"(?s)^cond: result\['h'\] differs.*float64\[3\].*float64\[\] made by sum at .*test_iteration",
+    ),
+    "cond, structure": (
+        lambda: graphc.cond(A0 > 0, lambda: [H0], lambda: H0),
+        GraphError,
+        r"^cond: the second branch must return what the first does: expected .* \[0\], got leaves at the top",
+    ),
+    "cond, what it chooses by": (
+        lambda: graphc.cond(A0, lambda: H0, lambda: H0),
+        DTypeError,
+        r"^cond: expected a boolean scalar to choose by, got float64\[\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_errors_name_the_function_that_was_called(name):
+    build, error, message = MISTAKES[name]
+    with pytest.raises(error, match=message) as caught:
+        build()
+    assert "scan" not in str(caught.value).partition("use graphc.scan")[0]
+
+
+def test_what_lengths_must_be_equal_names_the_function_too():
+    a, b = graphc.input("a", ("n",)), graphc.input("b", ("m",))
+    step = graphc.compile([a, b], graphc.map(lambda x: x[0] * x[1], (a, b)))
+    with pytest.raises(
+        CallError, match=r"^map: the arrays that it walks must be as long as it needs m == n .*test_iter"
+    ):
+        step(np.ones(3, "float32"), np.ones(4, "float32"))
 
 
 def test_bad_bodies_and_bounds():

@@ -21,7 +21,7 @@ def states_of(kind, checkpoint, dtype):
 
     def step(carry, v):
         h, s = carry
-        h = graphc.tanh(h @ w + v @ u)
+        h = graphc.tanh(h @ w + graphc.sin(v) @ u)
         s = s * 0.9 + (h.sum(-1, keepdims=True) if is_total else h)
         return (h, s), (h, s)
 
@@ -47,6 +47,23 @@ def program(kind, checkpoint, dtype):
     return x, [*wanted, *last, rows.mean(0), graphc.max(rows, 0)]
 
 
+def program_of_what_is_made_on_the_way(kind, checkpoint, dtype):
+    """Sums whose operand one loop walks as an array, or has made for all times, and pieces of it do not."""
+    x, weights, _, (rows, sums) = states_of(kind, checkpoint, dtype)
+    turned = graphc.permute_dims(graphc.sin(x) @ weights[1], (1, 0, 2))
+    losses = [
+        (rows * sums).sum(),
+        (rows * sums * sums).sum(1).sum(),
+        graphc.exp(rows).sum() + graphc.exp(rows).sum(0).sum(),
+        (rows * rows).sum() + (rows * rows * rows).sum(2).sum() / 3.0,
+        (graphc.permute_dims(turned, (1, 0, 2)) * rows).sum((0, 2)).sum() + (turned * turned).sum(),
+        graphc.sin(x).sum() + (graphc.sin(x).sum(-1, keepdims=True) * rows).sum(),
+        (graphc.concat([rows, rows], 0)[1:] * 2.0).sum(),
+    ]
+    return x, [y for loss in losses for y in (loss, *graphc.grad(loss, [*weights, x]))]
+
+
+@pytest.mark.parametrize("make", [program, program_of_what_is_made_on_the_way])
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [
@@ -57,13 +74,13 @@ def program(kind, checkpoint, dtype):
         ("wide", "float32"),
     ],
 )
-def test_sums_have_the_bits_of_storing_everything(kind, dtype, monkeypatch):
+def test_sums_have_the_bits_of_storing_everything(kind, dtype, make, monkeypatch):
     monkeypatch.setattr("graphc.forms.LARGE", 0)
     monkeypatch.setattr(memory, "SPLIT_WORK", 0)
     monkeypatch.setattr(binding, "BARRIER_WORK", 0)
     steps = {}
     for checkpoint in (None, 1, 2, 3, "auto"):
-        x, wanted = program(kind, checkpoint, dtype)
+        x, wanted = make(kind, checkpoint, dtype)
         for threads in (1, 2) if checkpoint in (None, 2) else (2,):
             steps[checkpoint, threads] = graphc.compile([x], wanted, threads=threads)
     for length in LENGTHS:

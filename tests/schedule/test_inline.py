@@ -13,18 +13,18 @@ from graphc.simd.levels import LEVELS
 @pytest.fixture
 def decided(monkeypatch):
     """The nodes for which it was looked what their kernels repeat, and those whose sums were asked how they run."""
-    seen, repeated, votes = ([], []), Inliner._repeated, Inliner._votes
+    seen, repeated, votes = ([], []), Inliner._repeated, Inliner._sums_along
 
     def note_repeated(self, root, *others, **named):
         seen[0].append(root)
         return repeated(self, root, *others, **named)
 
-    def note_votes(self, node):
+    def note_sums_along(self, node):
         seen[1].append(node)
         return votes(self, node)
 
     monkeypatch.setattr(Inliner, "_repeated", note_repeated)
-    monkeypatch.setattr(Inliner, "_votes", note_votes)
+    monkeypatch.setattr(Inliner, "_sums_along", note_sums_along)
     return seen
 
 
