@@ -90,9 +90,10 @@ def joined_results(
     """Yield joins of what loops stack: the array, the results with their first positions, views that nobody else reads.
 
     Pieces of a loop and what is left over are such, and each stores its part in its place, where others may read it, too. What is
-    made of the array is then made as if one loop had stored it, sums in the same order.
+    made of the array is then made as if one loop had stored it, sums in the same order. A result has one place: what repeats it
+    copies it.
     """
-    kept = list(roots)
+    kept, placed = list(roots), set[tuple[int, int]]()
     uses: Counter[tuple[int, int]] = Counter()
     for x in (*kept, *(x for n in order for x in n.inputs)):
         by, k = maker_of(x)
@@ -112,7 +113,9 @@ def joined_results(
             if isinstance(body, Loop) and k >= body.carries:
                 results.append((loop, k, first))
             first = first + part.shape[0]
-        if len(results) == len(node.inputs):
+        own = {(id(loop), k) for loop, k, _ in results}
+        if len(own) == len(node.inputs) and own.isdisjoint(placed):
+            placed |= own
             yield node, results, views
 
 

@@ -95,6 +95,22 @@ def test_pieces_and_what_is_left_over_stand_in_one_array():
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1, np.abs(b).max(initial=0)))
 
 
+@pytest.mark.parametrize("checkpoint", [None, 3])
+def test_results_that_several_joins_repeat_stand_in_each(checkpoint):
+    x = graphc.input("x", ("time", "batch"))
+    zeros = graphc.zeros(("batch",))
+    one = graphc.scan(lambda h, v: (h * 0.5 + v, h - v), zeros, x, checkpoint=checkpoint)[1]
+    two = graphc.scan(lambda h, v: (h - v, h + 2.0 * v), zeros, x, checkpoint=checkpoint)[1]
+    joins = [graphc.concat(parts, 0) for parts in ([one, two], [two, one], [one, one], [one, two])]
+    wanted = [z for y in joins for z in (graphc.sin(y) * y, graphc.grad((graphc.sin(y) * y).sum(), x))]
+    step = graphc.compile([x], wanted)
+    for time in (0, 1, 3, 7):
+        fed = np.random.default_rng(time).normal(size=(time, 4)).astype("float32")
+        found, expected = step(fed), graphc.evaluate(wanted, {x: fed})
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("level", ["x86-64-v4", "x86-64-v3"])
 def test_totals_of_loops_begin_with_what_they_are_added_to_on_guarded_buffers(level, monkeypatch):
     found = []
