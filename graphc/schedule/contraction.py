@@ -7,7 +7,7 @@ becomes a `Compute` body, which vectorises and fuses like any reduction. `nest` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
@@ -19,8 +19,11 @@ from graphc.loops.expr import Expr
 from graphc.schedule.views import Operand
 
 
-def scalar_operand(body: Contract, operands: Sequence[Operand]) -> int | None:
-    """Return which operand a register tile reads by elements (0 or 1), given where both lie; None where none fits."""
+def scalar_operand(body: Contract, operands: Sequence[Operand], lasting: Set[int] = frozenset()) -> int | None:
+    """Return which operand a register tile reads by elements (0 or 1), given where both lie; None where none fits.
+
+    lasting: the operands that stay as they are through all steps of a loop.
+    """
     plain = [_plain_axis(d) for d in body.out]
     used = [a for a in plain if a is not None]
     if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
@@ -36,8 +39,11 @@ def scalar_operand(body: Contract, operands: Sequence[Operand]) -> int | None:
         one, other = operands[scalar], operands[1 - scalar]
         found = dims.axes(other.offset)
         rows = [a for a in used[:-1] if a in dims.axes(one.offset) and a not in found]
-        # A single row shares nothing of what it reads with others: as a reduction it needs no copy, and fuses.
-        if lane not in found or all(a.extent == 1 for a in rows):
+        # A single row shares nothing of what it reads with others: as a reduction it needs no copy, and fuses. But where lanes
+        # lie apart and a copy serves all steps of a loop, numbers are not added across a vector for each column.
+        is_alone = all(a.extent == 1 for a in rows)
+        is_copied_once = 1 - scalar in lasting and slopes[1 - scalar] != 1
+        if lane not in found or not rows or (is_alone and not is_copied_once):
             continue
         if slopes[scalar] != 0 and slopes != [1, 1]:
             continue

@@ -170,7 +170,7 @@ class Region:
             # Whole vectors are in the margins or are not, so these need no array.
             is_lanewise = dims.axes(body.out[-1]) <= dims.axes(own[scalar].offset)
             found = [views.of(n, at, margins=is_lanewise and k == scalar) for k, (n, at) in enumerate(pairs)]
-            if contraction.scalar_operand(body, found) != scalar:
+            if contraction.scalar_operand(body, found, self._lasting(node)) != scalar:
                 found = own
             self.operands[node] = found[scalar], found[1 - scalar]
 
@@ -179,11 +179,15 @@ class Region:
             # A tile makes one sum, so equal contractions may have equal axes, and are looked at once.
             tile = contraction.renamed(body, "r_")
             operands = [Operand.of(n, index) for n, index in zip(node.inputs, (tile.left, tile.right), strict=True)]
-            scalar = contraction.scalar_operand(tile, operands)
+            scalar = contraction.scalar_operand(tile, operands, self._lasting(node))
             if scalar is not None:
                 self.scalar_operand[node] = scalar
                 return tile
         return contraction.general(contraction.renamed(body, prefix), node.tensor, node.dtype)
+
+    def _lasting(self, node: Node) -> set[int]:
+        """Return which operands stay as they are in all steps of the loop whose step this is."""
+        return {k for k, operand in enumerate(node.inputs) if self.bound.get(operand) in self.invariant}
 
     # -- what is stored
 
