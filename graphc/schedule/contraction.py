@@ -19,10 +19,13 @@ from graphc.loops.expr import Expr
 from graphc.schedule.views import Operand
 
 
-def scalar_operand(body: Contract, operands: Sequence[Operand], lasting: Set[int] = frozenset()) -> int | None:
+def scalar_operand(
+    body: Contract, operands: Sequence[Operand], lasting: Set[int] = frozenset(), *, is_added: bool = False
+) -> int | None:
     """Return which operand a register tile reads by elements (0 or 1), given where both lie; None where none fits.
 
-    lasting: the operands that stay as they are through all steps of a loop.
+    lasting: the operands that stay as they are through all steps of a loop. is_added: whether the result is added to another
+    array and read by nobody else: then it may be one term of a longer sum, and is not rounded by itself.
     """
     plain = [_plain_axis(d) for d in body.out]
     used = [a for a in plain if a is not None]
@@ -30,7 +33,7 @@ def scalar_operand(body: Contract, operands: Sequence[Operand], lasting: Set[int
         return None
     lane, reduced = used[-1], set(body.domain) - set(used)
     # A tile of a single column would have one lane of sixteen; where one product is all of the sum there is nothing to share.
-    if lane.extent == 1 or all(a.extent == 1 for a in reduced):
+    if lane.extent == 1 or (all(a.extent == 1 for a in reduced) and not is_added):
         return None
     slopes = [dims.linear(one.offset, lane)[0] for one in operands]
     if not any(all(a in dims.axes(one.offset) for one in operands) for a in reduced):

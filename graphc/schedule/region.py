@@ -22,6 +22,7 @@ from graphc.graph.types import NodeType, TupleType
 from graphc.loops import expr
 from graphc.loops.expr import Const, Expr, Load, Reduce, Rewriter
 from graphc.loops.kernels import ACCUMULATOR, Call, Map, Scatter, Store, flat_offset
+from graphc.ops.arithmetic import Add
 from graphc.ops.nested import Item
 from graphc.ops.slicing import Pad
 from graphc.records import replace
@@ -73,6 +74,7 @@ class Region:
     replacing: set[tuple[Node, int]] = field(default_factory=set[tuple[Node, int]])
     units: list[Unit] = field(default_factory=list[Unit])
     parts: dict[Node, Place] = field(default_factory=dict[Node, Place])
+    added: set[Node] = field(default_factory=set[Node])
     scalar_operand: dict[Node, int] = field(default_factory=dict[Node, int])
     operands: dict[Node, tuple[Operand, Operand]] = field(default_factory=dict[Node, tuple[Operand, Operand]])
     modes: dict[Node, tuple[tuple[Axis, ...], Axis | None]] = field(
@@ -125,6 +127,10 @@ class Region:
     def _lower(self) -> None:
         self.order = [n for n in self.graph.nodes() if n not in self.bound]
         known: dict[tuple[Op, tuple[NodeType, ...]], Body] = {}
+        readers = Counter(i for n in self.order for i in n.inputs) + Counter(
+            n for n, _ in (*self.destinations, *self.updates)
+        )
+        self.added = {i for n in self.order if isinstance(n.op, Add) for i in n.inputs if readers[i] == 1}
         for node in self.order:
             if isinstance(node.op, Item):
                 continue
@@ -170,7 +176,7 @@ class Region:
             # Whole vectors are in the margins or are not, so these need no array.
             is_lanewise = dims.axes(body.out[-1]) <= dims.axes(own[scalar].offset)
             found = [views.of(n, at, margins=is_lanewise and k == scalar) for k, (n, at) in enumerate(pairs)]
-            if contraction.scalar_operand(body, found, self._lasting(node)) != scalar:
+            if self._scalar_operand(node, body, found) != scalar:
                 found = own
             self.operands[node] = found[scalar], found[1 - scalar]
 
@@ -179,15 +185,15 @@ class Region:
             # A tile makes one sum, so equal contractions may have equal axes, and are looked at once.
             tile = contraction.renamed(body, "r_")
             operands = [Operand.of(n, index) for n, index in zip(node.inputs, (tile.left, tile.right), strict=True)]
-            scalar = contraction.scalar_operand(tile, operands, self._lasting(node))
+            scalar = self._scalar_operand(node, tile, operands)
             if scalar is not None:
                 self.scalar_operand[node] = scalar
                 return tile
         return contraction.general(contraction.renamed(body, prefix), node.tensor, node.dtype)
 
-    def _lasting(self, node: Node) -> set[int]:
-        """Return which operands stay as they are in all steps of the loop whose step this is."""
-        return {k for k, operand in enumerate(node.inputs) if self.bound.get(operand) in self.invariant}
+    def _scalar_operand(self, node: Node, body: Contract, operands: Sequence[Operand]) -> int | None:
+        lasting = {k for k, operand in enumerate(node.inputs) if self.bound.get(operand) in self.invariant}
+        return contraction.scalar_operand(body, operands, lasting, is_added=node in self.added)
 
     # -- what is stored
 
