@@ -9,12 +9,14 @@ from __future__ import annotations
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr, FloorDiv, Remainder
 from graphc.dtypes import int64
-from graphc.loops.expr import Apply, Const, Expr, Index, Load, Rewriter, apply, const
+from graphc.loops.expr import Apply, Const, Expr, Index, Load, Reduce, Rewriter, apply, const, walk
 from graphc.loops.kernels import Map, Store, index_dims_of
 from graphc.records import replace
 
 # Stores of a kernel up to which groups pay: each adds to the lines that must be compiled.
 MOST = 8
+# Elements of a row up to which two rows are made at a time, and parts of what is made of one.
+SHORT, PARTS = 512, 96
 
 
 def in_groups(kernel: Map) -> Map:
@@ -42,8 +44,7 @@ def _group(kernel: Map, row: Axis) -> int | None:
 
 
 def _grouped(kernel: Map, row: Axis, size: int) -> Map:
-    assert isinstance(row.extent, int)
-    group = Axis(row.name, row.extent // size)
+    group = Axis(row.name, dims.floordiv(row.extent, size))
     stores: list[Store] = []
     for number in range(size):
         at: dict[Atom, Dim] = {row: size * DimExpr.of(group) + number}
@@ -51,6 +52,23 @@ def _grouped(kernel: Map, row: Axis, size: int) -> Map:
         for store in kernel.stores:
             stores.append(Store(store.buffer, dims.substitute(store.offset, at), rewriter(store.value)))
     return replace(kernel, rows=tuple(group if a == row else a for a in kernel.rows), stores=tuple(stores))
+
+
+def in_pairs(maps: tuple[Map, ...]) -> tuple[Map, ...]:
+    """Return maps over the same rows, in which something is summed along rows of a known length, two rows at a time.
+
+    Numbers of a vector are put together in steps that wait for each other, and so does what follows in the same row: meanwhile
+    the other row goes on. Each row is made as it was.
+    """
+    rows = maps[0].rows
+    summed = [e for one in maps for e in walk(*(s.value for s in one.stores)) if isinstance(e, Reduce)]
+    lengths = [dims.product(a.extent for a in e.axes) for e in summed if e.free <= {*rows}]
+    is_short = bool(lengths) and all(isinstance(n, int) and n <= SHORT for n in lengths)
+    is_fit = all(one.owner is None and one.ordered is None and 2 * len(one.stores) <= MOST for one in maps)
+    size = sum(1 for _ in walk(*(s.value for one in maps for s in one.stores)))
+    if not is_short or not is_fit or size > PARTS or dims.remainder(rows[-1].extent, 2) != 0:
+        return maps
+    return tuple(_grouped(one, rows[-1], 2) for one in maps)
 
 
 def decided(found: Expr) -> Expr:

@@ -25,7 +25,7 @@ from graphc.loops.kernels import (
 )
 from graphc.loops.merging import collapse, with_joint_sums
 from graphc.schedule.abreast import abreast
-from graphc.schedule.groups import in_groups
+from graphc.schedule.groups import in_groups, in_pairs
 from graphc.schedule.plan import Step
 
 ShapeOf = Callable[[int], Sequence[Dim]]
@@ -266,7 +266,9 @@ def finished(kernel: Kernel) -> Kernel:
             return merged if side_by_side is None else collapse(side_by_side)
         case Rows(maps):
             side_by_side = abreast(maps)
-            return Rows(tuple(map(with_joint_sums, maps))) if side_by_side is None else collapse(side_by_side)
+            if side_by_side is not None:
+                return collapse(side_by_side)
+            return Rows(in_pairs(tuple(map(with_joint_sums, maps))))
         case Beside(shared, single):
             return Beside(tuple(map(finished, shared)), tuple(map(finished, single)))
         case _:

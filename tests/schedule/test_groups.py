@@ -79,3 +79,28 @@ def test_with_margins_beside():
     assert text.count(" in range(4):") == 1
     assert text.count(" store(") == 4 + 4
     assert "(i1) // (2)" not in text
+
+
+@pytest.mark.parametrize("rows", [2, 6, 7, 64])
+@pytest.mark.parametrize("width", [17, 64, 130])
+def test_rows_that_are_summed_are_made_two_at_a_time(rows, width):
+    x = graphc.input("x", ("n", rows, width))
+    largest = graphc.max(x, -1, keepdims=True)
+    weights = graphc.exp(x - largest)
+    results = (weights, largest, graphc.sum(weights, -1))
+    generator = np.random.default_rng(rows * width)
+    array = generator.normal(size=(3, rows, width)).astype("float32")
+    array[1, rows - 1, 0], array[2, 0, width - 1] = np.nan, np.inf
+    plan, found = plan_and_results(Graph((x,), results), [array], 3)
+    (text,) = plan.kernels.values()
+    assert text.count("reduce_add") == (2 if rows % 2 == 0 else 1)
+    with np.errstate(invalid="ignore"):
+        expected = np.exp(array - array.max(-1, keepdims=True))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(found[1], array.max(-1, keepdims=True))
+    np.testing.assert_allclose(found[2], expected.sum(-1, dtype="float64"), rtol=1e-5)
+    # A row has the bits that it has among an odd number of rows.
+    alone = graphc.compile(
+        [x := graphc.input("x", ("n", 1, width))], graphc.sum(graphc.exp(x - graphc.max(x, -1, keepdims=True)), -1)
+    )
+    np.testing.assert_array_equal(found[2].reshape(-1, 1), alone(array.reshape(-1, 1, width)))
