@@ -12,9 +12,11 @@ from typing import Any
 from graphc.dims import Dim
 from graphc.dtypes import uint32
 from graphc.errors import DTypeError, GraphError, ShapeError
+from graphc.graph import walk
 from graphc.graph.node import Node, builder, call, placeholder, trace_start
 from graphc.graph.structure import leaves, match, paths, rebuild
 from graphc.graph.types import TensorType, as_dim
+from graphc.ops.gathering import Indexing
 from graphc.ops.nested import capture, enclose, inside_loop, item, loop_index, used
 from graphc.ops.operands import as_node
 from graphc.ops.scan import Carry, assemble
@@ -96,7 +98,7 @@ def walk_along(
     made = assemble(
         [Carry(*carry) for carry in zip(carries, initial, closed, strict=False)],
         pairs,
-        list(zip(inner, outside, strict=True)),
+        list(zip(inner, _if_any(outside, steps, start), strict=True)),
         closed[len(carries) :],
         steps,
         reverse,
@@ -154,6 +156,24 @@ def _length(name: str, xs: Any, arrays: Sequence[Node], length: Any) -> Dim:
                 f"  expected {wanted}\n  got {size} at xs{path}: {array.describe()}"
             )
     return steps
+
+
+def _if_any(outside: Sequence[Node], length: Dim, start: int) -> Sequence[Node]:
+    """Return what a step has the same each time, made before the loop: indices of no step are in range, whatever they are.
+
+    start: the serial number of the first node of the step.
+    """
+    if isinstance(length, int) and length > 0:
+        return outside
+    done: dict[Node, Node] = {}
+    runs: Node | None = None
+    for node in walk.topological(outside):
+        inputs = tuple(done[operand] for operand in node.inputs)
+        if node.serial >= start and isinstance(node.op, Indexing):
+            runs = call("size", length, dtype="int64") > 0 if runs is None else runs
+            inputs = tuple(x if x.dtype.is_float else call("where", runs, x, 0) for x in inputs)
+        done[node] = node.on(inputs) if inputs else node
+    return [done[node] for node in outside]
 
 
 def _piece(checkpoint: int | str | None) -> int | str | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import CallError, DTypeError, GraphError, ShapeError
+from graphc.errors import CallError, DTypeError, GraphError, IndexOutOfRangeError, ShapeError
 from graphc.graph.graph import Graph
 from graphc.graph.structure import leaves
 from graphc.ops.control import Scan
@@ -299,3 +299,24 @@ def test_bad_bodies_and_bounds():
         graphc.while_loop(lambda c: c.sum() > 0, lambda c: c, H0, max_steps=-1)
     with pytest.raises(GraphError, match=r"upper must be known .* graphc\.while_loop"):
         graphc.fori_loop(0, graphc.constant(3), lambda i, c: c, H0)
+
+
+@pytest.mark.parametrize("length", [0, "n"])
+def test_what_no_step_reads_need_not_be_in_range(length):
+    table, index = graphc.input("table", (3, 2), "float64"), graphc.input("index", (), "int64")
+    xs = graphc.input("xs", (length, 2), "float64")
+
+    def step(carry, x):
+        row = graphc.take(table, index * 2, 0) * 2.0
+        return carry + row + x * graphc.take(row, index, 0), row.sum()
+
+    last, rows = graphc.scan(step, graphc.zeros((2,), "float64"), xs)
+    run = graphc.compile([table, index, xs], [last, rows, *graphc.grad((last * last).sum() + rows.sum(), [table, xs])])
+    feeds = np.arange(6.0).reshape(3, 2), np.int64(5), np.zeros((0, 2))
+    for found, shape in zip(run(*feeds), ((2,), (0,), (3, 2), (0, 2)), strict=True):
+        np.testing.assert_array_equal(found, np.zeros(shape))
+    if length == "n":
+        with pytest.raises(IndexOutOfRangeError, match="index 10 is out of range for an axis of size 3"):
+            run(feeds[0], feeds[1], np.ones((1, 2)))
+        found = run(feeds[0], np.int64(1), np.ones((1, 2)))
+        np.testing.assert_array_equal(found[0], np.array([8.0, 10.0]) + 10.0)
