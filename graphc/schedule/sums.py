@@ -28,7 +28,7 @@ def in_order(value: Expr, axes: Sequence[Axis], shapes: Sequence[Sequence[Dim]])
 
 
 def _decided(found: Reduce, lane: Axis | None, shapes: Sequence[Sequence[Dim]]) -> Reduce:
-    offsets = [flat_offset(e.index, shapes[e.source]) for e in walk(found.value) if isinstance(e, Load)]
+    offsets = [flat_offset(e.index, shapes[int(e.source)]) for e in walk(found.value) if isinstance(e, Load)]
     axes = list(found.axes)
     along = _is_along(offsets, axes, lane if lane in found.free else None)
     if along:
