@@ -8,7 +8,7 @@ from graphc.compiler import plan_of
 from graphc.emit import objects
 from graphc.emit.objects import compile_kernel
 from graphc.passes import run_passes
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 from graphc.schedule.draft import Draft
 from graphc.schedule.natives import natives
 from graphc.schedule.plan import Plan
@@ -33,8 +33,8 @@ def compare(got, wanted, tolerance, what=""):
 @pytest.fixture
 def always_split(monkeypatch):
     """Split every kernel among the threads, however small it is."""
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
 
 
 @pytest.mark.parametrize("seed", range(110))

@@ -13,8 +13,8 @@ from graphc.loops.kernels import Tile, loads, usual_size
 # Elements of a result, and of a scalar operand (what windows share is counted often), that are elsewhere: in memory, or in
 # the cache of another core that has made the operand, or read what the result replaces; elements of a line.
 LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
-# Steps of a sum during which lines have time to come.
-LONG = 64
+# Steps of a sum during which lines have time to come, and bytes.
+LONG, FURTHER = 64, 1024
 
 
 def is_ahead(kernel: Tile, stride: Dim) -> bool:
@@ -28,6 +28,15 @@ def is_apart(kernel: Tile) -> bool:
     """Whether each step of the sum reads the scalar operand from another line, which no prefetcher foresees."""
     steps = (dims.linear(kernel.left.index[0], axis)[0] for axis in kernel.reduced)
     return all(not isinstance(step, int) or abs(step) >= LINE for step in steps)
+
+
+def is_walked(kernel: Tile) -> bool:
+    """Whether a sum walks the scalar operand along lines near one another, which its maker may have left in another core's cache.
+
+    No prefetcher brings them from there in time, so the line `FURTHER` bytes on is asked for.
+    """
+    step = dims.linear(kernel.left.index[0], kernel.reduced[-1])[0]
+    return isinstance(step, int) and abs(step) * kernel.left.dtype.itemsize < FURTHER
 
 
 def _is_far(kernel: Tile) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
 from graphc.emit.block import Block
-from graphc.emit.fetches import LINE, is_ahead, is_apart
+from graphc.emit.fetches import FURTHER, LINE, is_ahead, is_apart, is_walked
 from graphc.emit.operands import Cells, Operand, further
 from graphc.emit.writer import Writer
 from graphc.loops.expr import Const, Expr, both, within
@@ -49,6 +49,9 @@ def write_products(
     if left.slopes[kernel.row] == 1 and is_usual and not both and kernel.strip is None and is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.
         block.add(f"prefetch({left.base} + {left.size * LINE})")
+        if is_walked(kernel):
+            for position in positions:
+                block.add(f"prefetch({left.address(cells.places[0], position, 0)} + {FURTHER})")
     # An element of the left operand may serve several rows: the windows of a convolution overlap. Past the end of a row of
     # an image, where there is none, lies the next one's first.
     users: dict[tuple[Dim, Expr | None], list[tuple[int, int]]] = {}

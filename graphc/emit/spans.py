@@ -14,10 +14,13 @@ from graphc.loops.kernels import Rounds
 def span_of(axis: Axis, rounds: Rounds | None, step: int, writer: Writer, block: Block) -> tuple[str, str, str]:
     """Return where a loop over a summed axis begins, where whole steps end, and where it ends; the bounds may be one name."""
     extent = writer.dim(axis.extent, block)
-    steps = rounds.steps if rounds is not None and axis == rounds.axis else None
-    is_round = steps is not None
+    is_round = rounds is not None and axis == rounds.axis
     start, stop = ("first", "last") if is_round else ("0", extent)
-    is_even = dims.remainder(axis.extent, step) == 0 and (steps is None or steps % step == 0)
+    is_even = dims.remainder(axis.extent, step) == 0
+    if rounds is not None and is_round:
+        is_even = is_even and rounds.steps % step == 0
+        if rounds.parts > 1 and not rounds.over:
+            is_even = is_even and rounds.grain % step == 0
     if is_even or step == 1:
         return start, stop, stop
     if isinstance(axis.extent, int) and not is_round:
@@ -65,9 +68,9 @@ def stop_of(rounds: Rounds, writer: Writer, block: Block) -> str:
 
 
 def open_part(rounds: Rounds, total: str, writer: Writer, block: Block) -> tuple[Block, tuple[str, str]]:
-    """Return the block of a part of the axis, whole rounds, and the bounds of this thread's pieces in it.
+    """Return the block of a part of the axis, and the bounds of this thread's pieces in it.
 
-    Threads share the parts or, where there are more threads, the pieces of each part.
+    Threads share the parts or, where there are more threads or not a position for each part, the pieces of each part.
     """
     inner = block.inner(rounds.part)
     if writer.alone:
@@ -79,11 +82,11 @@ def open_part(rounds: Rounds, total: str, writer: Writer, block: Block) -> tuple
         inner.add("part = slice // slices")
         inner.add(f"{low} = share({total}, slice - slices * part, slices)")
         inner.add(f"{high} = share({total}, slice - slices * part + 1, slices)")
-    extent, steps = writer.dim(rounds.outermost.extent, block), 1 if rounds.over else rounds.steps
-    count = extent if steps == 1 else f"({extent} + {steps - 1}) // {steps}"
+    extent, grain = writer.dim(rounds.outermost.extent, block), rounds.grain
+    count = extent if grain == 1 else f"({extent} + {grain - 1}) // {grain}"
     begin, end = (f"share({count}, {part}, {rounds.parts})" for part in ("part", "part + 1"))
-    inner.add(f"begin = {begin}" if steps == 1 else f"begin = {begin} * {steps}")
-    inner.add(f"end = {end}" if steps == 1 else f"end = min({end} * {steps}, {extent})")
+    inner.add(f"begin = {begin}" if grain == 1 else f"begin = {begin} * {grain}")
+    inner.add(f"end = {end}" if grain == 1 else f"end = min({end} * {grain}, {extent})")
     return inner, span
 
 
@@ -93,7 +96,19 @@ def close_part(rounds: Rounds, writer: Writer, outer: Block, block: Block) -> No
         outer.close(block, f"for part in range({rounds.parts}):")
         return
     start, stop = writer.split(f"{rounds.parts} * slices", outer)
-    outer.close(block, f"for slice in range({start}, {stop}):")
+    extent = rounds.outermost.extent
+    if isinstance(extent, int) and extent >= rounds.parts:
+        outer.close(block, f"for slice in range({start}, {stop}):")
+        return
+    step = writer.fresh("step")
+    outer.add(f"{step} = 1")
+    few = outer.inner()
+    few.add("slices = threads")
+    few.add(f"{start} = thread")
+    few.add(f"{stop} = {rounds.parts} * threads")
+    few.add(f"{step} = threads")
+    outer.close(few, f"if {writer.dim(extent, outer)} < {rounds.parts}:")
+    outer.close(block, f"for slice in range({start}, {stop}, {step}):")
 
 
 def close_round(chain: Sequence[tuple[Block, str]], block: Block) -> None:

@@ -163,7 +163,8 @@ class Rounds:
 
     Each adds to what the last one has stored. What a round reads stays in the cache while all tiles use it. With `within`,
     a block of lanes passes all rounds before the next block, else all lanes pass a round before the next one. The outermost
-    of these axes may be cut into so many `parts` that threads share: each is a sum of its own then, in a place of its own.
+    of these axes may be cut into so many `parts` that threads share: each is a sum of its own then, in a place of its own, that
+    begins at a multiple of `grain` positions.
     """
 
     axis: Axis
@@ -171,6 +172,7 @@ class Rounds:
     within: bool
     parts: int = 1
     over: tuple[Axis, ...] = ()
+    grain: int = 1
 
     @property
     def first(self) -> Axis:

@@ -23,14 +23,14 @@ from graphc.dtypes import DType
 from graphc.emit import cache
 from graphc.errors import CallError
 from graphc.records import record, replace
-from graphc.runtime import barriers, memory
+from graphc.runtime import barriers, memory, sharing
 from graphc.runtime.instructions import Assembler, Opcode
 from graphc.runtime.memory import Call, Fork, Layout, Loop, Node
 from graphc.schedule.plan import Address, Buffer, Leave, Plan, total_work
 
 # Work of a plan below which a lone call leaves sleeping threads alone: about 200 us of contractions, and of anything else more.
 WAKE_WORK = 30_000_000
-# What a barrier costs, with the caches that exchange lines after it: about 2 us.
+# What a barrier may cost that is there for memory alone, with threads that do not come at once: about 2 us.
 BARRIER_WORK = 40_000
 # An arena that is larger than need be by this factor is worth barriers that cost this part of the work.
 _WASTE, _BARRIERS_FOR_MEMORY = 1.02, 0.01
@@ -83,7 +83,7 @@ def bind(
     """
     check_requirements(plan, sizes)
     layout, separations = assign_memory(plan, sizes, threads, paused, announce)
-    if threads > 1 and _gain(layout.nodes, separations, sizes, threads) < 0:
+    if threads > 1 and layout.saved < 0:
         threads = 1
         layout, separations = assign_memory(plan, sizes, threads, paused, announce)
     return _Writer(layout, separations, sizes, threads, address, paused).binding()
@@ -109,7 +109,7 @@ def assign_memory(
     """
     key = ""
     if plan.key:
-        decided = sorted(sizes.items()), threads, paused, memory.SPLIT_WORK, BARRIER_WORK
+        decided = sorted(sizes.items()), threads, paused, sharing.RULE, memory.OWNED_WORK, BARRIER_WORK
         key = cache.key_of(plan.key, repr(decided))
     kept = cache.read("memory", key) if key and not _verifying() else None
     if kept is not None:
@@ -137,7 +137,7 @@ def _assigned(layout: Layout, sizes: Mapping[str, int], threads: int, paused: bo
         tight = replace(layout)
         memory.assign(tight, life)
         more = barriers.place(tight, paused)
-        loss = _gain(layout.nodes, separations, sizes, threads) - _gain(layout.nodes, more, sizes, threads)
+        loss = BARRIER_WORK * (_crossings(layout.nodes, more) - _crossings(layout.nodes, separations))
         if tight.arena < layout.arena and loss <= _BARRIERS_FOR_MEMORY * total_work(plan.steps, sizes):
             layout, separations = tight, more
     if _verifying():
@@ -149,21 +149,18 @@ def _verifying() -> bool:
     return os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0")
 
 
-def _gain(nodes: Sequence[Node], separations: set[int], sizes: Mapping[str, int], threads: int) -> float:
-    """Return how many scalar operations the threads save, less what their barriers cost."""
-    total = 0.0
+def _crossings(nodes: Sequence[Node], separations: set[int]) -> int:
+    """Return how many barriers a run comes to."""
+    total = 0
     for node in nodes:
         match node:
             case Call():
-                if node.split:
-                    total += dims.evaluate(node.step.work, sizes) * (1 - 1 / threads)
-                total -= BARRIER_WORK * (node.commits or node.time in separations)
+                total += node.commits or node.time in separations
             case Loop():
-                total += node.count * _gain(node.body, separations, sizes, threads)
-                total -= BARRIER_WORK * (node.owned and node.start in separations)
+                total += node.count * _crossings(node.body, separations) + (node.owned and node.start in separations)
             case Fork():
-                arms = (_gain(arm, separations, sizes, threads) for arm in (node.then, node.otherwise))
-                total += max(arms) - BARRIER_WORK * (node.time in separations)
+                total += max(_crossings(arm, separations) for arm in (node.then, node.otherwise))
+                total += node.time in separations
     return total
 
 

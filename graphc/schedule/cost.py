@@ -1,4 +1,4 @@
-"""What a kernel costs: into how many pieces threads may divide it, and how many operations it makes."""
+"""What a kernel costs: into how many pieces threads may divide it, how many operations it makes, what each thread reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from graphc.loops.kernels import (
     Segments,
     Tile,
     expressions,
+    loads,
 )
 from graphc.schedule.inline import weight
+from graphc.schedule.order import NOMINAL
 
 
 def pieces_of(kernel: Kernel) -> Dim:
@@ -43,7 +45,8 @@ def pieces_of(kernel: Kernel) -> Dim:
         case Rows():
             return dims.product(a.extent for a in kernel.rows)
         case Tile(lane=lane):
-            pieces = dims.product(kernel.blocks)
+            parts = kernel.rounds.parts if kernel.rounds is not None else 1
+            pieces = parts * dims.product(kernel.blocks)
             if not kernel.by_lanes:
                 return pieces
             return pieces * dims.floordiv(lane.extent + kernel.lanes - 1, kernel.lanes)
@@ -95,6 +98,50 @@ def work_of(kernel: Kernel) -> Dim:
             return sum_of(map(work_of, kernel.parts))
         case Call():
             return dims.product(kernel.arrays[0][2]) * 16
+
+
+def dense_work_of(kernel: Kernel) -> Dim:
+    """Return how many of a kernel's operations are a contraction's, which are made many times as fast as others."""
+    return sum_of(work_of(part) for part in _parts(kernel) if isinstance(part, Tile))
+
+
+def read_whole(kernel: Kernel) -> set[int]:
+    """Return the buffers of which each thread reads all, or lines of all of it, whatever its share of the pieces.
+
+    A share is a part of a buffer if what threads share steps farthest through it; where a sum does, all threads read the same.
+    """
+    found: set[int] = set()
+    for part in _parts(kernel):
+        if isinstance(part, Scatter):
+            found |= {part.index, part.updates}
+        if isinstance(part, Map | Rows | Tile):
+            shared = _shared_axes(part)
+            found |= {one.source for one in loads(*expressions(part)) if not _is_share(one, shared)}
+    return found
+
+
+def _parts(kernel: Kernel) -> tuple[Kernel, ...]:
+    return kernel.parts if isinstance(kernel, Beside) else (kernel,)
+
+
+def _shared_axes(kernel: Map | Rows | Tile) -> set[Axis]:
+    if isinstance(kernel, Tile):
+        if kernel.rounds is not None and kernel.rounds.parts > 1:
+            return {kernel.rounds.outermost}
+        is_one_vector = isinstance(kernel.lane.extent, int) and kernel.lane.extent <= kernel.lanes
+        return {kernel.lane} if kernel.by_lanes and not is_one_vector else {*kernel.outer, kernel.row}
+    return set(kernel.rows) or ({kernel.lane} if isinstance(kernel, Map) and kernel.lane is not None else set())
+
+
+def _is_share(found: Load, shared: set[Axis]) -> bool:
+    (index,) = found.index
+    steps: dict[Axis, int] = {}
+    for axis in dims.axes(index):
+        step, _ = dims.linear(index, axis)
+        if step is None or dims.axes(step):
+            return False
+        steps[axis] = abs(dims.evaluate(step, dict.fromkeys(dims.symbols(step), NOMINAL)))
+    return not steps or max(steps, key=lambda axis: steps[axis]) in shared
 
 
 def sum_of(parts: Iterable[Dim]) -> Dim:

@@ -22,7 +22,7 @@ from graphc.loops.kernels import Beside, Kernel, Map, Rows, Store, Tile, express
 from graphc.origin import Origin
 from graphc.records import replace
 from graphc.requirements import Requirement
-from graphc.schedule.cost import pieces_of, work_of
+from graphc.schedule.cost import dense_work_of, pieces_of, read_whole, work_of
 from graphc.schedule.order import NOMINAL
 from graphc.schedule.plan import Buffer, KernelCall, Step
 from graphc.schedule.tilings import Tilings
@@ -123,10 +123,10 @@ class Draft:
         assert unit.kernel is not None
         kernel = finished(unit.kernel)
         commit = any(self.buffers[b].kind == "leaf" for b in unit.writes)
-        pieces, work = pieces_of(kernel), work_of(kernel)
+        costs = pieces_of(kernel), work_of(kernel), dense_work_of(kernel), tuple(sorted(read_whole(kernel)))
         self.kernels.append(KernelDraft(kernel, _comments(unit.nodes)))
         name = str(len(self.kernels) - 1)
-        return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), pieces, work, commit)]
+        return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), *costs, commit)]
 
     def share(self, units: Sequence[Unit], pinned: set[int]) -> None:
         """Let results take the place of operands that die in the same kernel and are read only where they are replaced."""

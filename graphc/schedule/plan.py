@@ -74,7 +74,8 @@ class KernelCall:
     """One kernel on its buffers, or several that need nothing of one another: a thread makes its share of one, then of the next.
 
     `units` is how many independent pieces its threads may share (1: it runs on one thread), `work` an estimate of scalar
-    operations for all of them. A `commit` step writes leaves; none runs if the status block holds an error.
+    operations for all of them, `dense` how many of those are a contraction's. `whole` are the buffers that each thread reads
+    all of, whatever its share. A `commit` step writes leaves; none runs if the status block holds an error.
     """
 
     kernel: str
@@ -83,6 +84,8 @@ class KernelCall:
     writes: tuple[int, ...]
     units: Dim
     work: Dim
+    dense: Dim = 0
+    whole: tuple[int, ...] = ()
     commit: bool = False
     guests: tuple[Guest, ...] = ()
 
@@ -270,7 +273,8 @@ def _step_to_json(step: Step) -> list[Any]:
             runs = [
                 [name, [w.buffer if isinstance(w, Address) else str(w) for w in words]] for name, words in step.runs
             ]
-            return ["call", runs, step.reads, step.writes, str(step.units), str(step.work), step.commit]
+            costs = [str(step.units), str(step.work), str(step.dense), step.whole]
+            return ["call", runs, step.reads, step.writes, costs, step.commit]
         case Repeat():
             inner = [_step_to_json(s) for s in step.steps]
             return ["repeat", str(step.count), inner, step.slices, step.reverse, str(step.owners)]
@@ -287,13 +291,13 @@ def _step_to_json(step: Step) -> list[Any]:
 
 def _step_from_json(data: list[Any]) -> Step:
     match data:
-        case ["call", runs, reads, writes, units, work, commit]:
+        case ["call", runs, reads, writes, [units, work, dense, whole], commit]:
             first, *others = (
                 Guest(name, tuple(Address(w) if isinstance(w, int) else parse(w) for w in words))
                 for name, words in runs
             )
-            counts = parse(units), parse(work)
-            return KernelCall(first.kernel, first.words, tuple(reads), tuple(writes), *counts, commit, tuple(others))
+            costs = parse(units), parse(work), parse(dense), tuple(whole)
+            return KernelCall(first.kernel, first.words, tuple(reads), tuple(writes), *costs, commit, tuple(others))
         case ["repeat", count, steps, slices, reverse, owners]:
             inner = tuple(_step_from_json(s) for s in steps)
             return Repeat(parse(count), inner, tuple(slices), reverse, parse(owners))

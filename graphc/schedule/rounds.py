@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.loops.kernels import FEW_ROWS, Rounds, Tile, usual, usual_size
+from graphc.records import replace
 
 # Bytes that a block of lanes reads in a whole sum beyond which it is made in rounds, those of the vector operand where the other
 # one is read in order, and those of one round.
@@ -137,10 +138,14 @@ def passes(kernel: Tile) -> bool:
     return kernel.left.dtype.itemsize * (usual_size(left) + usual_size(results)) >= PASSES
 
 
-def parts_of(kernel: Tile, rounds: Rounds, size_of: Callable[[int], Dim]) -> int:
-    """Return in how many parts, that threads share, a sum in rounds pays (see `parts`)."""
+def in_parts(kernel: Tile, rounds: Rounds, size_of: Callable[[int], Dim]) -> Rounds:
+    """Return a sum's rounds in as many parts, that threads share, as pay (see `parts`), and as even as loops allow."""
     if rounds.within or kernel.start is not None:
-        return 1
+        return rounds
     read = sum(usual(size_of(source)) for source in {kernel.left.source, kernel.right.source})
     result = usual_size((*kernel.outer, kernel.row, kernel.lane))
-    return next((parts for parts in (PARTS, PARTS // 2) if parts * result <= SMALL * read), 1)
+    parts = next((parts for parts in (PARTS, PARTS // 2) if parts * result <= SMALL * read), 1)
+    unit = dict(kernel.unrolled).get(rounds.outermost, 1)
+    if rounds.over or rounds.steps < 2 * SQUARE:
+        return replace(rounds, parts=parts, grain=unit)
+    return replace(rounds, parts=parts, grain=SQUARE if SQUARE % unit == 0 else rounds.steps)

@@ -23,7 +23,7 @@ from graphc.schedule.nest import (
     turned,
     without_single,
 )
-from graphc.schedule.rounds import has_place, may_pass, parts_of, passes, rounds_of
+from graphc.schedule.rounds import has_place, in_parts, may_pass, passes, rounds_of
 from graphc.schedule.tiles import Choice, best, choices
 from graphc.schedule.wide import widened
 from graphc.simd.levels import Level
@@ -177,7 +177,7 @@ def _in_loops(tiling: Tiling, size_of: Callable[[int], Dim]) -> list[Tiling]:
     found: list[Tiling] = []
     rounds = rounds_of(kernel, strips=tiling.roles.strips is not None)
     if rounds is not None:
-        rounds = replace(rounds, parts=1 if nest.in_order else parts_of(kernel, rounds, size_of))
+        rounds = rounds if nest.in_order else in_parts(kernel, rounds, size_of)
         order = tiling.order if rounds.parts == 1 else (*tiling.order, _cuts(nest, rounds))
         found.append(replace(tiling, roles=replace(tiling.roles, rounds=rounds), order=order))
     found.append(tiling)
@@ -188,7 +188,7 @@ def _in_loops(tiling: Tiling, size_of: Callable[[int], Dim]) -> list[Tiling]:
 
 def _cuts(nest: Nest, rounds: Rounds) -> tuple[Dim, Dim]:
     """Return how many parts a sum has, and the steps between the places where these may begin."""
-    return rounds.parts, slope_of(nest.number, rounds.outermost) * (1 if rounds.over else rounds.steps)
+    return rounds.parts, slope_of(nest.number, rounds.outermost) * rounds.grain
 
 
 def _kind(choice: Choice, way: int, *, strips: bool) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.loops import kernels
 from graphc.passes import run_passes
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
@@ -33,8 +33,8 @@ def training(kind, dtype="float32", checkpoint="auto", features=5, hidden=20):
 @pytest.mark.parametrize("sizes", [(5, 20), (1, 32), (24, 40)])
 def test_all_bits_are_those_of_storing_everything(kind, dtype, sizes, monkeypatch):
     monkeypatch.setattr("graphc.forms.LARGE", 0)
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     graphs = {c: training(kind, dtype, c, *sizes) for c in (None, "auto", 1, 3)}
     steps = {
         (c, n): graphc.compile(list(graph.inputs), list(graph.outputs), threads=n)
@@ -69,8 +69,8 @@ def summed(checkpoint, features=5, hidden=20):
 
 
 def test_sums_over_all_times_have_the_bits_of_storing_everything(monkeypatch):
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     graphs = {c: summed(c) for c in (None, 1, 3, 5)}
     steps = {c: graphc.compile(list(g.inputs), list(g.outputs), threads=2) for c, g in graphs.items()}

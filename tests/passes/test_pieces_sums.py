@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 
 LENGTHS = range(1, 18)
 
@@ -78,8 +78,8 @@ def program_of_what_is_made_on_the_way(kind, checkpoint, dtype):
 )
 def test_sums_have_the_bits_of_storing_everything(kind, dtype, make, monkeypatch):
     monkeypatch.setattr("graphc.forms.LARGE", 0)
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     steps = {}
     for checkpoint in (None, 1, 2, 3, "auto"):
         x, wanted = make(kind, checkpoint, dtype)

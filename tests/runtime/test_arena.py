@@ -11,7 +11,7 @@ import pytest
 import graphc
 from graphc import dims, dtypes, optim
 from graphc.runtime.binding import assign_memory
-from graphc.runtime.memory import SPLIT_WORK
+from graphc.runtime.memory import lay_out, points
 from graphc.schedule.plan import Buffer, KernelCall, Plan
 from tests.benchmarks.models.graphc import MODELS
 from tests.benchmarks.rows import ROWS
@@ -21,10 +21,7 @@ from tests.digits import digits_step
 def lower_bound(plan, sizes, threads):
     """Count what each step has to find in memory, by the plan's text alone: no loops, 64-byte lines."""
     shared = {
-        number
-        for step in plan.steps
-        for number in step.writes
-        if dims.evaluate(step.units, sizes) > 1 and dims.evaluate(step.work, sizes) >= SPLIT_WORK
+        number for call in points(lay_out(plan, sizes, threads).nodes) if call.split for number in call.step.writes
     }
     root = {b.number: b.number for b in plan.buffers}
     for b in plan.buffers:  # in the order of their numbers, so chains of shared places are followed

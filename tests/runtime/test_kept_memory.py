@@ -6,7 +6,7 @@ import pytest
 import graphc
 from graphc import nn, optim
 from graphc.emit import cache
-from graphc.runtime import barriers, binding, memory
+from graphc.runtime import barriers, binding, memory, sharing
 from graphc.runtime.program import repeated
 
 DEPTH, WIDTH = 12, 6
@@ -76,12 +76,15 @@ def test_other_sizes_threads_and_plans_are_placed_anew(kept):
     assert looked == sorted(set(looked))
 
 
-@pytest.mark.parametrize(("module", "name"), [(memory, "SPLIT_WORK"), (binding, "BARRIER_WORK")])
-def test_places_found_by_another_rule_are_not_taken(kept, monkeypatch, module, name):
+@pytest.mark.parametrize(
+    ("module", "name", "other"),
+    [(memory, "OWNED_WORK", 1), (binding, "BARRIER_WORK", 1), (sharing, "RULE", sharing.FREE)],
+)
+def test_places_found_by_another_rule_are_not_taken(kept, monkeypatch, module, name, other):
     plan = trained()[0].plan
     binding.assign_memory(plan, {"batch": 7}, 2)
     looked = len(kept)
-    monkeypatch.setattr(module, name, getattr(module, name) + 1)
+    monkeypatch.setattr(module, name, other)
     binding.assign_memory(plan, {"batch": 7}, 2)
     assert len(kept) > looked
 

@@ -8,7 +8,7 @@ from graphc import nn
 from graphc.compiler import plan_of
 from graphc.graph.graph import Graph
 from graphc.passes import run_passes
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 from graphc.schedule.plan import Branch, KernelCall, Repeat
 from graphc.simd.levels import LEVELS
 from tests.interpreter import Interpreter, unjitted
@@ -31,8 +31,8 @@ def steps_of(plan, kind):
 
 def check(monkeypatch, inputs, outputs, arrays, wanted):
     """Hold outputs against arrays, on kernels unjitted and compiled, split and verified; return the plan."""
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     plan = plan_of(run_passes(Graph(tuple(inputs), tuple(outputs))), LEVELS["x86-64-v4"])
     alone = Interpreter(plan, arrays, [], {}, unjitted(plan, {}), threads=2).result("output")

@@ -11,7 +11,7 @@ from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
 from graphc.graph.reference import run
 from graphc.passes import run_passes
-from graphc.runtime import barriers, binding, memory
+from graphc.runtime import barriers, binding, memory, sharing
 from graphc.runtime.instructions import WIDTH, Opcode
 from graphc.schedule.natives import natives
 from graphc.schedule.plan import Repeat
@@ -30,8 +30,8 @@ LAYERS = {
 @pytest.fixture
 def always_split(monkeypatch):
     """Split every kernel and loop among the threads, however small it is."""
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
 
 
 def training(layer):

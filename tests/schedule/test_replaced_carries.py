@@ -8,7 +8,7 @@ from graphc import nn
 from graphc.compiler import plan_of
 from graphc.graph.graph import Graph
 from graphc.passes import run_passes
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 from graphc.schedule import rounds
 from graphc.schedule.plan import Repeat
 from graphc.simd.levels import LEVELS
@@ -47,8 +47,8 @@ STEPS = {
 
 def check(step, monkeypatch):
     """Hold a loop of two carries against the same steps by NumPy, on kernels unjitted and compiled."""
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     starts = [RNG.normal(size=(B, H)) for _ in range(2)]
     a, b = starts

@@ -8,7 +8,7 @@ from graphc import nn
 from graphc.compiler import plan_of
 from graphc.graph.graph import Graph
 from graphc.passes import run_passes
-from graphc.runtime import binding, memory
+from graphc.runtime import memory, sharing
 from graphc.schedule.plan import Repeat
 from graphc.simd.levels import LEVELS
 from tests.interpreter import Interpreter, unjitted
@@ -70,8 +70,8 @@ def uses(rows, last, zero):
 @pytest.mark.parametrize("name", uses(*[graphc.zeros((T, B, H), "float64")] * 3))
 @pytest.mark.parametrize("splits", ["rows of its own", "rows of none"])
 def test_whoever_reads_the_states(name, reverse, splits, monkeypatch):
-    monkeypatch.setattr(memory, "SPLIT_WORK", 0)
-    monkeypatch.setattr(binding, "BARRIER_WORK", 0)
+    monkeypatch.setattr(memory, "OWNED_WORK", 0)
+    monkeypatch.setattr(sharing, "RULE", sharing.FREE)
     monkeypatch.setenv("GRAPHC_VERIFY", "1")
     if splits == "rows of none":  # then barriers stand between the steps
         monkeypatch.setattr("graphc.schedule.region.own", lambda *_: False)
