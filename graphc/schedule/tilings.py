@@ -285,14 +285,15 @@ def _is_scattered(nest: Nest) -> bool:
 def _is_astride(nest: Nest) -> bool:
     """Whether vectors of the vector operand lie across two lines of the cache, in a sum that is long enough for a copy.
 
-    Where the other operand is read by vectors, too, this one is small.
+    Where the other operand is read by vectors, too, this one is small; a single vector a row is no more than another line.
     """
     right, lane, line = nest.right.index[0], nest.kept[-1], LINE // nest.right.dtype.itemsize
     strides = [slope_of(right, a) for a in dims.axes(right) if a != lane]
     is_odd = any(isinstance(stride, int) and stride % line != 0 for stride in strides)
     depth = dims.product(a.extent for a in nest.reduced)
     is_brief = isinstance(depth, int) and depth <= BRIEF
-    return (nest.is_loose or is_odd) and not is_brief and lane not in dims.axes(nest.left.index[0])
+    is_single = isinstance(lane.extent, int) and lane.extent <= line
+    return (nest.is_loose or is_odd) and not is_brief and not is_single and lane not in dims.axes(nest.left.index[0])
 
 
 def _is_read_by(nest: Nest, many: int) -> bool:

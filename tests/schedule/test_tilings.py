@@ -58,6 +58,7 @@ def test_a_product_with_itself_is_another_one(looked):
         (65, 64, True, True),  # but their rows do not
         (64, 32, False, False),  # results take longer than so short a sum
         (65, 32, True, False),
+        (10, 64, True, False),  # one vector a row
     ],
 )
 def test_vectors_across_two_lines_are_copied(looked, columns, depth, is_stored, panels):
