@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import dims
-from graphc.dims import Axis, DimExpr
+from graphc.dims import Axis, DimExpr, Symbol
 from graphc.emit.block import Block
 from graphc.emit.reductions import accumulate, combined, in_turns, start_of
 from graphc.emit.writer import Writer
@@ -97,7 +97,9 @@ def _even_rows(stores: Sequence[Store], sums: Sequence[Reduce], lane: Axis, writ
     for found in read:
         (offset,), size = found.index, found.dtype.itemsize
         strides = [dims.linear(offset, axis)[0] for axis in rows]
-        is_even = all(isinstance(stride, int) and stride % lanes == 0 for stride in strides)
+        # Not so where an array says which rows these are.
+        is_plain = all(isinstance(atom, Axis | Symbol) for atom in dims.atoms(offset))
+        is_even = is_plain and all(isinstance(stride, int) and stride % lanes == 0 for stride in strides)
         if is_even and dims.linear(offset, lane)[0] == 1 and size * lanes == LINE:
             first = dims.substitute(offset, {lane: 0} | dict.fromkeys(rows, 0))
             return f"({writer.address(found.source, first, size, block)}) // {size}"

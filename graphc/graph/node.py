@@ -147,6 +147,11 @@ class Node(Operators):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
+    def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
+        # Python's own would assign what stands in slots.
+        for name, value in state[1].items():
+            _set(self, name, value)
+
     def __setattr__(self, name: str, value: object) -> None:
         _refuse_assignment(self, name, value)
 

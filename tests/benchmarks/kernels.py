@@ -35,6 +35,8 @@ class Part:
     def run(self, activation):
         """Run it and return the seconds that it took, launch included."""
         activation._words[TABLE] = address_of(self.table)
+        # A thread that stayed away before, on a shared core, knows no addresses.
+        activation.align_threads()
         activation._frames[:, 0] = self.first
         start = time.perf_counter()
         activation.run(True)

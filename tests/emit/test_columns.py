@@ -109,6 +109,16 @@ def test_one_of_two_matrices_has_even_rows():
     assert "line" in text
 
 
+def test_rows_may_be_said_by_an_array():
+    x, index = graphc.input("x", (12, 96)), graphc.input("index", (9,), "int64")
+    array, rows = (
+        np.random.default_rng(9).integers(-9, 9, (12, 96)).astype("f"),
+        np.array([3, 0, 11, 5, 5, 1, 7, 2, 10]),
+    )
+    (found,), _ = results([x, index], [graphc.sum(graphc.take(x, index, axis=0), 0)], [array, rows], {})
+    np.testing.assert_array_equal(found, array[rows].sum(0))
+
+
 def test_lanes_whose_numbers_a_result_may_replace_are_made_once():
     x, t = graphc.input("x", (9, 80)), graphc.input("t", (80,))
     scale = graphc.cumulative_sum(t, 0)

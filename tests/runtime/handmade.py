@@ -66,7 +66,7 @@ class Maker:
         a, b = self.numbers[x], self.numbers[y]
         reads = (a, b) if kernel in ("add_to", "subtract_from", "check") else (a,)
         return KernelCall(
-            kernel, (Address(a), Address(b), n), reads, (b,), n if units is None else units, self.work, commit
+            kernel, (Address(a), Address(b), n), reads, (b,), n if units is None else units, self.work, commit=commit
         )
 
     def repeat(self, count, steps, slices=(), reverse=False):

@@ -345,7 +345,7 @@ ROWS = (
             (lambda: graphc.cond(node(2), graphc.exp, graphc.tanh, node(2)), graphc.ShapeError, "use where for arrays"),
             (
                 lambda: graphc.cond(node(), graphc.exp, graphc.tanh, node(2)),
-                graphc.ShapeError,
+                graphc.DTypeError,
                 r"a boolean scalar .*\[\]",
             ),
             (
