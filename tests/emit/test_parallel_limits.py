@@ -120,6 +120,7 @@ from graphc.simd.levels import host_level
 def note(what):
     os.write(2, (what + "\\n").encode())
 signal.signal(signal.SIGTERM, lambda *_: note("handled"))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell began this in the background, it is ignored
 parent = os.getpid()
 def compile_kernel(text, name, level, natives):
     gc.collect()
@@ -170,6 +171,7 @@ def test_signals_that_the_program_ignores_or_blocks_stay_so(processes, monkeypat
 
     monkeypatch.setattr(objects, "compile_kernel", compile_kernel)
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         made = parallel.compile_kernels(LENGTHS, host_level(), {})
@@ -177,6 +179,7 @@ def test_signals_that_the_program_ignores_or_blocks_stay_so(processes, monkeypat
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGINT, interrupt)
     assert set(made.values()) - {b""} == {b"(True, True, True)"}
 
 
