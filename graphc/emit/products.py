@@ -45,6 +45,8 @@ def write_products(
     if ahead and is_usual and is_ahead(kernel, left.slopes[kernel.row]):
         for *around, t in cells.places:
             block.add(f"prefetch({left.address((*around, kernel.shape[0] + t), positions[0], 0)})")
+    if kernel.strip is not None and is_usual:
+        block.add(f"prefetch({left.base} + {FURTHER})")
     takes_part = [_mask_of(kernel, writer, block, at, position) for position in positions]
     if left.slopes[kernel.row] == 1 and is_usual and not both and kernel.strip is None and is_apart(kernel):
         # The rows of the next blocks lie on the next line, which another thread may have written last.

@@ -54,28 +54,33 @@ class Choice:
     unrolled: Unrolled
     stacked: tuple[Axis, int] | None
 
+    def rank(self) -> tuple[float, int]:
+        """Return the cost and, for equal ones, the distance: neighbouring rows close together share lines."""
+        return self.cost, self.distance
+
 
 def best(nest: Nest, level: Level) -> Choice:
-    """Return the cheapest tile of a nest, of equal ones that with neighbouring rows close together: they share lines."""
-    return min(choices(nest, level), key=lambda choice: (choice.cost, choice.distance))
+    """Return the cheapest tile of a nest."""
+    return min(choices(nest, level), key=Choice.rank)
 
 
-def choices(nest: Nest, level: Level) -> Iterator[Choice]:
-    """Yield all tiles of a nest, its axes merged as each wants them."""
+def choices(nest: Nest, level: Level, *, strips: bool = False) -> Iterator[Choice]:
+    """Yield all tiles of a nest, its axes merged as each wants them; what they cost if the scalar operand lies in `strips`."""
     whole = collapsed(nest, None)
+    tiles = functools.partial(_tiles, level=level, strips=strips)
     # A longer body takes longer to compile: it must bring something.
-    yield from _tiles(whole, level, (), None, GAIN)
+    yield from tiles(whole, gain=GAIN)
     for axis in nest.reduced:
         if isinstance(axis.extent, int) and axis.extent in UNROLLED and not is_parted(nest, axis):
-            yield from _tiles(collapsed(nest, axis), level, ((axis, axis.extent),), None)
+            yield from tiles(collapsed(nest, axis), unrolled=((axis, axis.extent),))
     for axis in whole.reduced:
         for count in _counts(axis) if not is_parted(nest, axis) else ():
             if count != axis.extent:
-                yield from _tiles(whole, level, ((axis, count),), None)
+                yield from tiles(whole, unrolled=((axis, count),))
     if nest.owned is None:
         for stacked in _stacks(whole):
             for unrolled in _combinations(whole):
-                yield from _tiles(whole, level, unrolled, stacked, 1 / LONGER)
+                yield from tiles(whole, unrolled=unrolled, stacked=stacked, gain=1 / LONGER)
 
 
 def _counts(axis: Axis) -> list[int]:
@@ -117,7 +122,13 @@ def _is_nested(offset: Dim, unrolled: Unrolled) -> bool:
 
 
 def _tiles(
-    nest: Nest, level: Level, unrolled: Unrolled, stacked: tuple[Axis, int] | None, gain: float = 1
+    nest: Nest,
+    *,
+    level: Level,
+    strips: bool,
+    unrolled: Unrolled = (),
+    stacked: tuple[Axis, int] | None = None,
+    gain: float = 1,
 ) -> Iterator[Choice]:
     """Yield the tiles of a nest with these axes unrolled, those with the same rows the best first."""
     lane, left = nest.kept[-1], nest.left.index[0]
@@ -130,7 +141,7 @@ def _tiles(
         distance = magnitude(slope_of(left, row))
         weight = (SCATTERED if distance >= PAGE else 1) / gain
         reads = _reads(left, row, unrolled, stacked)
-        steps = Steps(level, lanes_of(nest.left.dtype), both, count, reads, depth, stack)
+        steps = Steps(level, lanes_of(nest.left.dtype), both, count, reads, depth, stack, strips)
         for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
             # What is left of the rows is written out, too.
             rest = row.extent % shape[0] if isinstance(row.extent, int) and stacked else 0
@@ -178,7 +189,8 @@ class Steps:
     """What a step of a tile's sum costs on a CPU level: `count` positions of it at once, in logical vectors of `lanes`.
 
     `both`: both operands are read by vectors. `reads` gives the different elements of the scalar operand, by rows; `depth`
-    is the length of the sum in the vector operand. A tile is `stack` times as high as it has rows.
+    is the length of the sum in the vector operand. A tile is `stack` times as high as it has rows. What lies in `strips` is
+    read one after the other, and costs nothing.
     """
 
     level: Level
@@ -188,6 +200,7 @@ class Steps:
     reads: Callable[[int], int]
     depth: int
     stack: int = 1
+    strips: bool = False
 
     @property
     def parts(self) -> int:
@@ -201,14 +214,15 @@ class Steps:
         return min(24, most) if self.stack == 1 else most // self.stack
 
     def cycles(self, rows: int, vectors: int) -> float:
-        """Products, two a cycle, or what they wait for (those before them, vectors from afar), and a part of the loads."""
+        """Products and loads, two a cycle, or what those wait for (others, vectors from afar), and a part of the loads."""
         fetched = vectors * self.count * self.parts
         products = self.stack * rows * fetched
         is_far = self.depth * vectors * 64 > NEAR
         reads = self.reads(rows) * (vectors * self.parts if self.both else 1)
-        waits = max(products / 2, LATENCY * self.count, FETCH * fetched if is_far else 0)
+        loads = reads + fetched
+        waits = max(products / 2, loads / 2, LATENCY * self.count, FETCH * fetched if is_far else 0)
         starts = START * (reads + (fetched if is_far else 0)) + PLACE * self.reads(rows) if self.both else 0
-        return (waits + LOAD * (reads + fetched) + starts) / self.count / self.stack if rows else 0
+        return (waits + LOAD * (fetched if self.strips else loads) + starts) / self.count / self.stack if rows else 0
 
 
 def tile_shapes(steps: Steps, rows: Dim, lanes: Dim, *, owned: bool) -> list[tuple[float, tuple[int, int]]]:
