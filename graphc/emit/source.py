@@ -142,7 +142,10 @@ def _write(kernel: Kernel, writer: Writer, block: Block) -> None:
 
 
 def _lanes(kernel: Kernel) -> int:
-    """Eight lanes where all data, or what a tile sums, are eight bytes wide, else sixteen: one AVX-512 register, or several."""
+    """Eight lanes where all data, or what a tile sums, are eight bytes wide, else sixteen: one AVX-512 register, or several.
+
+    Sixteen, too, for totals along the lanes: what else a kernel makes must not change the order of a sum.
+    """
     match kernel:
         case Beside():
             raise AssertionError("each part has lanes of its own")
@@ -153,7 +156,8 @@ def _lanes(kernel: Kernel) -> int:
         case Map() | Rows():
             found = [e for e in walk(*expressions(kernel)) if isinstance(e, Load | Reduce)]
             sizes = {e.dtype.itemsize for e in found} | {s.value.dtype.itemsize for s in kernel.stores}
-            return 8 if sizes and min(sizes) == 8 else 16
+            is_ordered = any(isinstance(e, Reduce) and e.along and e.rounds for e in found)
+            return 8 if sizes and min(sizes) == 8 and not is_ordered else 16
         case Scatter():
             return 8 if kernel.dtype.itemsize == 8 else 16
         case Call():

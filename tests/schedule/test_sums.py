@@ -60,3 +60,29 @@ def test_sums_do_not_depend_on_how_their_operand_is_stored(is_known, dtype):
                 np.testing.assert_array_equal(
                     step(*fed)[0], expected[7 * n + n % 7], f"{name}, {sizes}, in a kernel of its own"
                 )
+
+
+@pytest.mark.parametrize("size", [5, 8, 24, 64, 100, 1000])
+def test_sums_of_doubles_have_the_bits_that_they_have_without_singles(size):
+    single, double = graphc.input("single", ("n", size)), graphc.input("double", ("n", size), "float64")
+
+    def sums(x):
+        centred = x - x.mean(axis=1, keepdims=True)
+        return [
+            x.sum(axis=1),
+            (x * x).sum(axis=1),
+            graphc.exp(x).sum(axis=1),
+            (centred * centred).sum(axis=1),
+            (x * x).sum(),
+        ]
+
+    fed = np.random.default_rng(size).normal(size=(9, size)).astype("float32")
+    alone = graphc.compile([double], sums(double))(fed.astype("float64"))
+    # The cast is made where the sum is; or what is summed is of doubles, and something of singles is made beside it.
+    cast = graphc.compile([single], sums(graphc.astype(single, "float64")))(fed)
+    beside = graphc.compile(
+        [single, double], [*sums(double), graphc.astype(double, "float32") * single, single.sum(axis=1)]
+    )
+    for one, made, shared in zip(alone, cast, beside(fed, fed.astype("float64")), strict=False):
+        np.testing.assert_array_equal(made, one)
+        np.testing.assert_array_equal(shared, one)
