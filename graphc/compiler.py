@@ -26,6 +26,7 @@ from graphc.runtime.threads import thread_count
 from graphc.runtime.walk import native
 from graphc.schedule.plan import Form, Plan
 from graphc.simd.levels import Level, host_level, processor, supported_levels
+from graphc.uncollected import uncollected
 
 if TYPE_CHECKING:
     from graphc.schedule.trial import Choose
@@ -93,6 +94,7 @@ ELSEWHERE = {
 
 
 @located("compile")
+@uncollected()
 def compile(
     inputs: Sequence[Node],
     outputs: Any = None,

@@ -18,6 +18,7 @@ ALLOWED = {
     "reentry": set(),
     "dtypes": {"errors", "records"},
     "records": set(),
+    "uncollected": set(),
     "origin": {"errors", "records"},
     "parsing": {"dims"},
     "dims": {"errors", "origin", "records"},
@@ -40,7 +41,7 @@ ALLOWED = {
     "forms": SPINE | {"ops"},
     "planning": SPINE | {"schedule", "emit"},
     "tuning": SPINE | {"forms", "planning", "schedule", "simd", "emit", "runtime"},
-    "compiler": COMPILER | {"forms", "planning", "tuning"},
+    "compiler": COMPILER | {"forms", "planning", "tuning", "uncollected"},
 }
 # Single modules that hold plain data, the plan and what a CPU can do, and what native functions may call.
 DATA = {("runtime", "graphc.schedule.plan"), ("runtime", "graphc.simd.levels"), ("schedule", "graphc.simd.levels")}
