@@ -18,7 +18,7 @@ from graphc.passes.marks import drop_marks, refuse_unknown_phase
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.pieces import cut_scans
 from graphc.passes.residuals import keep_residuals
-from graphc.passes.simplify import simplify
+from graphc.passes.simplify import simplify, simplify_in_order
 from graphc.passes.unite_carries import unite_carries
 from graphc.passes.unused import drop_unused
 from graphc.passes.updates import collect_updates
@@ -45,6 +45,7 @@ __all__ = [
     "refuse_unknown_phase",
     "run_passes",
     "simplify",
+    "simplify_in_order",
     "unite_carries",
     "widen",
 ]
@@ -70,7 +71,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     hoist,
     drop_unused,
     merge_scans,
-    simplify,
+    simplify_in_order,
     absorb,
     gather,
     halo,

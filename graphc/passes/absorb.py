@@ -97,8 +97,9 @@ def _operands(node: Node) -> Node:
     if not isinstance(op, Contract):
         return node
     left, right = node.inputs
-    left_map, left = _absorbed(op.left, left)
-    right_map, right = _absorbed(op.right, right)
+    kept = {axis for index in op.out for axis in dims.axes(index)}
+    left_map, left = _absorbed(op.left, left, kept)
+    right_map, right = _absorbed(op.right, right, kept)
     mentioned = {axis for index in (*left_map, *right_map, *op.out) for axis in dims.axes(index)}
     if (left is node.inputs[0] and right is node.inputs[1]) or not mentioned.issuperset(_axes(op)):
         return node  # an axis that nothing mentions any more would only repeat an addition
@@ -109,8 +110,12 @@ def _axes(op: Contract) -> set[Axis]:
     return {axis for index in (*op.left, *op.right, *op.out) for axis in dims.axes(index)}
 
 
-def _absorbed(at: Map, node: Node) -> tuple[Map, Node]:
-    """Return the map and the array from which a moved operand may be read instead."""
+def _absorbed(at: Map, node: Node, kept: set[Axis]) -> tuple[Map, Node]:
+    """Return the map and the array from which a moved operand may be read instead.
+
+    What is repeated along an axis that is summed stays so: the other operand alone would be summed in another order, and
+    what a loop repeats may be an array in a piece of the loop.
+    """
     while True:
         match node.op:
             case PermuteDims():
@@ -118,10 +123,16 @@ def _absorbed(at: Map, node: Node) -> tuple[Map, Node]:
             case BroadcastTo():
                 source = node.inputs[0]
                 inner = at[len(at) - source.ndim :]
+                gone = [
+                    *at[: len(at) - source.ndim],
+                    *(i for size, i in zip(source.shape, inner, strict=True) if size == 1),
+                ]
+                if not all(dims.axes(index) <= kept for index in gone):
+                    return at, node
                 at = tuple(0 if size == 1 else index for size, index in zip(source.shape, inner, strict=True))
             case Reshape() if _squeezed(node.shape) == _squeezed(node.inputs[0].shape):
-                kept = iter(index for index, size in zip(at, node.shape, strict=True) if size != 1)
-                at = tuple(0 if size == 1 else next(kept) for size in node.inputs[0].shape)
+                rest = iter(index for index, size in zip(at, node.shape, strict=True) if size != 1)
+                at = tuple(0 if size == 1 else next(rest) for size in node.inputs[0].shape)
             case _:
                 return at, node
         node = node.inputs[0]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.passes.algebra import rules_of
+from graphc.ops.reduction import Sum
+from graphc.passes.algebra import REORDERING, rules_of
 from graphc.passes.rewriting import rewrite
 
 
@@ -17,8 +18,26 @@ def simplify(graph: Graph) -> Graph:
     return rewrite(graph, _simpler)
 
 
+def simplify_in_order(graph: Graph) -> Graph:
+    """Return the graph with every rule applied that leaves sums in their order, until none fits.
+
+    For what stood in a loop and is outside of it now: the same loop in pieces keeps it inside, and must give the same bits.
+    """
+    return rewrite(graph, _simpler_in_order)
+
+
 def _simpler(node: Node) -> Node:
     for rule in rules_of(type(node.op)):
+        new = rule(node)
+        if new is not None and new.type == node.type:
+            return new
+    return node
+
+
+def _simpler_in_order(node: Node) -> Node:
+    for rule in rules_of(type(node.op)):
+        if rule in REORDERING and type(node.op) is Sum and node.dtype.is_float:
+            continue
         new = rule(node)
         if new is not None and new.type == node.type:
             return new

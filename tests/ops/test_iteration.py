@@ -114,6 +114,38 @@ def test_checkpointed_kernels_give_the_same_bits():
         np.testing.assert_array_equal(a, b)
 
 
+# What each step returns, and the sum of that outside of the loop: without pieces the first moves out of the loop, too.
+OUTSIDE = {
+    "sum of sums": (lambda h, w: (h * h).sum(axis=-1), lambda y: y.sum()),
+    "sum of means": (lambda h, w: (h * h).mean(axis=-1), lambda y: y.mean()),
+    "sum of a product": (lambda h, w: h @ w, lambda y: y.sum()),
+    "squares of a product": (lambda h, w: h @ w, lambda y: (y * y).sum()),
+    "sum of what is turned": (lambda h, w: graphc.permute_dims(h * h, (1, 0)), lambda y: y.sum()),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_checkpoints_give_the_same_bits_where_results_are_summed_outside(name, dtype):
+    made, total = OUTSIDE[name]
+    xs, w = graphc.input("xs", (9, 4, 24), dtype), graphc.input("w", (24, 24), dtype)
+
+    def results(k):
+        def one(h, x):
+            h = graphc.tanh(h * 0.5 + x)
+            return h, made(h, w)
+
+        _, rows = graphc.scan(one, graphc.zeros((4, 24), dtype), xs, checkpoint=k)
+        loss = total(rows)
+        return [loss, *graphc.grad(loss, [xs, w], disconnected="zeros")]
+
+    fed = [RNG.normal(size=shape).astype(dtype) for shape in ((9, 4, 24), (24, 24))]
+    whole = graphc.compile([xs, w], results(None))(*fed)
+    for k in (2, 3, "auto"):
+        for one, other in zip(graphc.compile([xs, w], results(k))(*fed), whole, strict=True):
+            np.testing.assert_array_equal(one, other, f"checkpoint={k}")
+
+
 def test_fori_loop_hands_the_index_on():
     x = graphc.input("x", (), "float64")
     product = graphc.fori_loop(2, 6, lambda i, total: total * i.astype("float64") + x, graphc.constant(1.0, "float64"))

@@ -11,6 +11,8 @@ from graphc.passes.algebra.matching import Rule
 
 # In the order in which they are tried on a node.
 THEMES: tuple[ModuleType, ...] = (arithmetic, exponential, choice, conversion, reduction, movement, nesting)
+# Those by which floats are added in another order.
+REORDERING = frozenset((reduction.reduce_twice, reduction.reduce_moved, reduction.sum_broadcast))
 
 
 @cache
