@@ -6,6 +6,8 @@ rounding a rule may change, its docstring says. The rules stand in `algebra`, by
 
 from __future__ import annotations
 
+from functools import partial
+
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.reduction import Sum
@@ -23,22 +25,13 @@ def simplify_in_order(graph: Graph) -> Graph:
 
     For what stood in a loop and is outside of it now: the same loop in pieces keeps it inside, and must give the same bits.
     """
-    return rewrite(graph, _simpler_in_order)
+    return rewrite(graph, partial(_simpler, in_order=True))
 
 
-def _simpler(node: Node) -> Node:
+def _simpler(node: Node, *, in_order: bool = False) -> Node:
+    is_ordered = in_order and type(node.op) is Sum and node.dtype.is_float
     for rule in rules_of(type(node.op)):
-        new = rule(node)
-        if new is not None and new.type == node.type:
-            return new
-    return node
-
-
-def _simpler_in_order(node: Node) -> Node:
-    for rule in rules_of(type(node.op)):
-        if rule in REORDERING and type(node.op) is Sum and node.dtype.is_float:
-            continue
-        new = rule(node)
+        new = None if is_ordered and rule in REORDERING else rule(node)
         if new is not None and new.type == node.type:
             return new
     return node
