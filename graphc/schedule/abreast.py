@@ -15,7 +15,7 @@ from graphc import dims
 from graphc.dims import Atom, Axis, Dim
 from graphc.loops.expr import Apply, Expr, Load, Reduce, Rewriter, apply, const, walk
 from graphc.loops.kernels import Map, Store, loads
-from graphc.loops.merging import TOTALS
+from graphc.loops.merging import LANES, TOTALS
 from graphc.schedule.groups import decided
 
 # Elements of a row up to which this pays, and parts of all stores together, which are lines that must be compiled.
@@ -91,7 +91,7 @@ def _spread(kernel: Map, made: dict[tuple[int, Dim], Expr]) -> list[Store]:
 
 def _written_out(found: Reduce, known: Callable[[Load], Expr]) -> Expr:
     """Return a reduction over few positions as what combines their values, in the order of its loop."""
-    one, lanes = found.value, 8 if found.dtype.itemsize == 8 else 16
+    one, lanes = found.value, LANES
     totals: dict[int, Expr] = {}
     for place in itertools.product(*(range(a.extent) for a in found.axes if isinstance(a.extent, int))):
         at: dict[Atom, Dim] = dict(zip(found.axes, place, strict=True))

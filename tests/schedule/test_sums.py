@@ -86,3 +86,18 @@ def test_sums_of_doubles_have_the_bits_that_they_have_without_singles(size):
     for one, made, shared in zip(alone, cast, beside(fed, fed.astype("float64")), strict=False):
         np.testing.assert_array_equal(made, one)
         np.testing.assert_array_equal(shared, one)
+
+
+@pytest.mark.parametrize("size", [3, 9, 12, 16])
+def test_products_of_doubles_have_the_bits_of_an_unknown_size(size):
+    """Few elements of a row that is known stand side by side on the lanes; of an unknown one they run along them."""
+    generator = np.random.default_rng(size)
+    fed = [generator.normal(size=shape) for shape in ((37, size), (37, size), (size,))]
+    bits = []
+    for extent in (size, "k"):
+        x, y = (graphc.input(name, ("n", extent), "float64") for name in "xy")
+        v = graphc.input("v", (extent,), "float64")
+        outputs = [graphc.einsum("nk,nk->n", x, y), x @ v, (x * y).sum(axis=1)]
+        bits.append([run(*fed) for run in (graphc.compile([x, y, v], [one]) for one in outputs)])
+    for (known,), (unknown,) in zip(*bits, strict=True):
+        np.testing.assert_array_equal(known, unknown)
