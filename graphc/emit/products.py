@@ -46,6 +46,7 @@ def write_products(
         for *around, t in cells.places:
             block.add(f"prefetch({left.address((*around, kernel.shape[0] + t), positions[0], 0)})")
     if kernel.strip is not None and is_usual:
+        # A strip lies in the second-level cache, and its lines are read too slowly for a prefetcher to hurry.
         block.add(f"prefetch({left.base} + {FURTHER})")
     takes_part = [_mask_of(kernel, writer, block, at, position) for position in positions]
     if left.slopes[kernel.row] == 1 and is_usual and not both and kernel.strip is None and is_apart(kernel):

@@ -134,7 +134,7 @@ def candidates(nest: Nest, level: Level, size_of: Callable[[int], Dim]) -> Itera
     ways = [first, *ways, *itertools.chain(*more)]
     pick = best(first[0], level)
     wants_strips = _is_strided(pick, size_of)
-    if wants_strips:
+    if wants_strips:  # which cost less to read, so that another tile may be the best
         pick = min((one for one in choices(first[0], level, strips=True) if _is_strided(one, size_of)), key=Choice.rank)
     yield from _in_loops(_tiling(pick, first[1], strips=wants_strips), size_of)
     seen = {_kind(pick, way=0, strips=wants_strips)}
