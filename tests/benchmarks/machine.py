@@ -12,19 +12,27 @@ from tests.benchmarks.clock import clock_for
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 LANES = {"f32": 16, "f64": 8}
-CHAINS = 24  # sums that do not wait for each other: 4 cycles of latency, 2 units, and registers for 24
-TURNS = 20_000
+CHAINS = 24  # sums that do not wait for each other: 4 cycles of latency, 2 units
+TURNS = 320_000  # about a millisecond, for what a call takes counts
 TURNS_SHARED = 1_000_000  # on several threads, so that the time in which they start does not count
 
 
-def fma_source(kind):
-    """Return a kernel that multiplies and adds in registers `word 0` times; words 1 and 2: room to load and store."""
-    vector, width = f"{kind}x{LANES[kind]}", 64
+def chains_of(level):
+    """Return how many sums of 64 bytes the registers hold beside an operand and a product: more would be spilled."""
+    parts = max(1, 512 // level.register_bits)
+    return min(CHAINS, level.registers // parts - 2)
+
+
+def fma_source(kind, level):
+    """Return a kernel that multiplies and adds in registers `word 0` times; word 1: room to load and store."""
+    vector, width, chains = f"{kind}x{LANES[kind]}", 64, chains_of(level)
+    # A fused product adds to where its sum stands; one of two instructions must change with the sum, or it leaves the loop.
+    product = "fma(a, a, c{n})" if level.fma else "fma(c{n}, a, a)"
     lines = ["def kernel(args, thread, threads):", "    turns = word(args, 0)", "    p = word(args, 1)"]
-    lines += [f"    c{n} = load_{vector}(p + {width * n})" for n in range(CHAINS)]
-    lines += [f"    a = load_{vector}(p)", f"    b = load_{vector}(p + {width})", "    for turn in range(turns):"]
-    lines += [f"        c{n} = fma(c{n}, a, b)" for n in range(CHAINS)]
-    lines += [f"    store(c{n}, p + {width * n})" for n in range(CHAINS)]
+    lines += [f"    c{n} = load_{vector}(p + {width * n})" for n in range(chains)]
+    lines += [f"    a = load_{vector}(p)", "    for turn in range(turns):"]
+    lines += [f"        c{n} = {product.format(n=n)}" for n in range(chains)]
+    lines += [f"    store(c{n}, p + {width * n})" for n in range(chains)]
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +82,8 @@ class Machine:
 
     def __init__(self, row, threads):
         self.threads = threads
-        self.fma = {kind: Native(fma_source(kind)) for kind in LANES}
+        self.chains = chains_of(host_level())
+        self.fma = {kind: Native(fma_source(kind, host_level())) for kind in LANES}
         self.triad = Native(TRIAD)
 
     def first(self):
@@ -82,10 +91,10 @@ class Machine:
 
     def flops(self, kind="f32"):
         """Return floating-point operations a second, two for a fused multiply-add."""
-        room = [np.zeros(64 * CHAINS // 8) for _ in range(self.threads)]
+        room = [np.zeros(8 * self.chains) for _ in range(self.threads)]
         turns = TURNS if self.threads == 1 else TURNS_SHARED
         rows = [np.array([turns, one.ctypes.data], np.int64) for one in room]
-        return 2 * LANES[kind] * CHAINS * turns * self.threads / self.fma[kind].seconds(rows)
+        return 2 * LANES[kind] * self.chains * turns * self.threads / self.fma[kind].seconds(rows)
 
     def bandwidth(self, footprint):
         """Return bytes a second of a triad (two arrays read, one written) on three arrays of so many bytes together."""
