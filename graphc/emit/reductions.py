@@ -25,9 +25,11 @@ QUICK = frozenset(("add", "subtract", "multiply", "negative", "abs", "maximum", 
 def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
     """Write the loops of a reduction; return the name of its result, a vector if it varies along the block's vector axis."""
     varying = writer.varies(expr, block)
-    along = None if varying or block.vector is not None else _axis_along(expr)
-    spread = varying or along is not None
-    many = spread and in_turns(expr, along or expr.axes[-1], writer.lanes if along else 1)
+    # What turns out to be one number for all lanes is still added in its order.
+    is_along = not varying and block.vector is None and (expr.along or not expr.rounds)
+    along = _axis_along(expr) if is_along else None
+    spread = varying or is_along
+    many = (spread or expr.rounds) and in_turns(expr, along or expr.axes[-1], writer.lanes if along else 1)
     totals = [writer.fresh("total") for _ in range(TOTALS if many else 1)]
     for total in totals:
         block.add(f"{total} = {start_of(expr, writer.lanes, spread=spread)}")
@@ -41,7 +43,7 @@ def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
 
     def loops(outer: Block, axes: tuple[Axis, ...]) -> None:
         if many and along is None and len(axes) == 1:
-            first, last = _turns(expr, axes[0], totals, writer, outer)
+            first, last = _turns(expr, axes[0], totals, writer, outer, spread=spread)
             if first != last:
                 inner = outer.inner(axes[0])
                 add(inner)
@@ -53,7 +55,7 @@ def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
         elif along is None:
             add(outer)
         else:
-            span = _turns(expr, along, totals, writer, outer, writer.lanes) if many else None
+            span = _turns(expr, along, totals, writer, outer, writer.lanes, spread=True) if many else None
             if span is None or span[0] != span[1]:
                 writer.vector_loop(outer, along, add, span)
 
@@ -80,6 +82,8 @@ def in_turns(expr: Reduce, along: Axis, width: int) -> bool:
     Where that can be seen in the bits it is so for costly numbers, too, for these may be stored as well as made here.
     """
     is_long = not isinstance(along.extent, int) or along.extent >= TOTALS * width
+    if expr.rounds and expr.order == "chain":
+        return False
     return is_long and (expr.rounds or (_is_quick(expr, along) and expr.combiner != "argmax"))
 
 
@@ -90,7 +94,7 @@ def _is_quick(expr: Reduce, along: Axis) -> bool:
 
 
 def _turns(
-    expr: Reduce, along: Axis, totals: list[str], writer: Writer, block: Block, width: int = 1
+    expr: Reduce, along: Axis, totals: list[str], writer: Writer, block: Block, width: int = 1, *, spread: bool
 ) -> tuple[str, str]:
     """Write the loop that adds `width` positions to each total in turn; return the bounds of what it leaves.
 
@@ -105,9 +109,9 @@ def _turns(
     inner = block.inner(along, vector=along if width > 1 else None)
     if _is_quick(expr, along):
         for number, total in enumerate(totals):
-            accumulate(expr, writer, inner, total, None, spread=True, ahead=(along, number * width))
+            accumulate(expr, writer, inner, total, None, spread=spread, ahead=(along, number * width))
     else:
-        accumulate(expr, writer, inner, totals[0], None, spread=True)
+        accumulate(expr, writer, inner, totals[0], None, spread=spread)
         used, step = writer.fresh("used"), width
         for before, after in itertools.pairwise((used, *totals, used)):
             inner.add(f"{before} = {after}")

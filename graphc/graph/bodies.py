@@ -42,8 +42,10 @@ class Compute:
 class Contract:
     """A bilinear sum over `domain`; each map gives, for each dimension of an array, an affine index over the domain's axes.
 
-    `in_order`: the sum is made from the first position on, as one, for the sake of its bits. `inside`: only positions count
-    at which each of these indices lies between 0 and its extent; at others an operand is zero, the other one may be infinite.
+    `in_order`: the sum is made from the first position on, as one, for the sake of its bits; `is_share`: it is a share of a sum
+    that a loop makes step by step. `is_reduced`: it is made as a reduction, whether a register tile fits or not. `inside`:
+    only positions count at which each of these indices lies between 0 and its extent; at others an operand is zero, the other
+    one may be infinite.
     """
 
     domain: tuple[Axis, ...]
@@ -51,6 +53,8 @@ class Contract:
     right: tuple[Dim, ...]
     out: tuple[Dim, ...]
     in_order: bool = False
+    is_share: bool = False
+    is_reduced: bool = False
     inside: tuple[tuple[Dim, Dim], ...] = ()
 
 

@@ -123,15 +123,20 @@ class Check(Expr):
 class Reduce(Expr):
     """A reduction: combiner is add, multiply, maximum, minimum, and, or, argmax (the axis position of the largest) or dot.
 
-    The last adds products that are not rounded before. `along`: totals are one for each lane, which run along the last axis,
-    and are then put together; else each result has a total of its own, to which positions come one after another. Kernels keep
-    to that where the order matters, for sums and products of floats.
+    The last adds products that are not rounded before. `order`: "along", totals are one for each lane, which run along the last
+    axis, and are then put together; "across", each result has totals of its own, to which positions come in turn; "chain", it has
+    one, to which they come one after another. Kernels keep to that where it matters, for sums and products of floats.
     """
 
     combiner: str
     axes: tuple[Axis, ...]
     value: Expr
-    along: bool
+    order: str
+
+    @property
+    def along(self) -> bool:
+        """Whether lanes run along the last axis."""
+        return self.order == "along"
 
     @property
     def rounds(self) -> bool:
@@ -140,7 +145,7 @@ class Reduce(Expr):
 
     def again(self, axes: tuple[Axis, ...], value: Expr) -> Reduce:
         """Return the same reduction of another value."""
-        return Reduce.of(self.dtype, self.combiner, axes, value, self.along)
+        return Reduce.of(self.dtype, self.combiner, axes, value, self.order)
 
 
 @interned
@@ -225,9 +230,11 @@ def check(value: Expr, size: Dim, site: str, *, wraps: bool = True) -> Dim:
     return DimExpr.of(Loaded(Check.of(int64, cast(value, int64), size, site, wraps)))
 
 
-def reduce(combiner: str, over: tuple[Axis, ...], value: Expr, dtype: DType | None = None) -> Expr:
+def reduce(
+    combiner: str, over: tuple[Axis, ...], value: Expr, dtype: DType | None = None, order: str = "across"
+) -> Expr:
     """Return the reduction of value over these axes."""
-    return Reduce.of(dtype or value.dtype, combiner, over, value, False)
+    return Reduce.of(dtype or value.dtype, combiner, over, value, order)
 
 
 def select(condition: Expr, yes: Expr, no: Expr) -> Expr:

@@ -241,6 +241,7 @@ class Tile:
     within: Within | None = None
     passing: bool = False
     inside: tuple[tuple[Dim, Dim], ...] = ()
+    is_share: bool = False
 
     @property
     def lanes(self) -> int:
@@ -281,13 +282,13 @@ class Tile:
 
     @property
     def start(self) -> Load | None:
-        """What the accumulators begin with: the array that the sums are added to, if it lies as the result does.
+        """What the accumulators begin with: the total that a share is added to, if it lies as the result does.
 
         So a total that a loop adds to is one sum over all its steps, to the bits of one that is made at once. With rounds
         the array must be the result itself, which holds the sums so far.
         """
         store, *others = self.stores
-        if others or not isinstance(store.value, Apply) or store.value.function != "add":
+        if not self.is_share or others or not isinstance(store.value, Apply) or store.value.function != "add":
             return None
         given, sums = sorted(store.value.args, key=_is_sum)
         if not isinstance(given, Load) or not _is_sum(sums) or given.guard is not None:

@@ -75,7 +75,7 @@ def _collapse_one(reduction: Reduce) -> Reduce:
     while position > 0:
         outer, inner = axes[position - 1], axes[position]
         is_one = inner.extent == 1 or outer.extent == 1
-        may = not reduction.rounds or is_same_order(inner, along=reduction.along)
+        may = not reduction.rounds or reduction.order == "chain" or is_same_order(inner, along=reduction.along)
         if is_one or (may and walk_as_one(index_dims_of([value]), outer, inner)):
             joint = Axis(inner.name, outer.extent * inner.extent)
             dropped, kept = (inner, outer) if inner.extent == 1 else (outer, inner)

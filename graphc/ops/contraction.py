@@ -118,13 +118,33 @@ class Contract(Op):
         return bodies.Contract(self.domain, self.left, self.right, self.out, inside=self.inside)
 
 
+class InOrder(Contract):
+    """A contraction that makes its sums position by position, wherever a pass takes it to."""
+
+    name = "contract_in_order"
+
+    def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
+        return bodies.Contract(self.domain, self.left, self.right, self.out, in_order=True, inside=self.inside)
+
+
+class Reduced(Contract):
+    """A contraction that is a reduction of products, not made by a register tile, wherever a pass takes it to."""
+
+    name = "contract_reduced"
+
+    def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
+        return bodies.Contract(self.domain, self.left, self.right, self.out, is_reduced=True, inside=self.inside)
+
+
 class Forwards(Contract):
     """A contraction that makes its sums position by position: what a loop adds up, step by step."""
 
     name = "contract_forwards"
 
     def lower(self, out: TensorType, left: TensorType, right: TensorType) -> bodies.Body:
-        return bodies.Contract(self.domain, self.left, self.right, self.out, in_order=True, inside=self.inside)
+        return bodies.Contract(
+            self.domain, self.left, self.right, self.out, in_order=True, is_share=True, inside=self.inside
+        )
 
 
 class Backwards(Contract):
@@ -137,7 +157,7 @@ class Backwards(Contract):
         turned: dict[Atom, Dim] = {a: a.extent - 1 - DimExpr.of(a) for a in self.domain if a not in kept}
         first, second = (tuple(dims.substitute(index, turned) for index in at) for at in (self.left, self.right))
         inside = tuple((dims.substitute(index, turned), extent) for index, extent in self.inside)
-        return bodies.Contract(self.domain, first, second, self.out, in_order=True, inside=inside)
+        return bodies.Contract(self.domain, first, second, self.out, in_order=True, is_share=True, inside=inside)
 
 
 def contraction(

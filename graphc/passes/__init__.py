@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from graphc.graph.graph import Graph
-from graphc.passes.absorb import absorb
+from graphc.passes.absorb import absorb, absorb_in_order
 from graphc.passes.cse import cse
 from graphc.passes.exponentials import exponentials
 from graphc.passes.fold import fold
@@ -18,6 +18,7 @@ from graphc.passes.marks import drop_marks, refuse_unknown_phase
 from graphc.passes.merge_scans import merge_scans
 from graphc.passes.pieces import cut_scans
 from graphc.passes.residuals import keep_residuals
+from graphc.passes.settle import settle
 from graphc.passes.simplify import simplify, simplify_in_order
 from graphc.passes.unite_carries import unite_carries
 from graphc.passes.unused import drop_unused
@@ -28,6 +29,7 @@ from graphc.passes.widen import widen
 __all__ = [
     "PASSES",
     "absorb",
+    "absorb_in_order",
     "collect_updates",
     "cse",
     "cut_scans",
@@ -44,6 +46,7 @@ __all__ = [
     "reduce_by_rows",
     "refuse_unknown_phase",
     "run_passes",
+    "settle",
     "simplify",
     "simplify_in_order",
     "unite_carries",
@@ -65,6 +68,9 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     merge_scans,
     unite_carries,
     drop_unused,
+    absorb,
+    reduce_by_rows,
+    settle,
     cut_scans,
     drop_unused,
     keep_residuals,
@@ -72,11 +78,10 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     drop_unused,
     merge_scans,
     simplify_in_order,
-    absorb,
+    absorb_in_order,
     gather,
     halo,
     widen,
-    reduce_by_rows,
     cse,
 )
 

@@ -9,13 +9,15 @@ serves as rows or lanes of a register tile, which a sum would cost more than it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import UnionType
 
 from graphc import dims
 from graphc.dims import Axis, Dim
 from graphc.graph import walk
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, make
-from graphc.ops.contraction import Contract, plain_axis
+from graphc.graph.op import Op
+from graphc.ops.contraction import Contract, Reduced, plain_axis
 from graphc.ops.movement import BroadcastTo, PermuteDims, Reshape
 from graphc.ops.reduction import Sum
 from graphc.passes.rewriting import rewrite
@@ -25,12 +27,21 @@ Map = tuple[Dim, ...]
 
 
 def absorb(graph: Graph) -> Graph:
-    """Return the graph with movement absorbed."""
+    """Return the graph with movement and sums absorbed."""
+    return _absorbing(graph, PermuteDims | Sum)
+
+
+def absorb_in_order(graph: Graph) -> Graph:
+    """Return the graph with movement absorbed, and no sums: for what stood in a loop and is outside of it now."""
+    return _absorbing(graph, PermuteDims)
+
+
+def _absorbing(graph: Graph, followers: type[Op] | UnionType) -> Graph:
     graph = rewrite(graph, _operands)
     shared = read_often(graph)
 
     def rule(node: Node) -> Node:
-        if not isinstance(node.op, PermuteDims | Sum) or node.inputs[0] in shared:
+        if not isinstance(node.op, followers) or node.inputs[0] in shared:
             return node
         source = node.inputs[0]
         if not isinstance(source.op, Contract):
@@ -94,8 +105,8 @@ def read_often(graph: Graph) -> set[Node]:
 
 def _operands(node: Node) -> Node:
     op = node.op
-    if not isinstance(op, Contract):
-        return node
+    if not isinstance(op, Contract) or isinstance(op, Reduced):
+        return node  # a reduction reads what it does through views, in the order of its own operands
     left, right = node.inputs
     kept = {axis for index in op.out for axis in dims.axes(index)}
     left_map, left = _absorbed(op.left, left, kept)

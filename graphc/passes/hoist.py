@@ -14,7 +14,7 @@ loop reduces. From lean scans, which must not store more, only what is the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc import dims
@@ -113,10 +113,10 @@ def _hoisted(node: Node) -> list[Node] | None:
 def _put_in_order(loop: _Loop, kind: type[Contract]) -> bool:
     """Let the contractions that a loop adds up be of this kind; return whether there are others."""
     found: dict[Node, Node] = {}
-    for term in (term for terms in _sums(loop).values() for term in terms):
+    for term in (term for terms in sums_of(loop.carries, loop.new, loop.results).values() for term in terms):
         while isinstance(term.op, Movement):
             (term,) = term.inputs
-        if type(term.op) is Contract:
+        if isinstance(term.op, Contract) and not isinstance(term.op, Forwards | Backwards):
             op = term.op
             found[term] = make(kind(op.domain, op.left, op.right, op.out, op.shape, op.inside), *term.inputs)
     outputs = walk.replace((*loop.new, *loop.results), found)
@@ -124,12 +124,12 @@ def _put_in_order(loop: _Loop, kind: type[Contract]) -> bool:
     return bool(found)
 
 
-def _sums(loop: _Loop) -> dict[Node, list[Node]]:
-    """Return the carries that each step only adds to, with what it adds."""
-    outputs = (*loop.new, *loop.results)
+def sums_of(carries: Iterable[Node], after: Sequence[Node], results: Sequence[Node]) -> dict[Node, list[Node]]:
+    """Return the carries of a loop that each step only adds to, with what it adds."""
+    outputs = (*after, *results)
     users = walk.users(walk.topological(outputs))
     found: dict[Node, list[Node]] = {}
-    for carry, new in zip(loop.carries, loop.new, strict=True):
+    for carry, new in zip(carries, after, strict=True):
         terms: list[Node] = []
         node = carry
         while node is not new and len(users.get(node, ())) == 1 and not any(node is root for root in outputs):
@@ -189,7 +189,7 @@ class _Behind:
             self.sums, self.moved, self.factors = {}, {}, {}
 
     def _decide(self) -> None:
-        self.sums = _sums(self.loop)
+        self.sums = sums_of(self.loop.carries, self.loop.new, self.loop.results)
         while True:  # until no sum turns out to have to stay
             self.moved, self.factors = self._split()
             staying = [carry for carry, terms in self.sums.items() if not all(self._is_worth(t) for t in terms)]
@@ -224,8 +224,7 @@ class _Behind:
         if not isinstance(node.op, Reduction):
             return []
         (x,) = node.inputs
-        inner = dims.product(x.shape[axis] for axis in node.op.axes if axis)
-        if not dims.is_nonnegative(inner - LONG):
+        if not is_long(node):
             return []
         chain, stack = dict[Node, None](), [x]
         while stack:
@@ -355,6 +354,13 @@ def _elements(nodes: Sequence[Node]) -> Dim:
     for node in nodes:
         total = total + dims.product(node.shape)
     return total
+
+
+def is_long(node: Node) -> bool:
+    """Whether a reduction sums rows long enough for a loop to reduce them rather than storing them."""
+    (x,), op = node.inputs, node.op
+    assert isinstance(op, Reduction)
+    return dims.is_nonnegative(dims.product(x.shape[axis] for axis in op.axes if axis) - LONG)
 
 
 def _is_heavy(node: Node) -> bool:

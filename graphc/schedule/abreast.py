@@ -122,4 +122,6 @@ def _total_of(found: Reduce, position: int, lanes: int) -> int:
     assert isinstance(extent, int)
     if found.along:
         return position % lanes
+    if found.order == "chain":
+        return 0
     return position % TOTALS if position < extent - extent % TOTALS else 0

@@ -63,7 +63,7 @@ def renamed(body: Contract, prefix: str) -> Contract:
     domain = tuple(Axis(prefix + a.name, a.extent) for a in body.domain)
     left, right, out = (tuple(dims.substitute(d, new) for d in index) for index in (body.left, body.right, body.out))
     inside = tuple((dims.substitute(index, new), extent) for index, extent in body.inside)
-    return Contract(domain, left, right, out, body.in_order, inside)
+    return Contract(domain, left, right, out, body.in_order, body.is_share, body.is_reduced, inside)
 
 
 def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
@@ -97,8 +97,12 @@ def general(body: Contract, out: TensorType, dtype: DType) -> Compute:
     if guard is not None:
         value = expr.select(guard, value, expr.const(0, dtype))
     # A sum begins with 0, which makes 0.0 of -0.0, also where it has one term.
+    order = "chain" if body.in_order else "across"
     return compute(
-        out, expr.reduce(combiner, reduced, value) if reduced else expr.apply("add", value, expr.const(0, dtype))
+        out,
+        expr.reduce(combiner, reduced, value, order=order)
+        if reduced
+        else expr.apply("add", value, expr.const(0, dtype)),
     )
 
 

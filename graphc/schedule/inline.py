@@ -289,7 +289,7 @@ class Inliner:
             if node is not root:
                 repeats = used != scopes[place] and self.cost[node] > CHEAP
                 # Lanes that run otherwise than a sum's would add in another order.
-                is_turned = any(one.along == (lane in used) and one.rounds for one in sums)
+                is_turned = any(one.along == (lane in used) and one.rounds and one.order != "chain" for one in sums)
                 # A reduction must not stand inside another one's loop, nor be made by every thread or row for itself.
                 # What is stored then is the last value of the same size: a loss, say, not its logarithm's argument.
                 misplaced = any(

@@ -29,8 +29,8 @@ class Nest:
 
     `right` varies along the lanes and not along the rows; every load and store has one flat offset. Rows of the extent
     `owned` belong to one thread each, so many at a time that not every tile fits. `number` counts the summed positions.
-    `within`: as for a Tile. `in_order` and `inside`: as for a Contract. `is_loose`: `right`'s array may begin anywhere in a
-    line of the cache.
+    `within`: as for a Tile. `in_order`, `is_share` and `inside`: as for a Contract. `is_loose`: `right`'s array may begin
+    anywhere in a line of the cache.
     """
 
     kept: tuple[Axis, ...]
@@ -42,6 +42,7 @@ class Nest:
     number: Dim = 0
     within: Within | None = None
     in_order: bool = False
+    is_share: bool = False
     inside: tuple[tuple[Dim, Dim], ...] = ()
     is_loose: bool = False
 

@@ -181,7 +181,7 @@ class Region:
             self.operands[node] = found[scalar], found[1 - scalar]
 
     def _contract(self, node: Node, body: Contract, prefix: str) -> Body:
-        if node.dtype.is_float:
+        if node.dtype.is_float and not body.is_reduced:
             # A tile makes one sum, so equal contractions may have equal axes, and are looked at once.
             tile = contraction.renamed(body, "r_")
             operands = [Operand.of(n, index) for n, index in zip(node.inputs, (tile.left, tile.right), strict=True)]
@@ -193,7 +193,7 @@ class Region:
 
     def _scalar_operand(self, node: Node, body: Contract, operands: Sequence[Operand]) -> int | None:
         lasting = {k for k, operand in enumerate(node.inputs) if self.bound.get(operand) in self.invariant}
-        return contraction.scalar_operand(body, operands, lasting, is_added=node in self.added)
+        return contraction.scalar_operand(body, operands, lasting, is_added=body.is_share and node in self.added)
 
     # -- what is stored
 
@@ -389,8 +389,10 @@ class Region:
             stores.append(Store(root.buffer, dims.substitute(root.offset, onto), value))
         kept = tuple(a for d in body.out for a in dims.axes(d))
         reduced = tuple(a for a in body.domain if a not in kept)
-        is_loose, in_order, inside = self._is_callers(right.source), body.in_order, body.inside
-        nest = Nest(kept, reduced, left, right, tuple(stores), self.owned, 0, None, in_order, inside, is_loose)
+        nest = Nest(
+            kept, reduced, left, right, tuple(stores), self.owned, in_order=body.in_order, is_share=body.is_share,
+            inside=body.inside, is_loose=self._is_callers(right.source),
+        )  # fmt: skip
         alone, touched = numbered(nest)
         position, buffers = 0, self.draft.buffers
         if self.draft.choose is not None:

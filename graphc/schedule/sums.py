@@ -22,7 +22,7 @@ def in_order(value: Expr, axes: Sequence[Axis], shapes: Sequence[Sequence[Dim]])
     lane = next((a for a in reversed(axes) if a.extent != 1), None)
 
     def then(found: Expr) -> Expr:
-        return _decided(found, lane, shapes) if isinstance(found, Reduce) else found
+        return _decided(found, lane, shapes) if isinstance(found, Reduce) and found.order != "chain" else found
 
     return Rewriter({}, then=then)(value)
 
@@ -39,7 +39,7 @@ def _decided(found: Reduce, lane: Axis | None, shapes: Sequence[Sequence[Dim]]) 
         others = [d for e in walk(found.value) if not isinstance(e, Load) for d in index_dims(e)]
         axes, at = _united(axes, [*offsets, *others], along=along)
         value = rewrite(value, at) if at else value
-    return Reduce.of(found.dtype, found.combiner, tuple(axes), value, along)
+    return Reduce.of(found.dtype, found.combiner, tuple(axes), value, "along" if along else "across")
 
 
 def _is_along(offsets: Sequence[Dim], axes: Sequence[Axis], lane: Axis | None) -> bool:

@@ -58,6 +58,23 @@ class Choice:
         """Return the cost and, for equal ones, the distance: neighbouring rows close together share lines."""
         return self.cost, self.distance
 
+    @property
+    def order(self) -> tuple[tuple[Dim, Dim], ...]:
+        """The order of the sum: steps in the count of its positions, and how many; loops that count on are one."""
+        loops: list[tuple[Dim, Dim]] = []
+        counts = dict(self.unrolled)
+        for one in self.nest.reduced:
+            step, count = slope_of(self.nest.number, one), counts.get(one, 1)
+            loops.append((step * count, dims.floordiv(one.extent, count)))
+        loops += [(slope_of(self.nest.number, axis), count) for axis, count in self.unrolled]
+        joined: list[tuple[Dim, Dim]] = []
+        for step, extent in loops:
+            if joined and joined[-1][0] == step * extent:
+                step, extent = step, joined.pop()[1] * extent
+            if extent != 1:
+                joined.append((step, extent))
+        return tuple(joined)
+
 
 def best(nest: Nest, level: Level) -> Choice:
     """Return the cheapest tile of a nest."""
@@ -66,6 +83,12 @@ def best(nest: Nest, level: Level) -> Choice:
 
 def choices(nest: Nest, level: Level, *, strips: bool = False) -> Iterator[Choice]:
     """Yield all tiles of a nest, its axes merged as each wants them; what they cost if the scalar operand lies in `strips`."""
+    for choice in _choices(nest, level, strips=strips):
+        if not nest.in_order or len(choice.order) <= 1:
+            yield choice
+
+
+def _choices(nest: Nest, level: Level, *, strips: bool) -> Iterator[Choice]:
     whole = collapsed(nest, None)
     tiles = functools.partial(_tiles, level=level, strips=strips)
     # A longer body takes longer to compile: it must bring something.

@@ -88,7 +88,7 @@ class Tiling:
         return Tile(
             roles.outer, roles.row, roles.lane, nest.reduced, nest.left, nest.right, nest.stores, roles.shape, roles.unrolled,
             roles.stacked, rounds=roles.rounds, within=nest.within, passing=roles.passing,
-            inside=nest.inside,
+            inside=nest.inside, is_share=nest.is_share,
         )  # fmt: skip
 
     def on_buffers(self, number: Callable[[int], int]) -> Tiling:
@@ -202,7 +202,7 @@ def _kind(choice: Choice, way: int, *, strips: bool) -> tuple[object, ...]:
 
 def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
     nest, row, lane = choice.nest, choice.row, choice.nest.kept[-1]
-    order, copied = _order(choice), None
+    order, copied = choice.order, None
     if strips:
         left, copied = paneled(nest.left, row, by_stride(nest.left.index[0], without=row))
         nest = replace(nest, left=left)
@@ -211,27 +211,11 @@ def _tiling(choice: Choice, panels: Copied | None, *, strips: bool) -> Tiling:
     return Tiling(nest, roles, order)
 
 
-def _order(choice: Choice) -> tuple[tuple[Dim, Dim], ...]:
-    """Return the order of the sum: loops that count on from one another as one."""
-    loops: list[tuple[Dim, Dim]] = []
-    counts = dict(choice.unrolled)
-    for one in choice.nest.reduced:
-        step, count = slope_of(choice.nest.number, one), counts.get(one, 1)
-        loops.append((step * count, dims.floordiv(one.extent, count)))
-    loops += [(slope_of(choice.nest.number, axis), count) for axis, count in choice.unrolled]
-    joined: list[tuple[Dim, Dim]] = []
-    for step, extent in loops:
-        if joined and joined[-1][0] == step * extent:
-            step, extent = step, joined.pop()[1] * extent
-        if extent != 1:
-            joined.append((step, extent))
-    return tuple(joined)
-
-
 def _in_panels(nest: Nest) -> tuple[Nest, Copied]:
-    """Return the nest with its vector operand in panels, summed axes in the order in which the other one walks them."""
+    """Return the nest with its vector operand in panels, summed axes in the other one's order, if they need not keep theirs."""
     left, right, lane = nest.left.index[0], nest.right.index[0], nest.kept[-1]
-    summed = tuple(sorted(nest.reduced, key=lambda a: -magnitude(slope_of(left, a))))
+    by_left = sorted(nest.reduced, key=lambda a: -magnitude(slope_of(left, a)))
+    summed = nest.reduced if nest.in_order else tuple(by_left)
     others = [a for a in by_stride(right, without=lane) if a not in summed]
     found, panels = paneled(nest.right, lane, (*others, *(a for a in summed if a in dims.axes(right))))
     return replace(nest, reduced=summed, right=found), panels

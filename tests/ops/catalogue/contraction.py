@@ -6,7 +6,7 @@ import numpy as np
 
 import graphc
 from graphc.graph.node import make
-from graphc.ops.contraction import Backwards, Contract, Forwards
+from graphc.ops.contraction import Backwards, Contract, Forwards, InOrder, Reduced
 from tests.ops.catalogue.row import FINITE, NAN, SPOILS, Row, f, ints, misread, node
 
 
@@ -21,7 +21,7 @@ def _einsum(text: str, *shapes: tuple[int, ...], spoils: tuple[float, ...] = SPO
 
 
 def _of(kind: type[Contract], a: graphc.Node, b: graphc.Node) -> graphc.Node:
-    """The product whose sums are made in the order of a loop, which a pass gives to those that the loop adds up."""
+    """The product of a kind that passes make: its sums in the order of a loop, say."""
     op = graphc.matmul(a, b).op
     assert isinstance(op, Contract)
     return make(kind(op.domain, op.left, op.right, op.out, op.shape), a, b)
@@ -30,6 +30,10 @@ def _of(kind: type[Contract], a: graphc.Node, b: graphc.Node) -> graphc.Node:
 ROWS = (
     Row("matmul forwards", lambda a, b: _of(Forwards, a, b), (f(3, 4), f(4, 5)), np.matmul),
     Row("matmul backwards", lambda a, b: _of(Backwards, a, b), (f(3, 4), f(4, 5)), np.matmul),
+    Row("matmul in order", lambda a, b: _of(InOrder, a, b), (f(3, 4), f(4, 5)), np.matmul),
+    Row("matmul in order of one row", lambda a, b: _of(InOrder, a, b), (f(1, 24), f(24, 5)), np.matmul),
+    Row("matmul in order of one column", lambda a, b: _of(InOrder, a, b), (f(3, 24), f(24, 1)), np.matmul),
+    Row("matmul reduced", lambda a, b: _of(Reduced, a, b), (f(3, 4), f(4, 5)), np.matmul),
     *(
         Row(f"matmul {a} {b}", graphc.matmul, (f(*a), f(*b)), np.matmul)
         for a, b in (
