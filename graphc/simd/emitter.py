@@ -1,8 +1,13 @@
 """The emitter that builders get: arithmetic on LLVM values, and loads and stores."""
 
+from collections.abc import Iterator
+
 from graphc.simd.arithmetic import Arithmetic, Value
 from graphc.simd.kinds import I64, SimdType
 from graphc.simd.listing import POINTER, VOID, WORD
+
+# The instructions of AVX2 that load or store by a mask of words.
+_MASKED = {"float": "avx.mask{}.ps.256", "double": "avx.mask{}.pd.256", "i32": "avx2.mask{}.d.256", "i64": "avx2.mask{}.q.256"}
 
 
 class Emitter(Arithmetic):
@@ -27,6 +32,8 @@ class Emitter(Arithmetic):
             elsewhere = Value(self, address.type, self.function.value(f"ptrtoint {POINTER} {zeros} to {WORD}"))
             place = self.pointer(self.select(mask.each, address, elsewhere))
             ir = self.function.make(f"load {stored.llvm}, {POINTER} {place}, align {kind.itemsize}")
+        elif self._has_words and stored.bits >= 32:
+            ir = self._load_registers(stored, address, mask)
         else:
             steps = self.constant(kind.of("i64"), [n * kind.itemsize for n in range(kind.lanes)])
             ir = self._each_lane(kind, self.splat(address, kind.lanes) + steps, mask)
@@ -69,12 +76,7 @@ class Emitter(Arithmetic):
         return self.gather(kind, address, index * step, self.constant(kind.of("b"), 1))
 
     def _each_lane(self, kind: SimdType, addresses: Value, mask: Value) -> str:
-        """Load the lanes one by one, inactive ones from a zero on the stack.
-
-        CPUs without mask registers have masked loads for some types only, and LLVM 22 gets the others wrong: of a masked
-        load wider than a register it reads the half whose mask it knows to be false. This has no branches, and reads
-        nothing but what it should.
-        """
+        """Load the lanes one by one, inactive ones from a zero on the stack: without branches, and nothing but what it should."""
         function, stored = self.function, kind.stored
         zero = function.slot(WORD, start="0")
         word = Value(self, SimdType("i64"), function.value(f"ptrtoint {POINTER} {zero} to {WORD}"))
@@ -87,12 +89,68 @@ class Emitter(Arithmetic):
             result = function.make(f"insertelement {stored.llvm} {result}, {element} {one}, i32 {lane}")
         return result
 
+    def _load_registers(self, stored: SimdType, address: Value, mask: Value) -> str:
+        """Load a register at a time, by an instruction that has a mask."""
+        parts: list[Value] = []
+        for place, words in self._registers(stored, address, mask):
+            part = stored.wide(self.level.register_bits // stored.bits)
+            name, own = f"llvm.x86.{_MASKED[stored.wide(1).llvm]}".format("load"), f"<{part.lanes} x i{stored.bits}>"
+            parts.append(Value(self, part, self.call(name, part.llvm, (POINTER, place), (own, words))))
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [self.pick(low, high, list(range(2 * low.type.lanes))) for low, high in pairs]
+        return parts[0].ir
+
+    def _store_registers(self, x: Value, address: Value, mask: Value) -> None:
+        kind, count = x.type, self.level.register_bits // x.type.bits
+        for number, (place, words) in enumerate(self._registers(kind, address, mask)):
+            lanes = list(range(number * count, (number + 1) * count))
+            part = x if count == kind.lanes else self.lanes(x, lanes)
+            name, own = f"llvm.x86.{_MASKED[kind.wide(1).llvm]}".format("store"), f"<{count} x i{kind.bits}>"
+            self.call(name, VOID, (POINTER, place), (own, words), (part.type.llvm, part.ir))
+
+    def _registers(self, kind: SimdType, address: Value, mask: Value) -> Iterator[tuple[str, str]]:
+        """Yield, for each register of a vector, its pointer, and its mask as words."""
+        nbytes = self.level.register_bits // 8
+        for number, words in enumerate(self.words_of(mask, kind.bits)):
+            yield self.pointer(address + self.constant(I64, number * nbytes) if number else address), words
+
+    def words_of(self, mask: Value, bits: int) -> list[str]:
+        """Return a mask as words of so many bits, all ones or zeros, a register each.
+
+        They are made where the mask gets its name, so outside of loops in which it is used. LLVM must not see that they come
+        from booleans: it would make those of them again at each use, and where it knows all of a mask to be false, LLVM 22
+        reads as if it were true.
+        """
+        lanes, count = mask.type.lanes, self.level.register_bits // bits
+        wide = SimdType(f"i{bits}", lanes)
+        every = Value(self, wide, self.function.value(f"sext {mask.typed} to {wide.llvm}"))
+        found: list[str] = []
+        for first in range(0, lanes, count):
+            part = every if count == lanes else self.lanes(every, list(range(first, first + count)))
+            opaque = f'call {part.type.llvm} asm "", "=x,0"({part.typed}) nounwind willreturn memory(none)'
+            found.append(self.function.value(opaque))
+        return found
+
+    def named(self, x: Value) -> None:
+        """Note that a value gets a name: of a mask, what loads and stores need is made here."""
+        if self._has_words and x.type.kind == "b" and x.type.lanes > 1 and x.each is None:
+            for bits in (32, 64):
+                if x.type.lanes * bits >= self.level.register_bits:
+                    self.words_of(x, bits)
+
+    @property
+    def _has_words(self) -> bool:
+        return self.level.masked_words and not self.level.masks
+
     def store(self, x: Value, address: Value, mask: Value | None) -> None:
         kind = x.type
         x = self.convert(x, kind.stored.kind)
         pointer = self.pointer(address)
         if mask is None:
             self.function.do(f"store {x.typed}, {POINTER} {pointer}, align {kind.itemsize}")
+        elif self._has_words and x.type.bits >= 32:
+            self._store_registers(x, address, mask)
         else:
             self._masked("store", kind, VOID, [(x.type.llvm, x.ir), (POINTER, pointer)], [mask])
 

@@ -17,7 +17,7 @@ class Level:
 
     `register_bits` and `registers` describe the vector registers. A level without `fma` also lacks a rounding
     instruction (both came to x86 after SSE2): there `fma` is a multiply and an add, and `floor` is arithmetic. `masks`: it
-    has mask registers, and with them masked loads of every type.
+    has mask registers, and with them masked loads of every type; `masked_words`: it has masked loads of words of 32 and 64 bits.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Level:
     registers: int
     fma: bool
     masks: bool
+    masked_words: bool
 
     @property
     def can_claim(self) -> bool:
@@ -39,10 +40,10 @@ _X86 = "x86_64-unknown-linux-gnu"
 _LEVELS = (
     # Without -prefer-256-bit LLVM would split 512-bit vectors on CPUs whose clocks once dropped under them.
     # Every CPU of that level has prefetches for writing, though the level does not name them.
-    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit,+prfchw", 512, 32, True, True),
-    Level("x86-64-v3", _X86, "x86-64-v3", "", 256, 16, True, False),
-    Level("x86-64", _X86, "x86-64", "", 128, 16, False, False),
-    Level("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32, True, False),
+    Level("x86-64-v4", _X86, "x86-64-v4", "-prefer-256-bit,+prfchw", 512, 32, True, True, True),
+    Level("x86-64-v3", _X86, "x86-64-v3", "", 256, 16, True, False, True),
+    Level("x86-64", _X86, "x86-64", "", 128, 16, False, False, False),
+    Level("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32, True, False, False),
 )
 LEVELS = {level.name: level for level in _LEVELS}
 

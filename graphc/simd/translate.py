@@ -79,7 +79,9 @@ class _Kernel(Expressions):
     def statement(self, node: ast.stmt) -> None:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                self.variables[name] = self.argument(value)
+                self.variables[name] = found = self.argument(value)
+                if isinstance(found, Value):
+                    self.emitter.named(found)
             case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
                 both = [self.value(target), self.value(value)]
                 self.variables[name] = self.operator(AUGMENTED.get(type(op)), both, node)

@@ -1,6 +1,7 @@
 """Random loops: a loop in pieces gives the bits of one that stores everything, in its values and its gradients.
 
-`python -m tests.passes.random_loops --count 100 --start 0` looks at so many.
+`python -m tests.passes.random_loops --count 100 --start 0` looks at so many; with `--deep` loops follow one another, run
+backwards, are truncated, or derived twice.
 """
 
 import argparse
@@ -17,7 +18,7 @@ STEPS = (1, 2, 5, 7)
 class Program:
     """One loop of a few states, with two results a step that are reduced outside; every choice comes from the seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, deep=False):
         self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.dtype = self.pick(["float32", "float64"])
@@ -31,13 +32,19 @@ class Program:
             [self.pick(LOSSES) for _ in range(2)],
         )
 
+        self.layers, self.reverse, self.truncate, self.twice = 1, False, None, False
+        if deep:
+            self.layers, self.reverse = self.pick([1, 2]), self.pick([False, True])
+            self.truncate, self.twice = self.pick([None, None, 3]), self.pick([False, True])
+
     def pick(self, items):
         return items[int(self.rng.integers(len(items)))]
 
     def __str__(self):
         names = [f.__name__ for f in (self.cell, *self.results, *self.losses)]
         sizes = f"hidden {self.hidden}, size {self.size}, {self.time} x {self.batch}"
-        return f"seed {self.seed}: {' '.join(names)}, {self.dtype}, {sizes}"
+        kinds = f"{self.layers} layers, reverse {self.reverse}, truncate {self.truncate}, twice {self.twice}"
+        return f"seed {self.seed}: {' '.join(names)}, {self.dtype}, {sizes}, {kinds}"
 
     def weights(self):
         generator = np.random.default_rng(self.seed)
@@ -61,10 +68,21 @@ class Program:
             new = self.cell(h, now, w)
             return new, tuple(make(new, now, h, w) for make in self.results)
 
-        last, rows = graphc.scan(step, graphc.zeros((self.batch, self.hidden), self.dtype), x, checkpoint=checkpoint)
+        first = graphc.zeros((self.batch, self.hidden), self.dtype)
+        options = {"checkpoint": checkpoint, "reverse": self.reverse, "truncate": self.truncate}
+        rows = x
+        if self.layers == 2:
+            _, rows = graphc.scan(lambda h, now: (new := graphc.tanh(h * 0.5 + now @ w["u"]), new), first, x, **options)
+            rows = rows @ w["u"].T
+        last, rows = graphc.scan(step, first, rows, **options)
         losses = [reduce(one, rows[0]) for reduce, one in zip(self.losses, rows, strict=True)]
         total = losses[0] + losses[1] * 0.5
-        return x, [*losses, *graphc.grad(total, [*w.values(), x], disconnected="zeros"), last]
+        by = [*w.values(), x]
+        gradients = graphc.grad(total, by, disconnected="zeros")
+        if self.twice:
+            norm = sum((graphc.sin(one) * 0.5).sum() for one in gradients)
+            gradients = graphc.grad(norm, by, disconnected="zeros")
+        return x, [*losses, *gradients, last]
 
     def feeds(self):
         lengths = STEPS if self.time == "time" else (self.time,)
@@ -211,10 +229,11 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=100)
     options.add_argument("--start", type=int, default=0)
+    options.add_argument("--deep", action="store_true")
     given = options.parse_args()
     began, failed = time.perf_counter(), 0
     for seed in range(given.start, given.start + given.count):
-        program = Program(seed)
+        program = Program(seed, given.deep)
         found = differing(program)
         failed += bool(found)
         if found:
