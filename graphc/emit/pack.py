@@ -61,7 +61,9 @@ def _moved(copy: Store, lane: Axis, by: Dim) -> Store:
 
 
 def _write_vector(copy: Store, writer: Writer, block: Block) -> None:
-    writer.store(copy, writer.vector(copy.value, block), block)
+    """Write the copy of a vector; a panel is whole vectors wide, and zero where there are no lanes."""
+    value = writer.vector(copy.value, block)
+    block.add(f"store({value}, {writer.address(copy.buffer, copy.offset, copy.value.dtype.itemsize, block)})")
 
 
 def _write_squares(copy: Store, lane: Axis, across: Axis, rounds: Rounds | None, writer: Writer, block: Block) -> None:

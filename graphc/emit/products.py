@@ -32,7 +32,8 @@ def write_products(
     Products that never count are left out. Whether others do is asked `again` only; else the result is whether some may not.
     """
     kind, lanes = kernel.left.dtype.short, writer.lanes
-    mask = f", {block.mask}" if block.mask else ""
+    # Panels are whole vectors wide.
+    mask = f", {block.mask}" if block.mask and kernel.panel is None else ""
     positions = list(itertools.product(*(range(count) for _, count in kernel.unrolled)))
     right = Operand.of(kernel.right, kernel, writer, block, at)
     left = Operand.of(kernel.left, kernel, writer, block, at)

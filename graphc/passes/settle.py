@@ -17,6 +17,7 @@ from graphc.graph.bodies import Contract as Body
 from graphc.graph.graph import Graph, subgraphs
 from graphc.graph.node import Node, made_at, make, placeholder
 from graphc.graph.op import Op
+from graphc.graph.products import Operand, scalar_operand
 from graphc.graph.types import TensorType
 from graphc.ops.contraction import Contract, InOrder, Reduced
 from graphc.ops.movement import Movement
@@ -25,8 +26,6 @@ from graphc.ops.reduction import Sum
 from graphc.ops.scan import Scan
 from graphc.passes.hoist import is_long, sums_of
 from graphc.passes.rewriting import with_roots, with_subgraphs
-from graphc.schedule.contraction import scalar_operand
-from graphc.schedule.views import Operand
 
 # As many steps as there may be.
 TIME = DimExpr.of(Symbol("_time"))

@@ -1,13 +1,12 @@
-"""Contractions: whether a register tile fits, and the general form for those that none does.
+"""Contractions that no register tile fits: their general form.
 
-A register tile needs a lane axis (last in the output and contiguous in an operand), a row axis (in the output and the
-other operand only) and something to sum over. Everything else, such as a matrix-vector product or a strided output map,
-becomes a `Compute` body, which vectorises and fuses like any reduction. `nest` gives the axes of a tile their parts.
+What is no tile (see `graph.products`), such as a matrix-vector product or a strided output map, becomes a `Compute` body,
+which vectorises and fuses like any reduction. `nest` gives the axes of a tile their parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from graphc import dims
 from graphc.dims import Atom, Axis, Dim, DimExpr
@@ -16,45 +15,6 @@ from graphc.graph.bodies import Compute, Contract, compute, output_axes
 from graphc.graph.types import TensorType
 from graphc.loops import expr
 from graphc.loops.expr import Expr
-from graphc.schedule.views import Operand
-
-
-def scalar_operand(
-    body: Contract, operands: Sequence[Operand], lasting: Set[int] = frozenset(), *, is_added: bool = False
-) -> int | None:
-    """Return which operand a register tile reads by elements (0 or 1), given where both lie; None where none fits.
-
-    lasting: the operands that stay as they are through all steps of a loop. is_added: whether the result is added to another
-    array and read by nobody else: then it may be one term of a longer sum, and is not rounded by itself.
-    """
-    plain = [_plain_axis(d) for d in body.out]
-    used = [a for a in plain if a is not None]
-    if None in plain or len(set(used)) != len(used) or not used or not _is_affine(body):
-        return None
-    lane, reduced = used[-1], set(body.domain) - set(used)
-    # A tile of a single column would have one lane of sixteen; where one product is all of the sum there is nothing to share.
-    if lane.extent == 1 or (all(a.extent == 1 for a in reduced) and not is_added):
-        return None
-    slopes = [dims.linear(one.offset, lane)[0] for one in operands]
-    if not any(all(a in dims.axes(one.offset) for one in operands) for a in reduced):
-        return None
-    for scalar in (0, 1):
-        one, other = operands[scalar], operands[1 - scalar]
-        found = dims.axes(other.offset)
-        rows = [a for a in used[:-1] if a in dims.axes(one.offset) and a not in found]
-        # A single row shares nothing of what it reads with others: as a reduction it needs no copy, and fuses. But where lanes
-        # lie apart and a copy serves all steps of a loop, numbers are not added across a vector for each column.
-        is_alone = all(a.extent == 1 for a in rows)
-        is_copied_once = 1 - scalar in lasting and slopes[1 - scalar] != 1
-        if lane not in found or not rows or (is_alone and not is_copied_once):
-            continue
-        if slopes[scalar] != 0 and slopes != [1, 1]:
-            continue
-        # What is not contiguous along the lanes is copied, unless windows overlap in it.
-        read = dims.product(a.extent for a in found)
-        if slopes[1 - scalar] == 1 or dims.is_nonnegative(other.size - read):
-            return scalar
-    return None
 
 
 def renamed(body: Contract, prefix: str) -> Contract:
@@ -112,14 +72,6 @@ def _equal(left: Dim, right: Dim) -> Expr | None:
     return expr.apply("eq", expr.index(left), expr.index(right), dtype=bool_)
 
 
-def _plain_axis(dim: Dim) -> Axis | None:
-    if isinstance(dim, DimExpr) and len(dim.terms) == 1:
-        (monomial, count) = dim.terms[0]
-        if count == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Axis):
-            return monomial[0][0]
-    return None
-
-
 def _solvable(target: Dim, solved: dict[Atom, Dim]) -> Axis | None:
     free = [a for a in _ordered_axes((target,)) if a not in solved]
     plain = [a for a in free if isinstance(dims.linear(target, a)[0], int) and dims.linear(target, a)[0] != 0]
@@ -134,7 +86,3 @@ def _axes_of(index: Sequence[Dim]) -> set[Axis]:
 
 def _ordered_axes(index: Sequence[Dim]) -> list[Axis]:
     return sorted(_axes_of(index), key=lambda a: next(n for n, d in enumerate(index) if a in dims.axes(d)))
-
-
-def _is_affine(body: Contract) -> bool:
-    return all(dims.linear(d, a)[0] is not None for d in (*body.left, *body.right) for a in dims.axes(d))

@@ -17,6 +17,7 @@ from graphc.graph.bodies import Body, Branch, Compute, Contract, Loop, Native, W
 from graphc.graph.graph import Graph
 from graphc.graph.node import Constant, Node
 from graphc.graph.op import Op
+from graphc.graph.products import Operand, scalar_operand
 from graphc.graph.text import function_name
 from graphc.graph.types import NodeType, TupleType
 from graphc.loops import expr
@@ -47,7 +48,7 @@ from graphc.schedule.states import all_kept_together
 from graphc.schedule.sums import in_order
 from graphc.schedule.trial import trial
 from graphc.schedule.units import Unit, axes_of, map_unit, merge
-from graphc.schedule.views import Operand, Views
+from graphc.schedule.views import Views
 
 
 @dataclass(eq=False)
@@ -193,7 +194,7 @@ class Region:
 
     def _scalar_operand(self, node: Node, body: Contract, operands: Sequence[Operand]) -> int | None:
         lasting = {k for k, operand in enumerate(node.inputs) if self.bound.get(operand) in self.invariant}
-        return contraction.scalar_operand(body, operands, lasting, is_added=body.is_share and node in self.added)
+        return scalar_operand(body, operands, lasting, is_added=body.is_share and node in self.added)
 
     # -- what is stored
 

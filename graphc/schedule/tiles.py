@@ -164,7 +164,9 @@ def _tiles(
         distance = magnitude(slope_of(left, row))
         weight = (SCATTERED if distance >= PAGE else 1) / gain
         reads = _reads(left, row, unrolled, stacked)
-        steps = Steps(level, lanes_of(nest.left.dtype), both, count, reads, depth, stack, strips)
+        lanes = lanes_of(nest.left.dtype)
+        masked = isinstance(lane.extent, int) and lane.extent < lanes
+        steps = Steps(level, lanes, both, count, reads, depth, stack, strips, masked)
         for cost, shape in tile_shapes(steps, row.extent, lane.extent, owned=row.extent == nest.owned):
             # What is left of the rows is written out, too.
             rest = row.extent % shape[0] if isinstance(row.extent, int) and stacked else 0
@@ -213,7 +215,7 @@ class Steps:
 
     `both`: both operands are read by vectors. `reads` gives the different elements of the scalar operand, by rows; `depth`
     is the length of the sum in the vector operand. A tile is `stack` times as high as it has rows. What lies in `strips` is
-    read one after the other, and costs nothing.
+    read one after the other, and costs nothing. `masked`: there are fewer lanes than a vector has.
     """
 
     level: Level
@@ -224,6 +226,7 @@ class Steps:
     depth: int
     stack: int = 1
     strips: bool = False
+    masked: bool = False
 
     @property
     def parts(self) -> int:
@@ -231,8 +234,8 @@ class Steps:
         return max(1, 512 // self.level.register_bits)
 
     def most_rows(self, vectors: int) -> int:
-        """Rows for which the accumulators, the vector operand and one spread element fit the registers."""
-        budget = self.level.registers // self.parts - 1
+        """Rows for which the accumulators, the vector operand, one spread element and a mask fit the registers."""
+        budget = self.level.registers // self.parts - 1 - (self.masked and not self.level.masks)
         most = (budget - vectors * self.count) // vectors
         return min(24, most) if self.stack == 1 else most // self.stack
 

@@ -10,40 +10,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from graphc import dims
-from graphc.dims import Axis, Dim
+from graphc.dims import Dim
 from graphc.graph.bodies import Compute, Contract
 from graphc.graph.node import Node
-from graphc.loops.expr import Expr, Load, Loaded, both, rewrite
+from graphc.graph.products import Operand
+from graphc.loops.expr import Load, Loaded, both, rewrite
 from graphc.loops.kernels import flat_offset
 from graphc.ops.movement import Reshape
 from graphc.ops.slicing import Pad
-from graphc.records import record
-
-
-@record
-class Operand:
-    """An operand of a contraction: the array that it is read from, the flat offset there, and where that is inside.
-
-    Outside of an array, in the margins of one that nobody stores, all is zero.
-    """
-
-    source: Node
-    offset: Dim
-    guard: Expr | None = None
-
-    @staticmethod
-    def of(node: Node, index: Sequence[Dim]) -> Operand:
-        """Return the elements of a node at an index, read from its own array."""
-        return Operand(node, flat_offset(index, node.shape))
-
-    @property
-    def size(self) -> Dim:
-        """The number of elements of the array."""
-        return dims.product(self.source.shape)
-
-    def slopes(self) -> dict[Axis, Dim | None]:
-        """Return how far apart neighbours along each axis lie; None where that is no one number."""
-        return {axis: dims.linear(self.offset, axis)[0] for axis in dims.axes(self.offset)}
 
 
 class Views:

@@ -7,7 +7,12 @@ from graphc.simd.kinds import I64, SimdType
 from graphc.simd.listing import POINTER, VOID, WORD
 
 # The instructions of AVX2 that load or store by a mask of words.
-_MASKED = {"float": "avx.mask{}.ps.256", "double": "avx.mask{}.pd.256", "i32": "avx2.mask{}.d.256", "i64": "avx2.mask{}.q.256"}
+_MASKED = {
+    "float": "avx.mask{}.ps.256",
+    "double": "avx.mask{}.pd.256",
+    "i32": "avx2.mask{}.d.256",
+    "i64": "avx2.mask{}.q.256",
+}
 
 
 class Emitter(Arithmetic):

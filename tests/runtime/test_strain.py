@@ -162,7 +162,9 @@ finally:
     for start, end, until in rows:
         # What passes besides the yield counts for nothing, however long it is.
         assert until == 0 or start + LEVERAGE * LONG_YIELD < until <= end + LEVERAGE * (end - start)
-        assert until or end - start < LONG_YIELD or len(booked) > 50
+    # A process may lose its core before and behind the yield, too, but not often.
+    missed = [row for row in rows if not row[2] and row[1] - row[0] >= LONG_YIELD]
+    assert len(missed) <= len(booked) // 2
     exact = [until - end - LEVERAGE * (end - start) for start, end, until in booked]
     assert max(exact) > -LEVERAGE * LONG_YIELD
 
