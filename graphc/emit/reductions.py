@@ -36,7 +36,7 @@ def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
     total, place = totals[0], None
     if expr.combiner == "argmax":
         place = writer.fresh("place")
-        block.add(f"{place} = {f'i64x{writer.lanes}' if spread else 'i64'}(0)")
+        block.add(f"{place} = {_place_kind(expr, writer.lanes, spread=spread)}(0)")
 
     def add(inner: Block) -> None:
         accumulate(expr, writer, inner, total, place, spread=spread)
@@ -62,12 +62,23 @@ def write_reduction(expr: Reduce, writer: Writer, block: Block) -> str:
     loops(block, tuple(a for a in expr.axes if a != along))
     for other in totals[1:]:
         block.add(f"{total} = {combined(expr.combiner, total, other)}")
+    if place is not None and spread:
+        wide = writer.fresh("place")
+        block.add(f"{wide} = i64x{writer.lanes}({place})")
+        place = wide
     if along is None:
         return place or total
     result = writer.fresh("v")
     parts = f"argmax({total}, {place})" if place else f"{_REDUCE.get(expr.combiner, expr.combiner)}({total})"
     block.add(f"{result} = reduce_{parts}")
     return result
+
+
+def _place_kind(expr: Reduce, lanes: int, *, spread: bool) -> str:
+    """Return the kind of places of largest numbers: half as wide as an integer has to be, where that is known to do."""
+    extent = expr.axes[0].extent
+    is_short = isinstance(extent, int) and extent < 2**31
+    return f"{'i32' if is_short else 'i64'}x{lanes}" if spread else "i64"
 
 
 def start_of(expr: Reduce, lanes: int, *, spread: bool) -> str:
@@ -147,7 +158,8 @@ def accumulate(
         flag = writer.fresh("better")
         block.add(f"{flag} = {better}")
         at = Index.of(int64, DimExpr.of(expr.axes[0]))
-        block.add(f"{place} = select({flag}, {get(at, block)}, {place})")
+        position = f"{_place_kind(expr, writer.lanes, spread=spread)}({get(at, block)})"
+        block.add(f"{place} = select({flag}, {position}, {place})")
         block.add(f"{total} = select({flag}, {name}, {total})")
         return
     if expr.combiner == "dot":

@@ -22,10 +22,10 @@ class Value:
     """An LLVM value with its dialect type and the operators of the dialect.
 
     `number` is what it is at compile time, if that is known; `origin` a value and the number by which it is larger; `each`
-    the scalar that all lanes are, if one is known.
+    the scalar that all lanes are, if one is known; `run` how many of a mask's lanes are set, the first ones, if that is.
     """
 
-    __slots__ = ("each", "emitter", "ir", "number", "origin", "type")
+    __slots__ = ("each", "emitter", "ir", "number", "origin", "run", "type")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Value:
         self.number = number
         self.origin = origin
         self.each: Value | None = None
+        self.run: int | None = None
 
     @property
     def typed(self) -> str:
@@ -231,6 +232,12 @@ class Arithmetic:
     def known(self, x: Value) -> int | None:
         """Return the integer that x is at compile time, if it is one."""
         return int(x.number) if x.number is not None and x.type.is_integer else None
+
+    def with_run(self, mask: Value, count: Value) -> Value:
+        """Return a mask of so many lanes, the first ones, which says so if the number is known."""
+        number = self.known(count)
+        mask.run = None if number is None else min(max(number, 0), mask.type.lanes)
+        return mask
 
     def splat(self, x: Value, lanes: int) -> Value:
         kind = x.type.wide(lanes)

@@ -85,6 +85,9 @@ class Arrays:
     def known(self, x: Array) -> int | None:
         return int(x) if x.ndim == 0 and x.dtype.kind in "iu" else None
 
+    def with_run(self, mask: Array, count: Array) -> Array:
+        return mask
+
     def splat(self, x: Array, lanes: int) -> Array:
         return np.full(lanes, x, x.dtype)
 

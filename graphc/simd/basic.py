@@ -55,9 +55,10 @@ def _define_tail(lanes: int) -> None:
     def build(arithmetic: Arithmetic, count: Number) -> Number:
         # Compared in 32 bits, half the work of 64; so the count is first brought into [0, lanes].
         most, none = arithmetic.constant(I64, lanes), arithmetic.constant(I64, 0)
-        count = minimum(arithmetic, maximum(arithmetic, count, none), most)
+        bounded = minimum(arithmetic, maximum(arithmetic, count, none), most)
         steps = arithmetic.constant(SimdType("i32", lanes), list(range(lanes)))
-        return steps < arithmetic.splat(arithmetic.convert(count, "i32"), lanes)
+        mask = steps < arithmetic.splat(arithmetic.convert(bounded, "i32"), lanes)
+        return arithmetic.with_run(mask, count)
 
     define(f"tail_bx{lanes}", _scalar_rule(SimdType("b", lanes)), build)
 

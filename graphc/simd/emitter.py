@@ -15,6 +15,15 @@ _MASKED = {
 }
 
 
+def _powers(count: int) -> Iterator[tuple[int, int]]:
+    """Yield pieces of powers of two that make up so many: where each begins, and its length, the longest first."""
+    first = 0
+    while first < count:
+        length = 1 << ((count - first).bit_length() - 1)
+        yield first, length
+        first += length
+
+
 class Emitter(Arithmetic):
     """Appends LLVM instructions to a function, for one CPU level; addresses are i64."""
 
@@ -31,6 +40,8 @@ class Emitter(Arithmetic):
         elif self.level.masks:
             places = (POINTER, self.pointer(address))
             ir = self._masked("load", kind, stored.llvm, [places], [mask, self.constant(stored, 0)])
+        elif mask.run is not None:
+            ir = self._load_run(stored, address, mask.run)
         elif mask.each is not None:
             # All lanes or none: one load, from zeros if none.
             zeros = self.function.zeros(stored.llvm)
@@ -94,6 +105,25 @@ class Emitter(Arithmetic):
             result = function.make(f"insertelement {stored.llvm} {result}, {element} {one}, i32 {lane}")
         return result
 
+    def _load_run(self, stored: SimdType, address: Value, count: int) -> str:
+        """Load so many lanes, known in number, by pieces of powers of two; the others are 0."""
+        found = self.constant(stored, 0)
+        for first, lanes in _powers(count):
+            place = self.pointer(address + self.constant(I64, first * stored.itemsize))
+            part = stored.wide(lanes)
+            ir = self.function.make(f"load {part.llvm}, {POINTER} {place}, align {stored.itemsize}")
+            piece = Value(self, part, ir)
+            if lanes == stored.lanes:
+                return ir
+            if lanes == 1:
+                made = f"insertelement {found.typed}, {piece.typed}, i32 {first}"
+                found = Value(self, stored, self.function.value(made))
+                continue
+            wide = self.lanes(piece, [min(n, lanes - 1) for n in range(stored.lanes)])
+            places = [stored.lanes + n - first if first <= n < first + lanes else n for n in range(stored.lanes)]
+            found = self.pick(found, wide, places)
+        return found.ir
+
     def _load_registers(self, stored: SimdType, address: Value, mask: Value) -> str:
         """Load a register at a time, by an instruction that has a mask."""
         parts: list[Value] = []
@@ -154,6 +184,10 @@ class Emitter(Arithmetic):
         pointer = self.pointer(address)
         if mask is None:
             self.function.do(f"store {x.typed}, {POINTER} {pointer}, align {kind.itemsize}")
+        elif mask.run is not None and not self.level.masks:
+            for first, count in _powers(mask.run):
+                part = x if count == kind.lanes else self.lanes(x, list(range(first, first + count)))
+                self.store(part, address + self.constant(I64, first * kind.itemsize), None)
         elif self._has_words and x.type.bits >= 32:
             self._store_registers(x, address, mask)
         else:
