@@ -12,6 +12,7 @@ MODEL = """
 import sys, warnings
 import numpy as np
 import graphc
+print("ready", flush=True)
 sys.stdin.readline()  # all processes start at once
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
@@ -32,6 +33,8 @@ def started(count, folder):
 
 def ended(processes):
     for process in processes:
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
     said = [process.communicate(timeout=120) for process in processes]
@@ -48,8 +51,9 @@ def filled(tmp_path_factory):
 def test_eight_processes_compile_the_same_model_at_once(filled, monkeypatch):
     folder, said = filled
     monkeypatch.setenv("GRAPHC_CACHE", str(folder))
-    assert all(one == said[0] for one in said)
-    assert said[0][8:] == ["True", "0"]
+    # One that the system kept waiting may have found what the others wrote.
+    assert {(*one[:8], *one[9:]) for one in said} == {(*said[0][:8], "0")}, said
+    assert "True" in {one[8] for one in said}
     assert cache.verify() == []
     kinds = {kind: [entry for entry in cache.entries() if entry.kind == kind] for kind in cache.KINDS}
     assert len(kinds["plan"]) == 1

@@ -145,8 +145,8 @@ def test_one_thread_makes_all_of_a_single_part(dtype, count):
 
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_margins_are_in_the_call_that_makes_what_they_surround(asymmetric):
-    x = graphc.input("x", ("m", 7, 6, 24))
-    first, second = graphc.input("first", (3, 3, 24, 24)), graphc.input("second", (3, 3, 24, 24))
+    x = graphc.input("x", ("m", 7, 6, 17))
+    first, second = graphc.input("first", (3, 3, 17, 17)), graphc.input("second", (3, 3, 17, 17))
     padding = ((1, 2), (0, 1)) if asymmetric else 1
     inner = graphc.relu(graphc.conv2d(graphc.tanh(x), first, padding=padding))  # a map's inside, then an epilogue's
     graph = Graph((x, first, second), (graphc.conv2d(inner, second, padding=padding),))
@@ -160,6 +160,6 @@ def test_margins_are_in_the_call_that_makes_what_they_surround(asymmetric):
             for n in (x, first, second)
         ]
         (wanted,) = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
-        for threads in (1, 2, 5):
+        for threads in (1, 2) if m == 1 else (5,):
             (got,) = Interpreter(plan, arrays, [], {"m": m}, unjitted(plan, {}), threads=threads).result("output")
             np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)
