@@ -28,9 +28,8 @@ def training(kind, dtype="float32", checkpoint="auto", features=5, hidden=20):
     return Graph((x,), (rows, last, *gradients))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize("sizes", [(5, 20), (1, 32), (24, 40)])
+@pytest.mark.parametrize(("dtype", "sizes"), [("float32", (5, 20)), ("float64", (1, 32)), ("float32", (24, 40))])
 def test_all_bits_are_those_of_storing_everything(kind, dtype, sizes, monkeypatch):
     monkeypatch.setattr("graphc.forms.LARGE", 0)
     monkeypatch.setattr(memory, "OWNED_WORK", 0)
