@@ -200,6 +200,11 @@ def graphc_launch(args, thread, unused):
             i += 1
     store(running, args + 88)
     call_kernel(walk, args, 0, running)
+    i = running
+    while i < word(args, 12):
+        # Who was not there may stand where a pause left all; the next launch, of which it may be a part, begins anew.
+        store(0, word(args, 2) + i * word(args, 3))
+        i += 1
     if owner == 1:
         i = 1
         while i < threads:

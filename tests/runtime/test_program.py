@@ -1,3 +1,4 @@
+import ctypes
 import threading
 import time
 
@@ -8,6 +9,7 @@ from graphc import dims, dtypes
 from graphc.errors import CallError, MissingInputError
 from graphc.records import replace
 from graphc.runtime.program import Program
+from graphc.runtime.threads import pool
 from tests.interrupts import interrupted_after
 from tests.runtime.handmade import Maker, N
 
@@ -203,6 +205,22 @@ def test_parts_run_in_turn_lap_by_lap(threads, seconds):
             assert done > before
             np.testing.assert_array_equal(weight, w)
     np.testing.assert_array_equal(np.concatenate(results, 1), expected)
+
+
+def test_a_thread_that_missed_the_end_of_a_part_begins_the_next_lap_with_the_others():
+    """A pause leaves all threads at one place; one that is not there when the part goes on must not stay there."""
+    program, weight, gradients, _ = in_laps(2)
+    program.restart(0, 4)
+    assert program.resume(1e-9) in (1, 2)
+    taken = ctypes.c_int64.from_address(pool().address)
+    taken.value = 1  # by another run: so this one goes on alone
+    while program.done < 3:
+        program.resume(1e-9)
+    taken.value = 0
+    assert all((one._frames[:, 0] == 0).all() for one in program._activations)
+    while program.done < program.count:
+        program.resume(1)
+    np.testing.assert_array_equal(weight, -gradients.sum((0, 1)))
 
 
 def test_laps_stay_within_their_rows():
