@@ -67,11 +67,9 @@ def program_of_what_is_made_on_the_way(kind, checkpoint, dtype):
     ("kind", "dtype", "make"),
     [
         ("one column", "float32", program),
-        ("two columns", "float64", program),
         ("totals", "float64", program),
         ("wide", "float32", program),
         ("two columns", "float64", program_of_what_is_made_on_the_way),
-        ("totals", "float32", program_of_what_is_made_on_the_way),
     ],
 )
 def test_sums_have_the_bits_of_storing_everything(kind, dtype, make, monkeypatch):

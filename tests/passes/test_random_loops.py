@@ -5,7 +5,7 @@ import pytest
 from tests.passes.random_loops import Program, differing
 
 # What their bits hung on: rows or lanes that only some forms have; sums put together once outside; a single example, or step.
-SEEDS = (2, 5, 8, 14, 20, 217, 252, 356)
+SEEDS = (2, 8, 14, 20, 217, 356)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
