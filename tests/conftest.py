@@ -12,6 +12,9 @@ os.environ.setdefault("GRAPHC_CACHE", tempfile.mkdtemp(prefix="graphc-tests-"))
 os.environ.setdefault("GRAPHC_VERIFY", "1")
 # The tests themselves keep all cores busy; `tests/emit/test_parallel.py` says otherwise.
 os.environ.setdefault("GRAPHC_COMPILE_PROCESSES", "1")
+# Nor should they wait for one another's cores, where a test does not say how many threads it wants.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("GRAPHC_THREADS", "1")
 # Which tenth of the rows is tried at CPU levels other than the host's; set here, once for all workers.
 os.environ.setdefault("GRAPHC_TEST_TENTH", str(datetime.now(UTC).toordinal() % 10))
 
