@@ -37,7 +37,7 @@ def always_split(monkeypatch):
     monkeypatch.setattr(sharing, "RULE", sharing.FREE)
 
 
-@pytest.mark.parametrize("seed", range(110))
+@pytest.mark.parametrize("seed", range(70))
 def test_random_graphs_in_bounds(seed, monkeypatch):
     grown, graph, training, plain = random_graph(seed, SmallBuilder)
     passed = run_passes(graph, training=training)
@@ -52,7 +52,7 @@ def test_random_graphs_in_bounds(seed, monkeypatch):
     assert not unlike(plain, grown.feeds, run.result("output"))
 
 
-@pytest.mark.parametrize("seed", range(200, 240))
+@pytest.mark.parametrize("seed", range(200, 225))
 @pytest.mark.usefixtures("always_split")
 def test_random_graphs_compiled_on_one_thread_and_on_two(seed):
     grown, graph, training, plain = random_graph(seed)

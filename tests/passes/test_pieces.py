@@ -29,16 +29,16 @@ def training(kind, dtype="float32", checkpoint="auto", features=5, hidden=20):
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize(("dtype", "sizes"), [("float32", (5, 20)), ("float64", (1, 32)), ("float32", (24, 40))])
+@pytest.mark.parametrize(("dtype", "sizes"), [("float64", (1, 32)), ("float32", (24, 40))])
 def test_all_bits_are_those_of_storing_everything(kind, dtype, sizes, monkeypatch):
     monkeypatch.setattr("graphc.forms.LARGE", 0)
     monkeypatch.setattr(memory, "OWNED_WORK", 0)
     monkeypatch.setattr(sharing, "RULE", sharing.FREE)
-    graphs = {c: training(kind, dtype, c, *sizes) for c in (None, "auto", 1, 3)}
+    graphs = {c: training(kind, dtype, c, *sizes) for c in (None, "auto", 3)}
     steps = {
         (c, n): graphc.compile(list(graph.inputs), list(graph.outputs), threads=n)
         for c, graph in graphs.items()
-        for n in ((1, 2, 3) if c == "auto" else (2,))
+        for n in ((1, 3) if c == "auto" else (2,))
     }
     for length, batch in ((13, 7), (9, 17), (2, 1), (0, 3)):
         x = np.random.default_rng(length).normal(size=(length, batch, sizes[0])).astype(dtype)

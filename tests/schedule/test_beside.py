@@ -154,12 +154,12 @@ def test_margins_are_in_the_call_that_makes_what_they_surround(asymmetric):
     assert all(step.reads for step in plan.steps)
     assert len(plan.steps) == 3
     rng = np.random.default_rng(0)
-    for m in (1, 3):
+    for m in (1, 2):
         arrays = [
             rng.normal(size=[d if isinstance(d, int) else m for d in n.shape]).astype("float32")
             for n in (x, first, second)
         ]
         (wanted,) = run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)))
-        for threads in (1, 2) if m == 1 else (5,):
+        for threads in (2,) if m == 1 else (5,):
             (got,) = Interpreter(plan, arrays, [], {"m": m}, unjitted(plan, {}), threads=threads).result("output")
             np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)

@@ -173,9 +173,16 @@ def test_short_rounds_of_convolutions(monkeypatch, within, layer):
     assert any("for first in " in text for text in plan.kernels.values())
 
 
-@pytest.mark.parametrize("parts", [2, 4])
 @pytest.mark.parametrize(
-    "layer", [*LAYERS[:2], (4, 4, 20, 9, 1, 1, 0, 1), (3, 4, 2, 270, 3, 1, 1, 1), (5, 6, 20, 24, 1, 1, 0, 1)], ids=str
+    ("layer", "parts"),
+    [
+        (LAYERS[0], 2),
+        (LAYERS[1], 4),
+        ((4, 4, 20, 9, 1, 1, 0, 1), 2),
+        ((3, 4, 2, 270, 3, 1, 1, 1), 4),
+        ((5, 6, 20, 24, 1, 1, 0, 1), 4),
+    ],
+    ids=str,
 )
 def test_sums_in_parts(monkeypatch, layer, parts):
     """Parts of several rounds, of one and of none; threads fewer and more than parts, which give the same bits."""
@@ -282,7 +289,8 @@ def test_long_sums_copy_nothing(times):
     plan = check(graph, HOST, kernels_of, (0, 1, 3))
     assert sum("for first in range(begin, max(end, begin + 1), " in text for text in plan.kernels.values()) == 2
     assert all(buffer.kind in ("input", "output") or buffer.name.startswith("parts") for buffer in plan.buffers)
-    check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (0, 1))
+    if times == 60:
+        check(graph, "x86-64-v4", lambda plan, passed: unjitted(plan, natives(passed)), (0, 1))
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def programs(shape, sizes, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("is_known", [True, False])
 def test_sums_do_not_depend_on_how_their_operand_is_stored(is_known, dtype):
-    # Sizes that are symbols serve all shapes; known ones are taken in turn, for each is a compilation.
-    shapes = SHAPES[:: 1 if dtype == "float32" else 3] if is_known else [("a", "b", "c")]
+    # Sizes that are symbols serve all shapes; of known ones some, for each is a compilation.
+    shapes = SHAPES[:: 2 if dtype == "float32" else 3] if is_known else [("a", "b", "c")]
     for shape in shapes:
         inputs, made, _ = programs(shape, SHAPES[0], dtype)
         whole = graphc.input("whole", shape, dtype)
