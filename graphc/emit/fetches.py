@@ -15,10 +15,18 @@ from graphc.loops.kernels import Tile, loads, usual_size
 LARGE, AHEAD, LINE = 1 << 18, 1 << 12, 16
 # Steps of a sum during which lines have time to come, and bytes.
 LONG, FURTHER = 64, 1024
+# Bytes from line to line that share a set of the first-level cache.
+SET = 1 << 12
 
 
 def is_ahead(kernel: Tile, stride: Dim) -> bool:
-    """Whether the scalar operand comes from far, and each of its rows from other lines."""
+    """Whether the scalar operand comes from far, and each of its rows from other lines, for which the first-level cache has room.
+
+    Tiles of one vector, as narrow registers hold, read a line during few products. If all their rows share one set of that
+    cache, the next tile's lines would take the places of those that are being read.
+    """
+    if kernel.shape[1] == 1 and isinstance(stride, int) and stride * kernel.left.dtype.itemsize % SET == 0:
+        return False
     is_large = usual_size(dims.axes(kernel.left.index[0])) >= AHEAD and kernel.owner is None
     is_apart = kernel.strip is None and isinstance(stride, int) and abs(stride) >= LINE
     return is_large and is_apart and not kernel.is_lanewise

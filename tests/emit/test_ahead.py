@@ -9,7 +9,7 @@ from graphc.compiler import passed, plan_of
 from graphc.emit import build
 from graphc.emit.loader import Loader
 from graphc.graph.graph import Graph
-from graphc.simd.levels import host_level
+from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
 
@@ -41,3 +41,13 @@ def test_short_rows_are_not():
     x = graphc.input("x", ("rows", 1000))
     plan = plan_of(passed(Graph((x,), (graphc.softmax(x),)), training=False), host_level())
     assert "prefetch(" not in "".join(plan.kernels.values())
+
+
+@pytest.mark.parametrize(
+    ("level", "depth", "asks"), [("x86-64-v3", 1000, True), ("x86-64-v3", 1024, False), ("x86-64-v4", 1024, True)]
+)
+def test_rows_of_the_next_tile_are_if_they_do_not_drive_out_those_being_read(level, depth, asks):
+    """Rows a multiple of 4096 bytes apart share one set of the first-level cache."""
+    a, b = graphc.input("a", ("rows", depth)), graphc.input("b", (depth, 64))
+    plan = plan_of(passed(Graph((a, b), (a @ b,)), training=False), LEVELS[level])
+    assert ("prefetch(at" in "".join(plan.kernels.values())) == asks
