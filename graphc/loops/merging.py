@@ -14,14 +14,15 @@ from graphc.records import replace
 def collapse(kernel: Map) -> Map:
     """Return the kernel with neighbouring axes merged wherever every offset walks them as one.
 
-    Rows merge with rows and, where no reduction stands between, with the lane; reductions merge their own axes.
+    Rows merge with rows and, where no reduction of whole rows stands between, with the lane; reductions merge their own axes.
     """
     kernel = with_joint_sums(kernel)
     if kernel.ordered is not None:
         return kernel
-    has_reduction = any(isinstance(e, Reduce) for e in walk(*expressions(kernel)))
+    reductions = [e for e in walk(*expressions(kernel)) if isinstance(e, Reduce)]
     axes = [*kernel.rows, *([kernel.lane] if kernel.lane else [])]
-    keep_lane = has_reduction or any(kernel.lane and not _uses(s.offset, kernel.lane) for s in kernel.stores)
+    is_of_rows = any(one.along or kernel.lane not in one.free for one in reductions)
+    keep_lane = is_of_rows or any(kernel.lane and not _uses(s.offset, kernel.lane) for s in kernel.stores)
     merged: list[Axis] = []
     for position in reversed(range(len(axes))):
         is_boundary = keep_lane and kernel.lane is not None and position == len(axes) - 2

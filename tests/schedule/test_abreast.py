@@ -11,7 +11,7 @@ from graphc.emit.loader import Loader
 from graphc.errors import IndexOutOfRangeError
 from graphc.graph.graph import Graph
 from graphc.passes import run_passes
-from graphc.simd.levels import host_level
+from graphc.simd.levels import LEVELS, host_level
 from tests.interpreter import Interpreter, compiled, unjitted
 
 
@@ -122,3 +122,17 @@ def test_rows_without_elements(rows):
         assert empty.shape == (rows, 0)
     _, (largest,) = results((x, none), (graphc.sum(none, axis=1) + graphc.max(x, axis=1),), [a, b], {"n": rows})
     np.testing.assert_array_equal(largest, a[:, 2])
+
+
+@pytest.mark.parametrize("level", ["x86-64-v4", "x86-64-v3"])
+def test_sums_over_what_lies_apart_are_of_vectors_as_they_lie(level):
+    """Few elements a row, but each has a sum of its own: rows and elements are one axis, and nothing is gathered."""
+    x = graphc.input("x", (4, 5, 9, 10))
+    graph = Graph((x,), (x.sum(0),))
+    plan = plan_of(run_passes(graph), LEVELS[level])
+    (text,) = plan.kernels.values()
+    assert "gather" not in text
+    assert "in range(start" in text
+    array = np.random.default_rng(0).normal(size=(4, 5, 9, 10)).astype("float32")
+    (found,) = Interpreter(plan, [array], [], {}, unjitted(plan, {}), threads=2).result("output")
+    np.testing.assert_allclose(found, array.astype("f8").sum(0), rtol=1e-6, atol=1e-6)
