@@ -59,8 +59,8 @@ def permuted(node: Node) -> Node:
     if not isinstance(node.op, PermuteDims):
         return node
     (source,) = node.inputs
-    if not isinstance(source.op, Contract):
-        return node
+    if not isinstance(source.op, Contract) or isinstance(source.op, Reduced):
+        return node  # the order of a reduction hangs on how its result lies, too
     out = tuple(source.op.out[axis] for axis in node.op.axes)
     return make(replace(source.op, out=out, shape=node.shape), *source.inputs)
 

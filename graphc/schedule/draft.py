@@ -129,12 +129,15 @@ class Draft:
         return [KernelCall(name, (), tuple(sorted(unit.reads)), tuple(sorted(unit.writes)), *costs, commit)]
 
     def share(self, units: Sequence[Unit], pinned: set[int]) -> None:
-        """Let results take the place of operands that die in the same kernel and are read only where they are replaced."""
+        """Let results take the place of operands that die in the same kernel and are read only where they are replaced.
+
+        An operand dies with all that stands in its place: the parts of an array that is put together, and what they are part of.
+        """
         last: dict[int, int] = {}
         first: dict[int, int] = {}
         for position, unit in enumerate(units):
             for buffer in unit.reads | unit.writes:
-                last[buffer] = position
+                last[self._place(buffer)] = position
                 first.setdefault(buffer, position)
         taken: set[int] = set()
         for position, unit in enumerate(units):
@@ -157,15 +160,23 @@ class Draft:
                         continue  # it holds something else before
                     for source in sorted(unit.reads - taken - pinned - others):
                         array = self.buffers[source]
-                        if array.kind != "temporary" or last[source] != position or first[source] == position:
+                        place = self._place(source)
+                        if array.kind != "temporary" or last[place] != position or first[source] == position:
                             continue
                         if array.nbytes != target.nbytes or array.dtype.itemsize != target.dtype.itemsize:
                             continue
                         if not _may_replace(store, source, kernel):
                             continue
+                        last[place] = last[self._place(store.buffer)]
                         self.buffers[store.buffer] = replace(target, shares=source)
                         taken.add(source)
                         break
+
+    def _place(self, number: int) -> int:
+        """Return the buffer in whose place this one stands, itself if it has a place of its own."""
+        while (shares := self.buffers[number].shares) is not None:
+            number = shares
+        return number
 
 
 def _may_replace(store: Store, source: int, kernel: Map | Rows | Tile) -> bool:

@@ -146,3 +146,28 @@ def test_joined_parts_are_a_store_each(axis):
         found = run(a, b)
         np.testing.assert_allclose(found[0], expected, rtol=1e-12)
         np.testing.assert_allclose(found[1], expected.reshape(-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_made_of_a_joined_array_does_not_take_its_place_while_a_part_is_read(threads):
+    """Both loops write their rows into the joined array, whose last reader comes before the last one of a part."""
+    w, x = graphc.input("w", (20, 20)), graphc.input("x", (4, 3, 20))
+    first, second = (
+        graphc.scan(lambda h, now, sign=sign: (graphc.tanh(h @ w + now * sign),) * 2, graphc.zeros((3, 20)), x)[1]
+        for sign in (1.0, -1.0)
+    )
+    flat = graphc.sin(graphc.concat([first, second], 0)).reshape((24, 20))
+    squares = flat.T @ flat
+    step = graphc.compile([w, x], [squares, first @ squares], threads=threads)
+    joined = [b for b in step.plan.buffers if b.name.startswith("concat")]
+    assert sum(b.shares in {one.number for one in joined} for b in step.plan.buffers) == 2
+    generator = np.random.default_rng(0)
+    weights, rows = (generator.normal(size=size).astype("float32") / 4 for size in ((20, 20), (4, 3, 20)))
+    made = []
+    for sign in (1.0, -1.0):
+        h = np.zeros((3, 20))
+        made.append([h := np.tanh(h @ weights + sign * now) for now in rows])
+    whole = np.sin(np.concatenate(made)).reshape(24, 20)
+    found = step(weights, rows)
+    np.testing.assert_allclose(found[0], whole.T @ whole, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[1], made[0] @ (whole.T @ whole), rtol=1e-4, atol=1e-4)
